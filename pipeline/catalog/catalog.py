@@ -1,0 +1,125 @@
+"""What there is to score: one row for each input, sorted by category and uri."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.catalog.layouts import SIDECARS, arrange, detect
+from pipeline.catalog.manifest import KNOWN, describe, read_manifest
+from pipeline.config import InputConfig
+from pipeline.errors import CatalogError, NothingToScore
+from pipeline.images import Reason
+from pipeline.lake.storage import Entry, Location
+
+SCHEMA = pa.schema(
+    [
+        ("image", pa.int64()),  # position in this table: the id of the row through all stages
+        ("uri", pa.string()),
+        ("category", pa.string()),
+        ("label", pa.bool_()),  # True: anomalous; null: unknown
+        ("masks", pa.list_(pa.string())),  # uris; empty for normal images and where there are none
+        ("size", pa.int64()),  # bytes
+        ("etag", pa.string()),
+        ("reason", pa.string()),  # set where it is known already that the image cannot be read
+        ("detail", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The images of a lake.
+
+    `table` follows SCHEMA; `kept` has a manifest's further columns, in the same order. `ignored` counts files that are
+    no inputs: notes, hidden ones excepted, and what the layout does not test. `mask_above` is the share of full
+    scale above which a mask's pixel is anomalous.
+    """
+
+    layout: str
+    table: pa.Table
+    kept: pa.Table
+    ignored: int
+    mask_above: float
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+
+def build_catalog(config: InputConfig) -> Catalog:
+    """List a lake or read a manifest.
+
+    Raises `CatalogError` when there is nothing at the address or it does not fit the layout, and `NothingToScore`
+    when there is no image in it.
+    """
+    location = Location.parse(config.uri)
+    if not location.exists():
+        raise CatalogError(f"there is nothing at {location}; input.uri is a folder, a bucket prefix, or a manifest")
+    is_table = location.path.lower().endswith((".parquet", ".csv")) and location.is_file()
+    if config.layout == "manifest" or (config.layout == "auto" and is_table):
+        return _from_manifest(location)
+    if location.is_file():
+        raise CatalogError(f"{location} is one file; give the folder that holds the images, or a .parquet or .csv")
+    return _from_listing(location, config.layout)
+
+
+def _from_listing(location: Location, layout: str) -> Catalog:
+    entries = {entry.path: entry for entry in location.files()}
+    if layout == "auto":
+        layout = detect(entries)
+    root = location.path.rpartition("/")[2]
+    items = list(arrange(layout, entries, root, lambda path: (location / path).read_bytes()))
+    rows = []
+    for item in items:
+        entry = entries.get(item.path) or Entry(item.path, 0, "", "named by the split file, but not there")
+        rows.append(
+            _row(
+                uri=(location / item.path).uri,
+                category=item.category,
+                label=item.label,
+                masks=[(location / mask).uri for mask in item.masks],
+                entry=entry,
+            )
+        )
+    masks = {mask for item in items for mask in item.masks}
+    ignored = len(entries) - len({item.path for item in items} | masks)
+    if not rows:
+        raise NothingToScore(
+            f"no image in {location} (layout {layout}, {ignored} other files); "
+            f"check input.uri and input.layout; files such as {' '.join(sorted(SIDECARS)[:4])} do not count"
+        )
+    # VisA numbers the kinds of defects in its masks: 1 of 255 is anomalous already
+    return _catalog(layout, rows, pa.table({}), ignored, mask_above=0.0 if layout == "visa" else 0.5)
+
+
+def _from_manifest(location: Location) -> Catalog:
+    table = read_manifest(location)
+    if not table.num_rows:
+        raise NothingToScore(f"the manifest {location} has no rows")
+    entries = describe(table["uri"].to_pylist())
+    columns = {name: table[name].to_pylist() for name in KNOWN}
+    rows = [
+        _row(uri=uri, category=category, label=label, masks=[mask] if mask else [], entry=entry)
+        for uri, category, label, mask, entry in zip(*columns.values(), entries, strict=True)
+    ]
+    return _catalog("manifest", rows, table.drop_columns(list(KNOWN)), ignored=0, mask_above=0.5)
+
+
+def _row(*, uri: str, category: str, label: bool | None, masks: list[str], entry: Entry) -> dict[str, Any]:
+    return {
+        "uri": uri,
+        "category": category,
+        "label": label,
+        "masks": masks,
+        "size": entry.size,
+        "etag": entry.etag,
+        "reason": Reason.UNREADABLE if entry.problem else None,
+        "detail": entry.problem,
+    }
+
+
+def _catalog(layout: str, rows: list[dict[str, Any]], kept: pa.Table, ignored: int, mask_above: float) -> Catalog:
+    order = sorted(range(len(rows)), key=lambda i: (rows[i]["category"], rows[i]["uri"]))
+    ordered = [{"image": image, **rows[i]} for image, i in enumerate(order)]
+    table = pa.Table.from_pylist(ordered, schema=SCHEMA)
+    return Catalog(layout, table, kept.take(order) if kept.num_columns else kept, ignored, mask_above)

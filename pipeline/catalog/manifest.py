@@ -1,0 +1,96 @@
+"""A table of images made by somebody else: Parquet or CSV."""
+
+import io
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from pipeline.errors import CatalogError, StorageError
+from pipeline.lake.storage import Entry, Location
+
+KNOWN = ("uri", "category", "label", "mask_uri")
+_LABELS = {"0": False, "1": True, "false": False, "true": True, "": None, "none": None}
+
+
+def read_manifest(location: Location) -> pa.Table:
+    """Read a manifest: columns uri and category, optionally label and mask_uri, and any more, which are kept.
+
+    Relative uris are taken from the manifest's folder.
+
+    Returns:
+        a table with uri, category (string), label (bool), mask_uri (string) and the further columns.
+
+    Raises:
+        CatalogError: for a column that is missing, a label that is neither 0 nor 1, or a uri that stands twice.
+    """
+    content = location.read_bytes()
+    try:
+        if location.path.lower().endswith(".csv"):
+            table = pyarrow.csv.read_csv(
+                io.BytesIO(content),
+                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+                # names such as 007 are names, and an empty field is no value
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types={name: pa.string() for name in KNOWN}, strings_can_be_null=True
+                ),
+            )
+        else:
+            table = pq.read_table(io.BytesIO(content))
+    except pa.ArrowInvalid as error:
+        raise CatalogError(f"{location} is not a manifest that can be read: {error}") from error
+    if missing := [name for name in ("uri", "category") if name not in table.column_names]:
+        raise CatalogError(f"{location} lacks the column {missing[0]}; it has {', '.join(table.column_names)}")
+
+    uris = _strings(table, "uri")
+    categories = _strings(table, "category")
+    for name, values in (("uri", uris), ("category", categories)):
+        if None in values:
+            raise CatalogError(f"{location}: row {values.index(None) + 1} has no {name}")
+    if twice := [uri for uri, count in Counter(uris).items() if count > 1]:
+        some = ", ".join(repr(uri) for uri in twice[:5])
+        raise CatalogError(f"{location}: {len(twice)} uris stand more than once, such as {some}; keep one row each")
+
+    folder = Location(location.protocol, location.path.rpartition("/")[0])
+    columns = {
+        "uri": pa.array([_resolve(folder, uri).uri for uri in uris if uri is not None]),
+        "category": pa.array(categories, pa.string()),
+        "label": pa.array([_label(location, value) for value in _strings(table, "label")], pa.bool_()),
+        "mask_uri": pa.array(
+            [_resolve(folder, uri).uri if uri else None for uri in _strings(table, "mask_uri")], pa.string()
+        ),
+    }
+    return pa.table(columns | {name: table[name] for name in table.column_names if name not in KNOWN})
+
+
+def describe(uris: list[str]) -> list[Entry]:
+    """Ask the store for size and tag of each uri, many at a time; one that is not there says so in `problem`."""
+
+    def one(uri: str) -> Entry:
+        try:
+            return Location.parse(uri).entry()
+        except StorageError as error:
+            return Entry(uri, 0, "", str(error))
+
+    with ThreadPoolExecutor(32) as pool:
+        return list(pool.map(one, uris))
+
+
+def _resolve(folder: Location, uri: str) -> Location:
+    return Location.parse(uri) if "://" in uri or uri.startswith("/") else folder / uri
+
+
+def _strings(table: pa.Table, name: str) -> list[str | None]:
+    if name not in table.column_names:
+        return [None] * table.num_rows
+    values: list[str | None] = table[name].cast(pa.string()).to_pylist()
+    return values
+
+
+def _label(location: Location, value: str | None) -> bool | None:
+    text = (value or "").strip().lower()
+    if text not in _LABELS:
+        raise CatalogError(f"{location}: label {value!r} is neither 0 (normal) nor 1 (anomalous)")
+    return _LABELS[text]

@@ -1,0 +1,83 @@
+"""Ground truth masks: from files to binary arrays the size of the anomaly maps."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.catalog.layouts import LOCO_DEFECTS
+from pipeline.errors import CatalogError, StorageError
+from pipeline.images import open_image
+from pipeline.lake.storage import Location
+from pipeline.metrics.overlap import Region
+
+Array = NDArray[Any]
+
+
+def read_mask(uri: str, size: int, above: float, image_size: tuple[int, int]) -> Array:
+    """Read a mask (size, size) of bool, resized by nearest neighbour, true above a share of full scale.
+
+    Raises `CatalogError` that names the mask when it cannot be read or has not the size of its image (width, height).
+    """
+    return _values(uri, size, image_size) > above * 255
+
+
+def read_masks(uris: Sequence[str], size: int, above: float, image_size: tuple[int, int]) -> Array:
+    """Read the union (size, size) of an image's masks; none at all is a normal image."""
+    union = np.zeros((size, size), bool)
+    for uri in uris:
+        union |= read_mask(uri, size, above, image_size)
+    return union
+
+
+def loco_regions(image: int, uris: Sequence[str], size: int, image_size: tuple[int, int]) -> list[Region]:
+    """Return the defects of one image of MVTec LOCO with their saturation areas in pixels of the map.
+
+    Each mask file is one defect; its value says which kind, and `defects_config.json` beside the category how much of
+    it must be found. Raises `CatalogError`.
+    """
+    regions = []
+    for uri in uris:
+        values = _values(uri, size, image_size).ravel()
+        pixels = np.flatnonzero(values)
+        if not len(pixels):
+            continue
+        kind = int(values[pixels[0]])
+        # <category>/ground_truth/<defect>/<stem>/<mask>
+        defects = _defects(Location.parse(uri.rsplit("/ground_truth/", 1)[0]) / LOCO_DEFECTS)
+        if kind not in defects:
+            raise CatalogError(f"the mask {uri} has the value {kind}, which {LOCO_DEFECTS} does not define")
+        threshold, relative = defects[kind]
+        scale = size * size / (image_size[0] * image_size[1])
+        saturation = threshold * len(pixels) if relative else min(threshold * scale, len(pixels))
+        regions.append(Region(image, pixels, float(max(saturation, 1.0))))
+    return regions
+
+
+def _values(uri: str, size: int, image_size: tuple[int, int]) -> Array:
+    try:
+        image = open_image(Location.parse(uri).read_bytes())
+        grey = image.convert("L")
+    except StorageError as error:
+        raise CatalogError(f"the mask cannot be read: {error}") from error
+    except Exception as error:  # damage surfaces as any of a dozen types, depending on the format
+        raise CatalogError(f"the mask {uri} cannot be decoded: {error}") from error
+    if grey.size != image_size:
+        raise CatalogError(
+            f"the mask {uri} is {grey.width} x {grey.height} pixels, its image {image_size[0]} x {image_size[1]}"
+        )
+    return np.asarray(grey.resize((size, size), Image.Resampling.NEAREST))
+
+
+def _defects(location: Location) -> dict[int, tuple[float, bool]]:
+    try:
+        entries = json.loads(location.read_bytes())
+        return {
+            int(entry["pixel_value"]): (float(entry["saturation_threshold"]), bool(entry["relative_saturation"]))
+            for entry in entries
+        }
+    except (StorageError, ValueError, KeyError, TypeError) as error:
+        raise CatalogError(f"{location} is needed for sPRO and cannot be used: {error}") from error

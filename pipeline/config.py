@@ -1,0 +1,144 @@
+"""Every setting of a run, in one frozen tree that a YAML file and the command line fill alike.
+
+Nothing heavy is imported here, so that `--help` answers at once.
+"""
+
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Layout = Literal["auto", "mvtec", "visa", "btad", "loco", "folder", "manifest"]
+Precision = Literal["fp32", "fp16", "bf16"]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class InputConfig(_Group):
+    """The images to score."""
+
+    uri: str
+    """Folder, bucket prefix (s3://bucket/prefix), or manifest (.parquet, .csv)."""
+    layout: Layout = "auto"
+    """How categories, labels and masks are laid out; auto looks and says what it took."""
+    max_pixels: int = Field(100_000_000, gt=0)
+    """Larger images are quarantined before they are decoded (width times height)."""
+
+
+class OutputConfig(_Group):
+    """Where features and runs are kept."""
+
+    uri: str
+    """Folder or bucket prefix; features/ and runs/ appear below it."""
+    run_id: str | None = None
+    """Name of the run; giving it again takes up a run that was cut short. Default: the start, in UTC."""
+
+    @field_validator("run_id")
+    @classmethod
+    def _names_a_folder(cls, run_id: str | None) -> str | None:
+        if run_id is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run_id):
+            raise ValueError("a run id is at most 100 letters, digits, dots, dashes and underscores")
+        return run_id
+
+
+class EncoderConfig(_Group):
+    """The vision transformer that turns images into patch tokens."""
+
+    name: str = "open_clip:ViT-L-14-336-quickgelu/openai"
+    """open_clip:<model>/<pretrained tag> or timm:<model>[.<pretrained tag>]."""
+    weights: str | None = None
+    """File or s3:// object to load instead of the hub's weights (safetensors, or a PyTorch state dict)."""
+    weights_sha256: str | None = None
+    """Checksum that the weights must have."""
+    size: int = Field(518, gt=0)
+    """Images are resized to size x size pixels; a multiple of the encoder's patch."""
+    layers: tuple[int, ...] | None = None
+    """Blocks whose output is used, from 0. Default: the last of each quarter of the depth."""
+    dtype: Precision = "fp32"
+    """Precision of the forward pass."""
+    store: Literal["fp16", "fp32"] = "fp16"
+    """Precision of the stored patch tokens."""
+    batch_size: int = Field(8, gt=0)
+    """Images in one forward pass."""
+
+    @field_validator("weights_sha256")
+    @classmethod
+    def _is_a_checksum(cls, checksum: str | None) -> str | None:
+        if checksum is not None and not re.fullmatch(r"[0-9a-f]{64}", checksum):
+            raise ValueError("a sha256 checksum has 64 hexadecimal digits, in lower case")
+        return checksum
+
+
+class MethodConfig(_Group):
+    """MuSc's own settings; the defaults are the paper's."""
+
+    degrees: tuple[int, ...] = (1, 3, 5)
+    """Neighbourhood sizes of LNAMD, odd."""
+    interval: float = Field(0.3, gt=0, le=1)
+    """Share of the smallest distances to other images that is averaged."""
+    windows: tuple[int, ...] = (1, 2, 3)
+    """RsCIN's numbers of neighbouring images; 0 alone switches it off. The paper takes 1 8 9 for VisA."""
+
+    @field_validator("degrees")
+    @classmethod
+    def _have_a_centre(cls, degrees: tuple[int, ...]) -> tuple[int, ...]:
+        if not degrees or any(r < 1 or r % 2 == 0 for r in degrees):
+            raise ValueError("degrees are odd neighbourhood sizes, such as 1, 3, 5")
+        return degrees
+
+    @field_validator("windows")
+    @classmethod
+    def _count_images(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
+        if not windows or (windows != (0,) and any(k < 1 for k in windows)):
+            raise ValueError("windows are numbers of images, such as 1, 2, 3; 0 alone switches RsCIN off")
+        return windows
+
+
+class SearchConfig(_Group):
+    """How the nearest patch in another image is found."""
+
+    kind: Literal["auto", "gemm", "faiss"] = "auto"
+    """Blocked matrix products, a FAISS index per reference image, or the faster of both for the device."""
+    dtype: Precision = "fp32"
+    """Precision of the products; sums are always kept in fp32."""
+    memory_gb: float = Field(4.0, gt=0)
+    """What one scoring worker may hold: bounds the blocks of query and reference images."""
+
+
+class PoolConfig(_Group):
+    """A pool of workers for one stage."""
+
+    min: int = Field(1, gt=0)
+    """Workers to start with; they also wait for a cluster that is still growing."""
+    max: int | None = Field(None, gt=0)
+    """Workers at most. Default: one for each GPU of the cluster, or for every second CPU."""
+    cpus: int = Field(1, gt=0)
+    """CPUs of one worker, and its threads."""
+    gpus: float | None = Field(None, ge=0)
+    """GPUs of one worker. Default: 1 where the cluster has any."""
+
+
+class RayConfig(_Group):
+    """The Ray cluster."""
+
+    address: str | None = None
+    """Cluster to join. Default: RAY_ADDRESS, or else a local Ray for this run alone."""
+    encode: PoolConfig = PoolConfig()
+    """Workers that run the encoder."""
+    score: PoolConfig = PoolConfig()
+    """Workers that run mutual scoring."""
+
+
+class ScoreConfig(_Group):
+    """Score every image of a lake for anomalies by MuSc."""
+
+    input: InputConfig
+    output: OutputConfig
+    encoder: EncoderConfig = EncoderConfig()
+    method: MethodConfig = MethodConfig()
+    search: SearchConfig = SearchConfig()
+    ray: RayConfig = RayConfig()
+    metrics: Literal["exact", "musc"] = "exact"
+    """Metrics where labels are known; musc adds PRO over 200 linear thresholds, as the official code takes it."""

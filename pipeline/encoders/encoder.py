@@ -1,0 +1,168 @@
+"""One small interface over vision transformers: pixels in, patch tokens of several blocks and an embedding out."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.config import EncoderConfig
+from pipeline.encoders.weights import local_weights
+from pipeline.errors import EncoderError
+from pipeline.images import Pixels
+
+# (B, 3, S, S) -> the output of each wanted block [(B, P, D)], and the image embedding (B, E)
+Forward = Callable[[Tensor], tuple[list[Tensor], Tensor]]
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A loaded transformer as its library gives it, before our settings are checked against it."""
+
+    module: torch.nn.Module
+    depth: int
+    patch: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    make_forward: Callable[[tuple[int, ...]], Forward]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoder makes of a batch: tokens (B, L, P, D), and embeddings (B, E) of length 1."""
+
+    tokens: Tensor
+    embeddings: Tensor
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What is known of an encoder without holding its weights.
+
+    `grid` is (H, W) in patches, `width` the tokens' D, `layers` the 0-based blocks. `fingerprint` names weights, input
+    size, layers, preprocessing and precision: features with the same fingerprint are interchangeable.
+    """
+
+    name: str
+    grid: tuple[int, int]
+    width: int
+    embedding: int
+    layers: tuple[int, ...]
+    fingerprint: str
+
+    @property
+    def patches(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+
+class Encoder:
+    """A vision transformer, ready to encode.
+
+        encoder = Encoder(EncoderConfig(name="timm:vit_small_patch14_dinov2.lvd142m", size=224))
+        encoded = encoder(pixels)   # (B, 224, 224, 3) uint8 -> tokens (B, 4, 256, 384), embeddings (B, 384)
+
+    Raises `EncoderError` when weights, layers or size do not fit; no image is needed to find that out.
+    """
+
+    def __init__(self, config: EncoderConfig, device: str = "cpu") -> None:
+        backbone = _load(config)
+        layers = _layers(config, backbone.depth)
+        if config.size % backbone.patch:
+            below = config.size // backbone.patch * backbone.patch
+            raise EncoderError(
+                f"encoder.size {config.size} is not a multiple of the patch of {config.name}, {backbone.patch}; "
+                f"use {below or backbone.patch} or {below + backbone.patch}"
+            )
+        self.batch_size = config.batch_size
+        self._device, self._dtype = torch.device(device), DTYPES[config.dtype]
+        parameters = _digest(backbone.module)
+        backbone.module.requires_grad_(False).eval().to(self._device, self._dtype)
+        self._mean = torch.tensor(backbone.mean, device=self._device).view(1, 3, 1, 1)
+        self._std = torch.tensor(backbone.std, device=self._device).view(1, 3, 1, 1)
+        self._forward = backbone.make_forward(layers)
+
+        side = config.size // backbone.patch
+        probe = self(np.zeros((1, config.size, config.size, 3), np.uint8))
+        if probe.tokens.shape[2] != side * side:
+            raise EncoderError(f"{config.name} gives {probe.tokens.shape[2]} patches where {side} x {side} are expected")
+        self.spec = EncoderSpec(
+            name=config.name,
+            grid=(side, side),
+            width=probe.tokens.shape[3],
+            embedding=probe.embeddings.shape[1],
+            layers=layers,
+            fingerprint="",
+        )
+        self.spec = replace(self.spec, fingerprint=_fingerprint(config, self.spec, backbone, parameters))
+
+    @torch.inference_mode()
+    def __call__(self, pixels: Pixels) -> Encoded:
+        """Encode RGB images (B, S, S, 3), uint8.
+
+        Every forward pass has `batch_size` images, the last one filled up: with one shape of products, an image's
+        tokens do not depend on which images were encoded with it, to the last bit.
+        """
+        count, size = len(pixels), self.batch_size
+        tokens, embeddings = [], []
+        for start in range(0, count, size):
+            part = pixels[start : start + size]
+            filled = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+            images = torch.from_numpy(filled).to(self._device).permute(0, 3, 1, 2).float() / 255
+            blocks, embedding = self._forward(((images - self._mean) / self._std).to(self._dtype))
+            tokens.append(torch.stack(blocks, dim=1)[: len(part)])  # (B, L, P, D)
+            embeddings.append(torch.nn.functional.normalize(embedding.float(), dim=-1)[: len(part)])
+        return Encoded(torch.cat(tokens), torch.cat(embeddings))
+
+
+def _load(config: EncoderConfig) -> Backbone:
+    library, _, name = config.name.partition(":")
+    if library not in ("open_clip", "timm") or not name:
+        raise EncoderError(
+            f"encoder.name {config.name!r} is not understood; "
+            "use open_clip:<model>/<pretrained tag> or timm:<model>[.<pretrained tag>]"
+        )
+    weights = local_weights(config.weights, config.weights_sha256)
+    # Each library takes seconds to import; a run needs one
+    if library == "open_clip":
+        from pipeline.encoders.open_clip import load
+    else:
+        from pipeline.encoders.timm import load
+    return load(name, config.size, weights)
+
+
+def _layers(config: EncoderConfig, depth: int) -> tuple[int, ...]:
+    layers = config.layers or tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+    if wrong := [layer for layer in layers if not 0 <= layer < depth]:
+        raise EncoderError(f"encoder.layers: {wrong[0]} is out of range; {config.name} has blocks 0 to {depth - 1}")
+    if list(layers) != sorted(set(layers)):
+        raise EncoderError(f"encoder.layers {list(layers)} must rise, each block once")
+    return layers
+
+
+def _digest(module: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _fingerprint(config: EncoderConfig, spec: EncoderSpec, backbone: Backbone, parameters: str) -> str:
+    identity = {
+        "features": 1,  # raise it when decoding, preprocessing or the stored form changes
+        "parameters": parameters,
+        "architecture": config.name.partition("/")[0].partition(".")[0],
+        "layers": spec.layers,
+        "grid": spec.grid,
+        "size": config.size,
+        "mean": backbone.mean,
+        "std": backbone.std,
+        "dtype": config.dtype,
+        "store": config.store,
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

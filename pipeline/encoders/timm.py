@@ -1,0 +1,56 @@
+"""Vision transformers of timm: DINOv2, DINOv3, and plain ViTs."""
+
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor
+
+from pipeline.encoders.encoder import Backbone, Forward
+from pipeline.errors import EncoderError
+
+
+def load(name: str, size: int, weights: Path | None) -> Backbone:
+    """Load a timm ViT with its hub's weights, or with those of a file in timm's or the authors' own naming.
+
+    Position embeddings are interpolated to the input in the forward pass. Raises `EncoderError`.
+    """
+    options: dict[str, Any] = {"num_classes": 0, "dynamic_img_size": True, "pretrained": True}
+    if weights is not None:
+        options["pretrained_cfg_overlay"] = {"file": str(weights)}
+    try:
+        model: Any = timm.create_model(name, **options)
+    except TypeError as error:
+        raise EncoderError(f"timm:{name} is not a vision transformer that takes any input size: {error}") from error
+    except Exception as error:  # hub, file and state dict each fail in their own types
+        source = weights or "the hub"
+        raise EncoderError(
+            f"timm:{name} could not be loaded from {source}: {' '.join(str(error).split())[:300]}"
+            + ("" if weights else "; without a network, give encoder.weights a file or an s3:// object")
+        ) from error
+
+    # The DINO family is read after its final norm, others as raw residual streams (method, section 1)
+    norm = "dino" in name
+    prefix, has_class_token = model.num_prefix_tokens, getattr(model, "cls_token", None) is not None
+
+    def make_forward(layers: tuple[int, ...]) -> Forward:
+        def forward(images: Tensor) -> tuple[list[Tensor], Tensor]:
+            final, blocks = model.forward_intermediates(images, indices=list(layers), norm=norm, output_fmt="NLC")
+            return blocks, final[:, 0] if has_class_token else final[:, prefix:].mean(dim=1)
+
+        return forward
+
+    return Backbone(
+        module=model,
+        depth=len(model.blocks),
+        patch=_side(model.patch_embed.patch_size),
+        mean=tuple(model.pretrained_cfg["mean"]),
+        std=tuple(model.pretrained_cfg["std"]),
+        make_forward=make_forward,
+    )
+
+
+def _side(patch: int | tuple[int, int]) -> int:
+    return patch if isinstance(patch, int) else patch[0]
+
+

@@ -1,0 +1,111 @@
+"""From the bytes of a file to pixels, or to the reason why there are none."""
+
+import io
+import warnings
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+SMALLEST_SIDE = 16  # pixels: smaller ones hold about one patch, and nothing to compare
+
+Pixels = NDArray[np.uint8]
+
+
+class Reason(StrEnum):
+    """Why an image has no score. The list is fixed: dashboards count by it."""
+
+    UNREADABLE = "unreadable"
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    DAMAGED = "damaged"
+    TOO_LARGE = "too_large"
+    TOO_SMALL = "too_small"
+    SEVERAL_FRAMES = "several_frames"
+    UNSUPPORTED_MODE = "unsupported_mode"
+    NOT_FINITE = "not_finite"
+    ALONE = "alone"
+
+
+class Quarantine(Exception):
+    """An image that cannot be scored: the reason for counting, and a detail for the person who looks."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+    """Decode an image and resize it to a square, as MuSc does (method, section 1).
+
+    The picture is turned upright by its EXIF tag, 16-bit greys are scaled by 1/257, transparency is dropped.
+    The resize is bicubic with antialias and keeps no aspect ratio.
+
+    Args:
+        content: the file, whatever its name says.
+        size: side of the result, in pixels.
+        max_pixels: larger images are refused by their header.
+
+    Returns:
+        pixels (size, size, 3), RGB, and the (width, height) of the upright image.
+
+    Raises:
+        Quarantine: with the reason.
+    """
+    if not content:
+        raise Quarantine(Reason.EMPTY, "the file has no bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's warning of a large image: max_pixels decides that here
+        image = open_image(content)
+        width, height = image.size
+        if width * height > max_pixels:
+            raise Quarantine(Reason.TOO_LARGE, f"{width} x {height} pixels, the limit is {max_pixels} in all")
+        if min(width, height) < SMALLEST_SIDE:
+            raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
+        # MPO is a JPEG with a second view or a preview behind it; every other kind is a stack or a film
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            raise Quarantine(Reason.SEVERAL_FRAMES, f"{image.n_frames} frames: store each as an image of its own")
+        try:
+            upright = ImageOps.exif_transpose(image)
+            rgb = _to_rgb(upright)
+            resized = rgb.resize((size, size), Image.Resampling.BICUBIC)
+        except Quarantine:
+            raise
+        except Exception as error:  # damage surfaces as any of a dozen types, depending on the format
+            raise Quarantine(Reason.DAMAGED, _say(error)) from error
+    return np.asarray(resized), upright.size
+
+
+def open_image(content: bytes) -> Image.Image:
+    """Open an image by its content and check what can be checked before decoding; raises `Quarantine`."""
+    try:
+        image = Image.open(io.BytesIO(content))
+    except Image.DecompressionBombError as error:
+        raise Quarantine(Reason.TOO_LARGE, _say(error)) from error
+    except Exception as error:  # Pillow: UnidentifiedImageError, but OSError, ValueError, SyntaxError too
+        raise Quarantine(Reason.NOT_AN_IMAGE, "no known image format") from error
+    if image.format == "PNG":
+        # Pillow decodes a PNG whose end is missing and fills it with black; only verify() reads every checksum
+        try:
+            Image.open(io.BytesIO(content)).verify()
+        except Exception as error:
+            raise Quarantine(Reason.DAMAGED, _say(error)) from error
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # I;16, I;16B: 16-bit greys; I: 32-bit, used for 16-bit files too
+        grey = np.asarray(image).astype(np.int64)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise Quarantine(Reason.UNSUPPORTED_MODE, f"32-bit greys from {grey.min()} to {grey.max()}")
+        image = Image.fromarray((grey / 257).round().astype(np.uint8))
+    elif image.mode == "F":
+        raise Quarantine(Reason.UNSUPPORTED_MODE, "floating-point pixels have no agreed range: convert to 8 or 16 bits")
+    elif image.mode == "P":
+        image = image.convert("RGBA")  # palettes may carry transparency; dropped by the next step
+    return image.convert("RGB")
+
+
+def _say(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

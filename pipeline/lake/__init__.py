@@ -1,0 +1,1 @@
+"""Files and objects: storage, the feature store, the run folder."""

@@ -1,0 +1,120 @@
+"""The feature store: patch tokens and embeddings of every encoded image, kept between runs.
+
+    features/<fingerprint>/category=<c>/<block>.parquet
+
+One row, and one row group, for each image: `key`, `uri`, `width`, `height`, `embedding`, and a binary column for each
+layer, so that a unit of work reads its layer of its images and nothing else. A file is named by the keys in it:
+writing it again after a crash replaces it by the same bytes.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.lake.names import partition
+from pipeline.lake.storage import Location
+
+BLOCK_BYTES = 128e6  # one file, and one task of the encoder
+BLOCK_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where an image's features lie: a file's path below the store, and the row in it. Sizes are in pixels."""
+
+    file: str
+    row: int
+    width: int
+    height: int
+
+
+def feature_key(uri: str, etag: str, fingerprint: str) -> str:
+    """Name the features of one content of one image by one encoder."""
+    return hashlib.sha256("\0".join((uri, etag, fingerprint)).encode()).hexdigest()[:32]
+
+
+def block_images(bytes_per_image: int) -> int:
+    """Return how many images share a file, so that it can be held in memory a few times."""
+    return max(1, min(BLOCK_IMAGES, int(BLOCK_BYTES // bytes_per_image)))
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """The features of one encoder fingerprint, below `root`. `grid` (H, W) in patches, `width` the tokens' D."""
+
+    root: Location
+    grid: tuple[int, int]
+    width: int
+    layers: tuple[int, ...]
+    dtype: str  # numpy's name: float16 or float32
+
+    def find(self, category: str) -> dict[str, Stored]:
+        """Return what is stored for a category, by feature key."""
+        folder = partition("category", category)
+        found = {}
+        for entry in (self.root / folder).files():
+            with (self.root / folder / entry.path).open() as file:
+                table = pq.read_table(file, columns=["key", "width", "height"])
+            for row, (key, width, height) in enumerate(zip(*table.to_pydict().values(), strict=True)):
+                found[key] = Stored(f"{folder}/{entry.path}", row, width, height)
+        return found
+
+    def write(
+        self,
+        category: str,
+        rows: dict[str, list[str] | list[int]],
+        tokens: NDArray[np.floating],
+        embeddings: NDArray[np.float32],
+    ) -> str:
+        """Write a block of images and return its path below the store.
+
+        Args:
+            category: the partition.
+            rows: columns key, uri, width, height, B values each.
+            tokens: (B, L, P, D).
+            embeddings: (B, E).
+        """
+        name = hashlib.sha256("\0".join(map(str, rows["key"])).encode()).hexdigest()[:24]
+        columns = {name: pa.array(values) for name, values in rows.items()}
+        columns["embedding"] = pa.FixedSizeListArray.from_arrays(embeddings.ravel(), embeddings.shape[1])
+        for index, layer in enumerate(self.layers):
+            stored = np.ascontiguousarray(tokens[:, index], dtype=self.dtype)  # (B, P, D)
+            offsets = np.arange(len(stored) + 1, dtype=np.int64) * stored[0].nbytes
+            columns[f"tokens_{layer}"] = pa.LargeBinaryArray.from_buffers(
+                pa.large_binary(), len(stored), [None, pa.py_buffer(offsets), pa.py_buffer(stored)]
+            )
+        sink = io.BytesIO()
+        pq.write_table(pa.table(columns), sink, row_group_size=1, compression="none", use_dictionary=False)
+        path = f"{partition('category', category)}/{name}.parquet"
+        (self.root / path).write_bytes(sink.getvalue())
+        return path
+
+    def tokens(self, places: Sequence[tuple[str, int]], layer: int) -> NDArray[np.floating]:
+        """Read one layer of images: places are (file, row); returns (N, P, D) in their order."""
+        patches = self.grid[0] * self.grid[1]
+        result = np.empty((len(places), patches, self.width), self.dtype)
+        for index, group in self._groups(places, f"tokens_{layer}"):
+            result[index] = np.frombuffer(group[0].as_buffer(), self.dtype).reshape(patches, self.width)
+        return result
+
+    def embeddings(self, places: Sequence[tuple[str, int]]) -> NDArray[np.float32]:
+        """Read the embeddings of images: places are (file, row); returns (N, E) in their order."""
+        rows = [row for _, row in sorted(self._groups(places, "embedding"), key=lambda found: found[0])]
+        return np.stack([group[0].values.to_numpy() for group in rows])
+
+    def _groups(self, places: Sequence[tuple[str, int]], column: str) -> Iterator[tuple[int, pa.Array]]:
+        """Yield (position in places, one-row column), each file opened once."""
+        by_file: dict[str, list[int]] = {}
+        for index, (file, _) in enumerate(places):
+            by_file.setdefault(file, []).append(index)
+        for name, indices in by_file.items():
+            with (self.root / name).open() as file:
+                parquet = pq.ParquetFile(file)
+                for index in indices:
+                    yield index, parquet.read_row_group(places[index][1], columns=[column])[column].chunk(0)

@@ -1,0 +1,92 @@
+"""The folder of a run: what readers see is written last.
+
+    <output>/work/run_id=<id>/     what a run leaves behind while it works, removed when it is published
+    <output>/runs/run_id=<id>/     results; whole as soon as run.json is there
+    <output>/latest.json           names the newest whole run
+"""
+
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.lake.names import partition
+from pipeline.lake.storage import Location
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The places of one run below an output location."""
+
+    output: Location
+    run_id: str
+
+    @property
+    def results(self) -> Location:
+        return self.output / "runs" / f"run_id={self.run_id}"
+
+    @property
+    def work(self) -> Location:
+        return self.output / "work" / f"run_id={self.run_id}"
+
+    @property
+    def features(self) -> Location:
+        return self.output / "features"
+
+    def index(self, category: str) -> Location:
+        """Where the encoded images of a category are listed, in the order of the units' positions."""
+        return self.work / "index" / f"{partition('category', category)}.parquet"
+
+    def units(self, category: str) -> Location:
+        """Where the units of a category are listed."""
+        return self.work / "units" / f"{partition('category', category)}.parquet"
+
+    def patch_scores(self, unit: str) -> Location:
+        """Where a unit's patch scores lie: its presence says that the unit is done."""
+        return self.work / "patch_scores" / f"{unit}.npy"
+
+    def finished(self) -> dict[str, Any] | None:
+        """Return run.json of a published run, or None."""
+        location = self.results / "run.json"
+        return json.loads(location.read_bytes()) if location.exists() else None
+
+    def publish(self, run: dict[str, Any]) -> None:
+        """Make the results readable: run.json, then latest.json. Nothing of the run is written afterwards."""
+        write_json(self.results / "run.json", run)
+        write_json(self.output / "latest.json", {"run_id": self.run_id, "run": f"runs/run_id={self.run_id}"})
+        self.work.remove()
+
+
+def write_json(location: Location, value: Any) -> None:
+    """Write a value as readable JSON, never with NaN, which JSON does not have."""
+    location.write_bytes((json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_table(location: Location, table: pa.Table) -> None:
+    """Write a table as one Parquet file; the same table gives the same bytes."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    location.write_bytes(sink.getvalue())
+
+
+def read_table(location: Location) -> pa.Table:
+    """Read one Parquet file."""
+    return pq.read_table(io.BytesIO(location.read_bytes()))
+
+
+def write_array(location: Location, array: NDArray[Any]) -> None:
+    """Write an array as .npy."""
+    sink = io.BytesIO()
+    np.save(sink, array, allow_pickle=False)
+    location.write_bytes(sink.getvalue())
+
+
+def read_array(location: Location) -> NDArray[Any]:
+    """Read an array from .npy; pickled objects are refused."""
+    array: NDArray[Any] = np.load(io.BytesIO(location.read_bytes()), allow_pickle=False)
+    return array

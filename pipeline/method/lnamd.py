@@ -1,0 +1,27 @@
+"""Local neighbourhood aggregation with multiple degrees (MuSc, section 3.2)."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def lnamd(tokens: Tensor, grid: tuple[int, int], degree: int) -> Tensor:
+    """Aggregate patch tokens over their neighbourhood and scale them to length 1.
+
+    Each image's whole map is layer-normalised without affine, then averaged over degree x degree patches with the
+    zeros of the padding counted, as the official unfold and adaptive pooling do.
+
+    Args:
+        tokens: (N, P, D), in any floating-point precision.
+        grid: (H, W) in patches, H * W = P.
+        degree: odd side of the neighbourhood, in patches.
+
+    Returns:
+        (N, P, D), fp32, each patch of length 1.
+    """
+    images, patches, width = tokens.shape
+    normed = F.layer_norm(tokens.float(), (patches, width), eps=1e-5)
+    if degree > 1:
+        planes = normed.view(images, *grid, width).permute(0, 3, 1, 2)  # (N, D, H, W), channels last in memory
+        pooled = F.avg_pool2d(planes, degree, stride=1, padding=degree // 2, count_include_pad=True)
+        normed = pooled.permute(0, 2, 3, 1).reshape(images, patches, width)
+    return F.normalize(normed, dim=-1)

@@ -1,0 +1,1 @@
+"""Image and pixel metrics: pure functions of arrays (method, section 6)."""

@@ -1,0 +1,1 @@
+"""Pure functions that say what a run will do."""

@@ -1,0 +1,73 @@
+"""The table that a run prints at its end."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.metrics.category import IMAGE, PIXEL, Metric, mean_metrics
+
+HEADINGS = {
+    "image_auroc": "I-AUROC",
+    "image_f1_max": "I-F1",
+    "image_ap": "I-AP",
+    "pixel_auroc": "P-AUROC",
+    "pixel_f1_max": "P-F1",
+    "pixel_ap": "P-AP",
+    "pixel_aupro": "AUPRO",
+    "pixel_pro_200": "PRO-200",
+    "pixel_spro_005": "sPRO",
+}
+
+
+def summary_table(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Metric]]) -> str:
+    """Return a table of categories: images, quarantined, metrics in percent, and why some are missing.
+
+    Args:
+        rows: category and status of each image.
+        metrics: by category, then name.
+    """
+    columns = [*IMAGE, *PIXEL, *sorted({name for of in metrics.values() for name in of} - {*IMAGE, *PIXEL})]
+    categories = sorted({row["category"] for row in rows})
+    lines = [["category", "images", "quarantined", *(HEADINGS[name] for name in columns)]]
+    for category in categories:
+        lines.append(
+            _line(category, [row for row in rows if row["category"] == category], metrics.get(category, {}), columns)
+        )
+    if len(categories) > 1:
+        lines.append(_line("all", rows, mean_metrics(list(metrics.values())), columns))
+
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    text = [
+        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths)))
+        for line in lines
+    ]
+    text.insert(1, "-" * len(text[0]))
+    return "\n".join([*text, *_reasons(metrics)])
+
+
+def _line(
+    name: str, rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metric], columns: Sequence[str]
+) -> list[str]:
+    quarantined = sum(row["status"] == "quarantined" for row in rows)
+    return [_printable(name), str(len(rows)), str(quarantined), *(_percent(metrics.get(column)) for column in columns)]
+
+
+def _percent(metric: Metric | None) -> str:
+    return "-" if metric is None or metric.value is None else f"{100 * metric.value:.1f}"
+
+
+def _reasons(metrics: Mapping[str, Mapping[str, Metric]]) -> list[str]:
+    """Say once for each category and reason which metrics are missing."""
+    missing: dict[tuple[str, str], list[str]] = {}
+    for category, of in metrics.items():
+        for name, metric in of.items():
+            if metric.reason is not None:
+                missing.setdefault((category, metric.reason), []).append(name)
+    return [
+        f"{_printable(category)}: no {'image' if names[0].startswith('image') else 'pixel'} metrics: {_printable(reason)}"
+        for (category, reason), names in missing.items()
+    ]
+
+
+def _printable(text: str) -> str:
+    """Return text that cannot move a terminal's cursor, whatever a file may be called."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

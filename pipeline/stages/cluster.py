@@ -1,0 +1,83 @@
+"""Joining a Ray cluster, or starting one for this run alone."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from pipeline.config import PoolConfig, RayConfig
+from pipeline.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+# Ray restarts actors and retries their tasks for ever unless told; a poison input would then never end the run
+RETRIES = {"max_restarts": 2, "max_task_retries": 2}
+LOCAL_CPUS = 4  # at least: the pools hold CPUs for the whole stage, and the tasks that feed them need some too
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool of workers, every default settled."""
+
+    min: int
+    max: int
+    cpus: int
+    gpus: float
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus else "cpu"
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of `Dataset.map_batches` that make this pool of actors."""
+        return {
+            "compute": ray.data.ActorPoolStrategy(min_size=self.min, max_size=self.max, initial_size=self.min),
+            "num_cpus": 0 if self.gpus else self.cpus,
+            "num_gpus": self.gpus or None,
+            **RETRIES,
+        }
+
+
+@contextmanager
+def cluster(config: RayConfig) -> Iterator[None]:
+    """Join the cluster at `config.address` or RAY_ADDRESS, or start a local Ray that ends with the block.
+
+    Raises `ConfigError` when the cluster cannot be reached.
+    """
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+    if address is None:
+        options |= {
+            "address": "local",
+            "num_cpus": max(LOCAL_CPUS, os.cpu_count() or 1),
+            "include_dashboard": False,
+        }
+    else:
+        options["address"] = address
+        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # a submitted job brings the code as its working directory
+            options["runtime_env"] = {"py_modules": [str(Path(__file__).parents[1])]}
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"the Ray cluster at {address or 'this machine'} cannot be used: {error}") from error
+    try:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False  # stages show one line of their own
+        context.print_on_execution_start = False
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def pool(config: PoolConfig) -> Pool:
+    """Settle the defaults of a pool by what the cluster has now."""
+    resources = ray.cluster_resources()
+    gpus = config.gpus if config.gpus is not None else float(resources.get("GPU", 0) >= 1)
+    room = resources.get("GPU", 0) / gpus if gpus else resources.get("CPU", 0) / 2 / config.cpus
+    return Pool(config.min, config.max or max(config.min, int(room)), config.cpus, gpus)

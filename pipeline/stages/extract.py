@@ -1,0 +1,194 @@
+"""Extract: decode on CPU tasks, encode on actors, write the features; what is stored already is not encoded again."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import torch
+
+from pipeline.catalog import Catalog
+from pipeline.config import ScoreConfig
+from pipeline.encoders import Encoder, EncoderSpec
+from pipeline.errors import StorageError
+from pipeline.images import Quarantine, Reason, decode
+from pipeline.lake.features import FeatureStore, Stored, block_images, feature_key
+from pipeline.lake.storage import Location
+from pipeline.stages.cluster import pool
+from pipeline.stages.progress import Progress, check_rows, results
+
+# What this stage finds out about each image. `file` and `row` are null where `reason` says why there are no features.
+SCHEMA = pa.schema(
+    [
+        ("image", pa.int64()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("file", pa.string()),
+        ("row", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """`images` follows SCHEMA, one row for each image of the catalog, in its order."""
+
+    images: pa.Table
+    reused: int
+
+
+def extract(catalog: Catalog, config: ScoreConfig, spec: EncoderSpec, store: FeatureStore) -> Extracted:
+    """Give every image of the catalog features in the store, or a reason why it has none."""
+    known = _reuse(catalog, spec, store)
+    taken = pa.array(known["image"].to_pylist(), pa.int64())
+    todo = catalog.table.filter(pc.invert(pc.is_in(catalog.table["image"], value_set=taken)))
+    with Progress("extract", "images", len(catalog)) as progress:
+        progress.add(known.num_rows)
+        if todo.num_rows:
+            workers = pool(config.ray.encode)
+            blocks = list(_blocks(todo, spec, store))
+            dataset = ray.data.from_arrow(blocks).map_batches(
+                decode_block,
+                batch_size=None,
+                batch_format="pyarrow",
+                num_cpus=1,
+                fn_kwargs={"size": config.encoder.size, "max_pixels": config.input.max_pixels},
+            )
+            dataset = dataset.map_batches(
+                EncodeBlock,
+                batch_size=None,
+                batch_format="pyarrow",
+                fn_constructor_kwargs={
+                    "config": config,
+                    "fingerprint": spec.fingerprint,
+                    "store": store,
+                    "device": workers.device,
+                    "threads": workers.cpus,
+                },
+                **workers.options(),
+            )
+            known = pa.concat_tables([known, results(dataset, progress).cast(SCHEMA)])
+    check_rows("extract", catalog.table["image"].to_pylist(), known["image"].to_pylist())
+    return Extracted(known.sort_by("image"), reused=len(taken) - (len(catalog) - _openable(catalog)))
+
+
+def decode_block(block: pa.Table, size: int, max_pixels: int) -> pa.Table:
+    """Add the pixels of each image: `pixels` (size * size * 3 bytes), or a reason why there are none.
+
+    An image's failure never leaves this function: an exception here would cost its whole block.
+    """
+    rows = []
+    for uri in block["uri"].to_pylist():
+        row: dict[str, Any] = {"pixels": None, "width": None, "height": None, "reason": None, "detail": None}
+        try:
+            pixels, (row["width"], row["height"]) = decode(Location.parse(uri).read_bytes(), size, max_pixels)
+            row["pixels"] = pixels.tobytes()
+        except Quarantine as error:
+            row |= {"reason": str(error.reason), "detail": error.detail}
+        except StorageError as error:
+            row |= {"reason": str(Reason.UNREADABLE), "detail": str(error)}
+        rows.append(row)
+    types = [pa.binary(), pa.int32(), pa.int32(), pa.string(), pa.string()]
+    for (name, kind), values in zip(
+        zip(rows[0], types, strict=True), zip(*(row.values() for row in rows), strict=True), strict=True
+    ):
+        block = block.append_column(name, pa.array(values, kind))
+    return block
+
+
+class EncodeBlock:
+    """An actor that holds the encoder and writes one file of features for each block."""
+
+    def __init__(
+        self, config: ScoreConfig, fingerprint: str, store: FeatureStore, device: str, threads: int
+    ) -> None:
+        torch.set_num_threads(threads)
+        self._encoder = Encoder(config.encoder, device)
+        self._store, self._size = store, config.encoder.size
+        if self._encoder.spec.fingerprint != fingerprint:
+            raise StorageError(
+                f"the weights of {config.encoder.name} on this node are not those of the driver "
+                f"(fingerprints {self._encoder.spec.fingerprint} and {fingerprint})"
+            )
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        rows = block.drop_columns("pixels").to_pylist()
+        good = [index for index, row in enumerate(rows) if row["reason"] is None]
+        if good:
+            side = self._size
+            pixels = np.stack(
+                [np.frombuffer(block["pixels"][i].as_buffer(), np.uint8).reshape(side, side, 3) for i in good]
+            )
+            encoded = self._encoder(pixels)
+            tokens = encoded.tokens.to(getattr(torch, self._store.dtype)).cpu()  # (B, L, P, D)
+            finite = torch.isfinite(tokens).flatten(1).all(dim=1).tolist()
+            for index, is_finite in zip(good, finite, strict=True):
+                if not is_finite:
+                    detail = f"tokens do not fit {self._store.dtype}; try encoder.store fp32, or encoder.dtype fp32"
+                    rows[index] |= {"reason": str(Reason.NOT_FINITE), "detail": detail}
+            self._write(rows, [i for i, ok in zip(good, finite, strict=True) if ok], good, tokens, encoded.embeddings)
+        kept = [{name: row.get(name) for name in SCHEMA.names} | {"count": 1} for row in rows]
+        return pa.Table.from_pylist(kept, schema=SCHEMA.append(pa.field("count", pa.int64())))
+
+    def _write(
+        self,
+        rows: list[dict[str, Any]],
+        kept: list[int],
+        encoded: list[int],
+        tokens: torch.Tensor,
+        embeddings: torch.Tensor,
+    ) -> None:
+        if not kept:
+            return
+        places = [encoded.index(index) for index in kept]
+        columns = {name: [rows[index][name] for index in kept] for name in ("key", "uri", "width", "height")}
+        category = rows[kept[0]]["category"]
+        file = self._store.write(category, columns, tokens[places].numpy(), embeddings[places].cpu().numpy())
+        for row, index in enumerate(kept):
+            rows[index] |= {"file": file, "row": row}
+
+
+def _reuse(catalog: Catalog, spec: EncoderSpec, store: FeatureStore) -> pa.Table:
+    """Return rows of SCHEMA for images whose features are stored, and for those that cannot be opened."""
+    rows: list[dict[str, Any]] = []
+    stored: dict[str, dict[str, Stored]] = {}
+    for image in catalog.table.to_pylist():
+        row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
+        row["image"] = image["image"]
+        if image["reason"] is not None:
+            rows.append(row | {"reason": image["reason"], "detail": image["detail"]})
+            continue
+        category = image["category"]
+        if category not in stored:
+            stored[category] = store.find(category)
+        place = stored[category].get(feature_key(image["uri"], image["etag"], spec.fingerprint))
+        if place is not None:
+            rows.append(row | vars(place))
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _blocks(todo: pa.Table, spec: EncoderSpec, store: FeatureStore) -> list[pa.Table]:
+    """Cut images into blocks of one category, each of which becomes one file."""
+    bytes_per_image = len(spec.layers) * spec.patches * spec.width * np.dtype(store.dtype).itemsize
+    step = block_images(bytes_per_image)
+    columns = ["image", "uri", "category"]
+    keys = [
+        feature_key(uri, etag, spec.fingerprint)
+        for uri, etag in zip(todo["uri"].to_pylist(), todo["etag"].to_pylist(), strict=True)
+    ]
+    keyed = todo.select(columns).append_column("key", pa.array(keys))
+    blocks = []
+    for category in pc.unique(keyed["category"]):
+        images = keyed.filter(pc.equal(keyed["category"], category))
+        blocks += [images.slice(start, step) for start in range(0, images.num_rows, step)]
+    return blocks
+
+
+def _openable(catalog: Catalog) -> int:
+    return int(catalog.table["reason"].null_count)
+
+

@@ -1,0 +1,103 @@
+"""One line for each stage: how far, how fast, how long still."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+from ray.data import Dataset
+from ray.exceptions import RayError
+
+from pipeline.errors import IncompleteRun, LakeScoreError
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Counts what a stage has done; a rewritten line on a terminal, now and then a log line elsewhere.
+
+        with Progress("extract", "images", 120) as progress:
+            progress.add(32)
+    """
+
+    def __init__(self, stage: str, what: str, total: int) -> None:
+        self._stage, self._what, self._total = stage, what, total
+        self._done = 0
+        self._start = self._shown = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, count: int) -> None:
+        """Count more of them as done."""
+        self._done += count
+        now = time.monotonic()
+        if self._terminal:
+            sys.stderr.write(f"\r\033[K{self._line(now)}")
+            sys.stderr.flush()
+        elif now - self._shown >= SECONDS_BETWEEN_LINES and self._done < self._total:
+            self._shown = now
+            log.info(self._line(now))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._terminal:
+            sys.stderr.write("\r\033[K")
+        if kind is None:
+            log.info(self._line(time.monotonic()))
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    def _line(self, now: float) -> str:
+        seconds = max(now - self._start, 1e-9)
+        rate = self._done / seconds
+        line = f"{self._stage:8} {self._done}/{self._total} {self._what}  {rate:.3g}/s  {seconds:.0f} s"
+        if 0 < self._done < self._total:
+            line += f"  {(self._total - self._done) / rate:.0f} s left"
+        return line
+
+
+def results(dataset: Dataset, progress: Progress) -> pa.Table:
+    """Run a dataset whose rows are small, count each row's `count` column, and return all rows.
+
+    Raises `LakeScoreError` when a worker failed more often than it is retried, with the worker's own message if it
+    is one of ours.
+    """
+    tables = []
+    for table in _tables(dataset):
+        progress.add(sum(table["count"].to_pylist()))
+        tables.append(table.drop_columns("count"))
+    return pa.concat_tables(tables)
+
+
+def check_rows(stage: str, expected: Iterable[int], found: Iterable[int]) -> None:
+    """Raise `IncompleteRun` unless each expected id was found exactly once."""
+    wanted, got = sorted(expected), sorted(found)
+    if wanted != got:
+        lost, more = set(wanted) - set(got), len(got) - len(set(got))
+        raise IncompleteRun(f"{stage}: {len(lost)} rows lost, {more} rows twice; nothing was published, run it again")
+
+
+def _tables(dataset: Dataset) -> Iterator[pa.Table]:
+    try:
+        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    except (RayError, LakeScoreError) as error:
+        raise _own_error(error) from error
+
+
+def _own_error(error: BaseException) -> LakeScoreError:
+    """Find our own error under Ray's wrappers, or make one of what they say."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, LakeScoreError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    last = [line for line in str(error).splitlines() if line.strip()][-1]
+    return LakeScoreError(f"a worker failed: {last}")

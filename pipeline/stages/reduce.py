@@ -1,0 +1,170 @@
+"""Reduce: patch scores of all layers become maps and raw scores, then RsCIN and metrics for each category."""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.catalog.masks import loco_regions, read_masks
+from pipeline.config import ScoreConfig
+from pipeline.errors import CatalogError
+from pipeline.lake.features import FeatureStore
+from pipeline.lake.names import file_key, partition
+from pipeline.lake.run import RunFolder, read_array, read_table
+from pipeline.method import anomaly_maps, rscin
+from pipeline.metrics.category import Metric, PixelTruth, image_metrics, no_pixel_metrics, pixel_metrics
+from pipeline.plan.units import Unit
+from pipeline.stages.progress import Progress, check_rows, results
+
+# Distances of vectors of length 1 lie in 0..2: with one scale for every map ever written, grey levels compare
+MAP_SCALE = 2 / 65535
+MAP_BLOCK = 64  # images of one task
+
+METRICS = pa.schema([("category", pa.string()), ("name", pa.string()), ("value", pa.float64()), ("reason", pa.string())])
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """`images` has image, category, score_raw, map_uri and score, a row for each encoded image; metrics by category."""
+
+    images: pa.Table
+    metrics: dict[str, dict[str, Metric]]
+
+
+@dataclass(frozen=True)
+class Reducer:
+    """What the tasks of this stage share. Their first argument is a block of one category."""
+
+    config: ScoreConfig
+    store: FeatureStore
+    run: RunFolder
+    layout: str
+    mask_above: float
+
+    def __call__(self, totals: Mapping[str, int]) -> Reduced:
+        """Write a map for each encoded image, and return scores and metrics; the units' patch scores are written.
+
+        `totals` is the number of encoded images of each category.
+        """
+        count = sum(totals.values())
+        with Progress("maps", "images", count) as progress:
+            blocks = [
+                pa.table({"category": [category], "start": [start], "stop": [min(start + MAP_BLOCK, total)]})
+                for category, total in totals.items()
+                for start in range(0, total, MAP_BLOCK)
+            ]
+            images = _run(blocks, self.write_maps, progress).sort_by("image")
+        with Progress("rescore", "images", count) as progress:
+            rescored = _run(_by_category(images), self.rescore, progress).sort_by("image")
+        check_rows("rescore", images["image"].to_pylist(), rescored["image"].to_pylist())
+        images = images.append_column("score", rescored["score"])
+        with Progress("metrics", "images", count) as progress:
+            rows = _run(_by_category(images), self.measure, progress).to_pylist()
+        metrics: dict[str, dict[str, Metric]] = {category: {} for category in totals}
+        for row in rows:
+            metrics[row["category"]][row["name"]] = Metric(row["value"], row["reason"])
+        return Reduced(images, metrics)
+
+    def write_maps(self, block: pa.Table) -> pa.Table:
+        """Write the anomaly map of each image [start, stop) of a category; return raw scores and where the maps lie."""
+        task = block.to_pylist()[0]
+        start, stop, category = task["start"], task["stop"], task["category"]
+        patch_scores = self._patch_scores(category, start, stop)
+        maps = anomaly_maps(torch.from_numpy(patch_scores), self.store.grid, self.config.encoder.size).numpy()
+        index = read_table(self.run.index(category)).slice(start, stop - start)
+        names = []
+        for uri, anomaly_map in zip(index["uri"].to_pylist(), maps, strict=True):
+            names.append(f"maps/{partition('category', category)}/{file_key(uri)}.png")
+            png = io.BytesIO()
+            levels = (anomaly_map / MAP_SCALE).round().clip(0, 65535).astype(np.uint16)
+            Image.fromarray(levels).save(png, "png", compress_level=1)
+            (self.run.results / names[-1]).write_bytes(png.getvalue())
+        return pa.table(
+            {
+                "image": index["image"],
+                "category": [category] * len(names),
+                "score_raw": maps.max(axis=(1, 2)).astype(np.float64),
+                "map_uri": names,
+                "count": [1] * len(names),
+            }
+        )
+
+    def rescore(self, block: pa.Table) -> pa.Table:
+        """Apply RsCIN to a category: a row for each image with image and score_raw in, image and score out."""
+        index = read_table(self.run.index(block["category"][0].as_py()))
+        places = list(zip(index["file"].to_pylist(), index["row"].to_pylist(), strict=True))
+        raw = torch.from_numpy(block["score_raw"].to_numpy())
+        embeddings = torch.from_numpy(self.store.embeddings(places))
+        scores = rscin(raw, embeddings, self.config.method.windows).double().numpy()
+        return pa.table({"image": block["image"], "score": scores, "count": [1] * len(scores)})
+
+    def measure(self, block: pa.Table) -> pa.Table:
+        """Measure a category where labels are known: a row for each metric, with METRICS' columns."""
+        category = block["category"][0].as_py()
+        index = read_table(self.run.index(category))
+        labels = index["label"].to_pylist()
+        known = np.array([label is not None for label in labels], bool)
+        truth = np.array([bool(label) for label in labels], bool)[known]
+        metrics = image_metrics(truth, block["score"].to_numpy()[known])
+        try:
+            metrics |= self._pixel_metrics(category, index, np.flatnonzero(known))
+        except CatalogError as error:
+            metrics |= no_pixel_metrics(str(error))
+        rows = [{"category": category, "name": name, **asdict(metric)} for name, metric in metrics.items()]
+        table = pa.Table.from_pylist(rows, schema=METRICS)
+        return table.append_column("count", pa.array([block.num_rows] + [0] * (len(rows) - 1)))
+
+    def _pixel_metrics(self, category: str, index: pa.Table, known: NDArray[np.intp]) -> dict[str, Metric]:
+        rows = index.take(known).to_pylist()
+        if not any(row["masks"] for row in rows):
+            return no_pixel_metrics("no masks" if len(rows) else "no labels")
+        if without := [row["uri"] for row in rows if row["label"] and not row["masks"]]:
+            raise CatalogError(f"{len(without)} anomalous images lack a mask, such as {without[0]}")
+        size = self.config.encoder.size
+        pixels = [(row["width"], row["height"]) for row in rows]
+        masks = np.stack(
+            [read_masks(row["masks"], size, self.mask_above, wh) for row, wh in zip(rows, pixels, strict=True)]
+        )
+        regions = None
+        if self.layout == "loco":
+            regions = [
+                region
+                for image, (row, wh) in enumerate(zip(rows, pixels, strict=True))
+                for region in loco_regions(image, row["masks"], size, wh)
+            ]
+        patch_scores = self._patch_scores(category, 0, index.num_rows)[known]
+        maps = anomaly_maps(torch.from_numpy(patch_scores), self.store.grid, size).numpy()
+        return pixel_metrics(maps, PixelTruth(masks, regions), self.config.metrics)
+
+    def _patch_scores(self, category: str, start: int, stop: int) -> NDArray[np.float32]:
+        """Average the layers' patch scores of images [start, stop) of a category: (B, P)."""
+        patches = self.store.grid[0] * self.store.grid[1]
+        layers: dict[int, NDArray[np.float32]] = {
+            layer: np.empty((stop - start, patches), np.float32) for layer in self.store.layers
+        }
+        for row in read_table(self.run.units(category)).to_pylist():
+            unit = Unit(**row)
+            low, high = max(start, unit.start), min(stop, unit.stop)
+            if low < high:
+                scores = read_array(self.run.patch_scores(unit.id))
+                layers[unit.layer][low - start : high - start] = scores[low - unit.start : high - unit.start]
+        return np.mean(list(layers.values()), axis=0, dtype=np.float32)
+
+
+def _by_category(images: pa.Table) -> list[pa.Table]:
+    """Cut a table that is sorted by category into one block for each."""
+    categories = images["category"].to_numpy(zero_copy_only=False)
+    starts = np.flatnonzero(np.append(True, categories[1:] != categories[:-1]))
+    stops = np.append(starts[1:], len(categories))
+    return [images.slice(int(a), int(b - a)) for a, b in zip(starts, stops, strict=True)]
+
+
+def _run(blocks: list[pa.Table], function: Callable[[pa.Table], pa.Table], progress: Progress) -> pa.Table:
+    dataset = ray.data.from_arrow(blocks).map_batches(function, batch_size=None, batch_format="pyarrow", num_cpus=1)
+    return results(dataset, progress)
