@@ -3,11 +3,27 @@
 
     score_dataset.py --input.uri s3://lake/parts --output.uri s3://lake/scores
     score_dataset.py --config score.yaml
+
+Exit codes: 0 done, 1 failed, 2 wrong configuration, 3 nothing to score.
 """
 
 import sys
 
-from pipeline.command import run
+from pipeline.command import exit_code, parse, show_log
+
+
+def main() -> int:
+    config = parse(__doc__)
+    # Ray, torch and Arrow take seconds to import: --help and a wrong setting do not wait for them
+    from pipeline.report.table import summary_table
+    from pipeline.stages.run import score_lake
+
+    result = score_lake(config)
+    print(summary_table(result.scores.select(["category", "status"]).to_pylist(), result.metrics))
+    print(f"\nresults: {result.folder.results}")
+    return 0 if result.run["counts"]["scored"] else 3
+
 
 if __name__ == "__main__":
-    sys.exit(run(__doc__))
+    show_log()
+    sys.exit(exit_code(main))

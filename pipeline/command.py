@@ -1,15 +1,15 @@
-"""From the command line to a run and an exit code that a scheduler can use.
+"""What the jobs share: from the command line to settings, and from errors to an exit code for a scheduler.
 
-    0   every image was scored or quarantined with a reason, and the run is published
-    1   the run failed; nothing was published
-    2   a setting cannot work
-    3   nothing to score: no image was found, or every one was quarantined (published, with the reasons)
+0   every image was scored or quarantined with a reason, and the run is published
+1   the run failed; nothing was published
+2   a setting cannot work
+3   nothing to score: no image was found, or every one was quarantined (published, with the reasons)
 """
 
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jsonargparse import ArgumentError, ArgumentParser
 from pydantic import ValidationError
@@ -18,24 +18,21 @@ from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError, LakeScoreError
 
 
-def run(description: str | None, arguments: Sequence[str] | None = None) -> int:
-    """Score a lake as the arguments say, print the summary, and return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        config = parse(description, arguments)
-        # Ray, torch and Arrow take seconds to import: --help and a wrong setting do not wait for them
-        from pipeline.report.table import summary_table
-        from pipeline.stages.run import score_lake
+def show_log() -> None:
+    """Write our own log lines to stderr, and of the libraries only what needs attention."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("pipeline").setLevel(logging.INFO)
 
-        result = score_lake(config)
+
+def exit_code(main: Callable[[], int | None]) -> int:
+    """Run a job; print one of our errors as one line (LAKESCORE_TRACEBACK=1 shows where it came from)."""
+    try:
+        return main() or 0
     except LakeScoreError as error:
         if os.environ.get("LAKESCORE_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(summary_table(result.scores.select(["category", "status"]).to_pylist(), result.metrics))
-    print(f"\nresults: {result.folder.results}")
-    return 0 if result.run["counts"]["scored"] else 3
 
 
 def parse(description: str | None, arguments: Sequence[str] | None = None) -> ScoreConfig:

@@ -64,8 +64,9 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
         if min(width, height) < SMALLEST_SIDE:
             raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
         # MPO is a JPEG with a second view or a preview behind it; every other kind is a stack or a film
-        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-            raise Quarantine(Reason.SEVERAL_FRAMES, f"{image.n_frames} frames: store each as an image of its own")
+        frames: int = getattr(image, "n_frames", 1)
+        if image.format != "MPO" and frames > 1:
+            raise Quarantine(Reason.SEVERAL_FRAMES, f"{frames} frames: store each as an image of its own")
         try:
             upright = ImageOps.exif_transpose(image)
             rgb = _to_rgb(upright)

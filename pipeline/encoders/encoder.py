@@ -89,7 +89,9 @@ class Encoder:
         side = config.size // backbone.patch
         probe = self(np.zeros((1, config.size, config.size, 3), np.uint8))
         if probe.tokens.shape[2] != side * side:
-            raise EncoderError(f"{config.name} gives {probe.tokens.shape[2]} patches where {side} x {side} are expected")
+            raise EncoderError(
+                f"{config.name} gives {probe.tokens.shape[2]} patches where {side} x {side} are expected"
+            )
         self.spec = EncoderSpec(
             name=config.name,
             grid=(side, side),

@@ -52,5 +52,3 @@ def load(name: str, size: int, weights: Path | None) -> Backbone:
 
 def _side(patch: int | tuple[int, int]) -> int:
     return patch if isinstance(patch, int) else patch[0]
-
-

@@ -114,7 +114,7 @@ class FeatureStore:
         for index, (file, _) in enumerate(places):
             by_file.setdefault(file, []).append(index)
         for name, indices in by_file.items():
-            with (self.root / name).open() as file:
-                parquet = pq.ParquetFile(file)
+            with (self.root / name).open() as opened:
+                parquet = pq.ParquetFile(opened)
                 for index in indices:
                     yield index, parquet.read_row_group(places[index][1], columns=[column])[column].chunk(0)

@@ -1,8 +1,8 @@
 """The folder of a run: what readers see is written last.
 
-    <output>/work/run_id=<id>/     what a run leaves behind while it works, removed when it is published
-    <output>/runs/run_id=<id>/     results; whole as soon as run.json is there
-    <output>/latest.json           names the newest whole run
+<output>/work/run_id=<id>/     what a run leaves behind while it works, removed when it is published
+<output>/runs/run_id=<id>/     results; whole as soon as run.json is there
+<output>/latest.json           names the newest whole run
 """
 
 import io
@@ -60,6 +60,11 @@ class RunFolder:
         write_json(self.results / "run.json", run)
         write_json(self.output / "latest.json", {"run_id": self.run_id, "run": f"runs/run_id={self.run_id}"})
         self.work.remove()
+
+
+def latest_run(output: Location) -> str:
+    """Return the id of the newest whole run below an output location; raises `StorageError` when there is none."""
+    return str(json.loads((output / "latest.json").read_bytes())["run_id"])
 
 
 def write_json(location: Location, value: Any) -> None:

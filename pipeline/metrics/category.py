@@ -1,6 +1,6 @@
 """The metrics of a category, each a value or the reason why there is none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,14 +69,16 @@ def no_pixel_metrics(reason: str) -> dict[str, Metric]:
     return _absent(PIXEL, reason)
 
 
-def mean_metrics(categories: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
+def mean_metrics(categories: Iterable[Mapping[str, Metric]]) -> dict[str, Metric]:
     """Average each metric over the categories that have it."""
-    names = dict.fromkeys(name for metrics in categories for name in metrics)
-    means = {}
-    for name in names:
-        values = [m[name].value for m in categories if name in m and m[name].value is not None]
-        means[name] = Metric(float(np.mean(np.array(values)))) if values else Metric(None, "in no category")
-    return means
+    found: dict[str, list[float]] = {}
+    for metrics in categories:
+        for name, metric in metrics.items():
+            found.setdefault(name, []).extend([] if metric.value is None else [metric.value])
+    return {
+        name: Metric(float(np.mean(values))) if values else Metric(None, "in no category")
+        for name, values in found.items()
+    }
 
 
 def _absent(names: Sequence[str], reason: str) -> dict[str, Metric]:

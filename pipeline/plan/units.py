@@ -86,9 +86,7 @@ def plan_units(
     return units
 
 
-def _blocks(
-    category: str, total: int, shape: Shape, degrees: int, memory: float, operations: float
-) -> tuple[int, int]:
+def _blocks(category: str, total: int, shape: Shape, degrees: int, memory: float, operations: float) -> tuple[int, int]:
     """Return how many query images and how many reference images a unit holds at a time."""
     vector = shape.patches * shape.width
     pair = degrees * shape.patches**2 * shape.width  # multiply-adds between two images

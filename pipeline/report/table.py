@@ -33,11 +33,14 @@ def summary_table(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Mappi
             _line(category, [row for row in rows if row["category"] == category], metrics.get(category, {}), columns)
         )
     if len(categories) > 1:
-        lines.append(_line("all", rows, mean_metrics(list(metrics.values())), columns))
+        lines.append(_line("all", rows, mean_metrics(metrics.values()), columns))
 
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = [
-        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths)))
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in lines
     ]
     text.insert(1, "-" * len(text[0]))
@@ -63,7 +66,7 @@ def _reasons(metrics: Mapping[str, Mapping[str, Metric]]) -> list[str]:
             if metric.reason is not None:
                 missing.setdefault((category, metric.reason), []).append(name)
     return [
-        f"{_printable(category)}: no {'image' if names[0].startswith('image') else 'pixel'} metrics: {_printable(reason)}"
+        f"{_printable(category)}: no {names[0].partition('_')[0]} metrics: {_printable(reason)}"
         for (category, reason), names in missing.items()
     ]
 

@@ -37,7 +37,7 @@ class FaissSearch:
         return self.nearest(images, images)
 
     def _index(self, patches: Tensor) -> faiss.Index:
-        index = faiss.IndexFlatL2(patches.shape[1])
+        index: faiss.Index = faiss.IndexFlatL2(patches.shape[1])
         if self._resources is not None:
             index = faiss.index_cpu_to_gpu(self._resources, patches.device.index, index)
         index.add(patches.contiguous())

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.annotations import RayDeprecationWarning
 
 from pipeline.config import PoolConfig, RayConfig
 from pipeline.errors import ConfigError
@@ -16,7 +18,7 @@ from pipeline.errors import ConfigError
 log = logging.getLogger(__name__)
 
 # Ray restarts actors and retries their tasks for ever unless told; a poison input would then never end the run
-RETRIES = {"max_restarts": 2, "max_task_retries": 2}
+RETRIES = 2
 LOCAL_CPUS = 4  # at least: the pools hold CPUs for the whole stage, and the tasks that feed them need some too
 
 
@@ -33,14 +35,28 @@ class Pool:
     def device(self) -> str:
         return "cuda" if self.gpus else "cpu"
 
-    def options(self) -> dict[str, Any]:
-        """Return the arguments of `Dataset.map_batches` that make this pool of actors."""
-        return {
-            "compute": ray.data.ActorPoolStrategy(min_size=self.min, max_size=self.max, initial_size=self.min),
-            "num_cpus": 0 if self.gpus else self.cpus,
-            "num_gpus": self.gpus or None,
-            **RETRIES,
-        }
+
+def map_on_actors(dataset: ray.data.Dataset, worker: type, arguments: dict[str, Any], pool: Pool) -> ray.data.Dataset:
+    """Map blocks by a pool of actors, made as `worker(**arguments, device=..., threads=...)`, with bounded retries."""
+    with warnings.catch_warnings():
+        # Ray 2.60 announces the end of these keywords for 2.64, and has nothing yet to put in their place
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return dataset.map_batches(
+            worker,
+            batch_size=None,
+            batch_format="pyarrow",
+            fn_constructor_kwargs={**arguments, "device": pool.device, "threads": pool.cpus},
+            compute=ray.data.ActorPoolStrategy(min_size=pool.min, max_size=pool.max, initial_size=pool.min),
+            num_cpus=0 if pool.gpus else pool.cpus,
+            num_gpus=pool.gpus or None,
+            max_restarts=RETRIES,
+            max_task_retries=RETRIES,
+        )
+
+
+def this_node() -> str:
+    """Return the id of the node that runs this worker."""
+    return str(ray.get_runtime_context().get_node_id())
 
 
 @contextmanager
@@ -50,7 +66,9 @@ def cluster(config: RayConfig) -> Iterator[None]:
     Raises `ConfigError` when the cluster cannot be reached.
     """
     address = config.address or os.environ.get("RAY_ADDRESS")
-    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+    # Ray's own lines (its token, its actors' arguments, its tables) would bury ours; errors reach us as exceptions
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         options |= {
             "address": "local",
@@ -69,7 +87,7 @@ def cluster(config: RayConfig) -> Iterator[None]:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # stages show one line of their own
         context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         yield
     finally:
         ray.shutdown()
@@ -77,7 +95,7 @@ def cluster(config: RayConfig) -> Iterator[None]:
 
 def pool(config: PoolConfig) -> Pool:
     """Settle the defaults of a pool by what the cluster has now."""
-    resources = ray.cluster_resources()
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray has no types here
     gpus = config.gpus if config.gpus is not None else float(resources.get("GPU", 0) >= 1)
     room = resources.get("GPU", 0) / gpus if gpus else resources.get("CPU", 0) / 2 / config.cpus
     return Pool(config.min, config.max or max(config.min, int(room)), config.cpus, gpus)

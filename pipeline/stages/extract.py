@@ -1,6 +1,7 @@
 """Extract: decode on CPU tasks, encode on actors, write the features; what is stored already is not encoded again."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,17 @@ import ray
 import torch
 
 from pipeline.catalog import Catalog
-from pipeline.config import ScoreConfig
+from pipeline.config import EncoderConfig, ScoreConfig
 from pipeline.encoders import Encoder, EncoderSpec
 from pipeline.errors import StorageError
-from pipeline.images import Quarantine, Reason, decode
+from pipeline.images import Reason
 from pipeline.lake.features import FeatureStore, Stored, block_images, feature_key
-from pipeline.lake.storage import Location
-from pipeline.stages.cluster import pool
+from pipeline.stages.cluster import map_on_actors, pool, this_node
+from pipeline.stages.decode import decode_block
 from pipeline.stages.progress import Progress, check_rows, results
 
-# What this stage finds out about each image. `file` and `row` are null where `reason` says why there are no features.
+# What this stage finds out about each image. `file` and `row` are null where `reason` says why there are no features;
+# `node` is null where nothing had to be done.
 SCHEMA = pa.schema(
     [
         ("image", pa.int64()),
@@ -29,6 +31,7 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("file", pa.string()),
         ("row", pa.int32()),
+        ("node", pa.string()),
     ]
 )
 
@@ -44,74 +47,34 @@ class Extracted:
 def extract(catalog: Catalog, config: ScoreConfig, spec: EncoderSpec, store: FeatureStore) -> Extracted:
     """Give every image of the catalog features in the store, or a reason why it has none."""
     known = _reuse(catalog, spec, store)
+    reused = known.num_rows - len(catalog) + catalog.table["reason"].null_count  # the others cannot be opened
     taken = pa.array(known["image"].to_pylist(), pa.int64())
     todo = catalog.table.filter(pc.invert(pc.is_in(catalog.table["image"], value_set=taken)))
     with Progress("extract", "images", len(catalog)) as progress:
         progress.add(known.num_rows)
         if todo.num_rows:
             workers = pool(config.ray.encode)
-            blocks = list(_blocks(todo, spec, store))
-            dataset = ray.data.from_arrow(blocks).map_batches(
-                decode_block,
-                batch_size=None,
-                batch_format="pyarrow",
-                num_cpus=1,
-                fn_kwargs={"size": config.encoder.size, "max_pixels": config.input.max_pixels},
+            decode = partial(decode_block, size=config.encoder.size, max_pixels=config.input.max_pixels)
+            decoded = ray.data.from_arrow(_blocks(todo, spec, store)).map_batches(
+                decode, batch_size=None, batch_format="pyarrow", num_cpus=1
             )
-            dataset = dataset.map_batches(
-                EncodeBlock,
-                batch_size=None,
-                batch_format="pyarrow",
-                fn_constructor_kwargs={
-                    "config": config,
-                    "fingerprint": spec.fingerprint,
-                    "store": store,
-                    "device": workers.device,
-                    "threads": workers.cpus,
-                },
-                **workers.options(),
-            )
-            known = pa.concat_tables([known, results(dataset, progress).cast(SCHEMA)])
+            arguments = {"config": config.encoder, "fingerprint": spec.fingerprint, "store": store}
+            encoded = map_on_actors(decoded, EncodeBlock, arguments, workers)
+            known = pa.concat_tables([known, results(encoded, progress).cast(SCHEMA)])
     check_rows("extract", catalog.table["image"].to_pylist(), known["image"].to_pylist())
-    return Extracted(known.sort_by("image"), reused=len(taken) - (len(catalog) - _openable(catalog)))
-
-
-def decode_block(block: pa.Table, size: int, max_pixels: int) -> pa.Table:
-    """Add the pixels of each image: `pixels` (size * size * 3 bytes), or a reason why there are none.
-
-    An image's failure never leaves this function: an exception here would cost its whole block.
-    """
-    rows = []
-    for uri in block["uri"].to_pylist():
-        row: dict[str, Any] = {"pixels": None, "width": None, "height": None, "reason": None, "detail": None}
-        try:
-            pixels, (row["width"], row["height"]) = decode(Location.parse(uri).read_bytes(), size, max_pixels)
-            row["pixels"] = pixels.tobytes()
-        except Quarantine as error:
-            row |= {"reason": str(error.reason), "detail": error.detail}
-        except StorageError as error:
-            row |= {"reason": str(Reason.UNREADABLE), "detail": str(error)}
-        rows.append(row)
-    types = [pa.binary(), pa.int32(), pa.int32(), pa.string(), pa.string()]
-    for (name, kind), values in zip(
-        zip(rows[0], types, strict=True), zip(*(row.values() for row in rows), strict=True), strict=True
-    ):
-        block = block.append_column(name, pa.array(values, kind))
-    return block
+    return Extracted(known.sort_by("image"), reused)
 
 
 class EncodeBlock:
     """An actor that holds the encoder and writes one file of features for each block."""
 
-    def __init__(
-        self, config: ScoreConfig, fingerprint: str, store: FeatureStore, device: str, threads: int
-    ) -> None:
+    def __init__(self, config: EncoderConfig, fingerprint: str, store: FeatureStore, device: str, threads: int) -> None:
         torch.set_num_threads(threads)
-        self._encoder = Encoder(config.encoder, device)
-        self._store, self._size = store, config.encoder.size
+        self._encoder = Encoder(config, device)
+        self._store, self._size = store, config.size
         if self._encoder.spec.fingerprint != fingerprint:
             raise StorageError(
-                f"the weights of {config.encoder.name} on this node are not those of the driver "
+                f"the weights of {config.name} on this node are not those of the driver "
                 f"(fingerprints {self._encoder.spec.fingerprint} and {fingerprint})"
             )
 
@@ -131,7 +94,8 @@ class EncodeBlock:
                     detail = f"tokens do not fit {self._store.dtype}; try encoder.store fp32, or encoder.dtype fp32"
                     rows[index] |= {"reason": str(Reason.NOT_FINITE), "detail": detail}
             self._write(rows, [i for i, ok in zip(good, finite, strict=True) if ok], good, tokens, encoded.embeddings)
-        kept = [{name: row.get(name) for name in SCHEMA.names} | {"count": 1} for row in rows]
+        done = {"node": this_node(), "count": 1}
+        kept = [{name: row.get(name) for name in SCHEMA.names} | done for row in rows]
         return pa.Table.from_pylist(kept, schema=SCHEMA.append(pa.field("count", pa.int64())))
 
     def _write(
@@ -186,9 +150,3 @@ def _blocks(todo: pa.Table, spec: EncoderSpec, store: FeatureStore) -> list[pa.T
         images = keyed.filter(pc.equal(keyed["category"], category))
         blocks += [images.slice(start, step) for start in range(0, images.num_rows, step)]
     return blocks
-
-
-def _openable(catalog: Catalog) -> int:
-    return int(catalog.table["reason"].null_count)
-
-

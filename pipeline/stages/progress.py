@@ -21,8 +21,8 @@ SECONDS_BETWEEN_LINES = 10.0
 class Progress:
     """Counts what a stage has done; a rewritten line on a terminal, now and then a log line elsewhere.
 
-        with Progress("extract", "images", 120) as progress:
-            progress.add(32)
+    with Progress("extract", "images", 120) as progress:
+        progress.add(32)
     """
 
     def __init__(self, stage: str, what: str, total: int) -> None:

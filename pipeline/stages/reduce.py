@@ -26,7 +26,9 @@ from pipeline.stages.progress import Progress, check_rows, results
 MAP_SCALE = 2 / 65535
 MAP_BLOCK = 64  # images of one task
 
-METRICS = pa.schema([("category", pa.string()), ("name", pa.string()), ("value", pa.float64()), ("reason", pa.string())])
+METRICS = pa.schema(
+    [("category", pa.string()), ("name", pa.string()), ("value", pa.float64()), ("reason", pa.string())]
+)
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,8 @@ class Reducer:
             if low < high:
                 scores = read_array(self.run.patch_scores(unit.id))
                 layers[unit.layer][low - start : high - start] = scores[low - unit.start : high - unit.start]
-        return np.mean(list(layers.values()), axis=0, dtype=np.float32)
+        mean: NDArray[np.float32] = np.mean(list(layers.values()), axis=0, dtype=np.float32)
+        return mean
 
 
 def _by_category(images: pa.Table) -> list[pa.Table]:
@@ -166,5 +169,6 @@ def _by_category(images: pa.Table) -> list[pa.Table]:
 
 
 def _run(blocks: list[pa.Table], function: Callable[[pa.Table], pa.Table], progress: Progress) -> pa.Table:
-    dataset = ray.data.from_arrow(blocks).map_batches(function, batch_size=None, batch_format="pyarrow", num_cpus=1)
+    # Two CPUs: a task holds the maps of its images, and starting many at once on a small machine takes longer
+    dataset = ray.data.from_arrow(blocks).map_batches(function, batch_size=None, batch_format="pyarrow", num_cpus=2)
     return results(dataset, progress)

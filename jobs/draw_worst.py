@@ -1,0 +1,35 @@
+#!/usr/bin/env python
+"""Draw the worst images of each category of a run, with their anomaly maps, as one PNG.
+
+draw_worst.py out/sample/scores worst.png
+"""
+
+import sys
+
+from jsonargparse import ArgumentParser
+
+from pipeline.command import exit_code, show_log
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=str, help="The output.uri of the run.")
+    parser.add_argument("png", type=str, help="Picture to write.")
+    parser.add_argument("--run_id", type=str, help="Default: the newest run.")
+    parser.add_argument("--worst", type=int, default=8, help="Images of each category.")
+    arguments = parser.parse_args()
+
+    from pipeline.lake.run import RunFolder, latest_run
+    from pipeline.lake.storage import Location
+    from pipeline.report.sheet import draw_sheet
+    from pipeline.stages.run import read_result
+
+    output = Location.parse(arguments.output)
+    result = read_result(RunFolder(output, arguments.run_id or latest_run(output)))
+    figure = draw_sheet(result.folder.results, result.scores, result.run["map_scale"], arguments.worst)
+    figure.savefig(arguments.png, dpi=110)
+
+
+if __name__ == "__main__":
+    show_log()
+    sys.exit(exit_code(main))

@@ -1,0 +1,47 @@
+"""One picture of a run: the worst images of each category, with their maps."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pipeline.images import decode
+from pipeline.lake.storage import Location
+
+SIZE = 256  # pixels of one picture
+LIMIT = 10**9  # the run has decoded these images before
+
+
+def draw_sheet(results: Location, scores: pa.Table, map_scale: float, worst: int) -> Figure:
+    """Draw the `worst` images of each category and, below each, its anomaly map over it.
+
+    All maps of a category share one scale, from half its median image score to its largest, so that colours compare.
+
+    Args:
+        results: the run's folder.
+        scores: the run's scores.
+        map_scale: distance of one grey level of a map.
+        worst: images of each category, in one row.
+    """
+    scored = scores.filter(pc.equal(scores["status"], "scored"))
+    categories = sorted(set(scored["category"].to_pylist()))
+    figure = Figure(figsize=(1.6 * worst, 3.4 * len(categories)), layout="constrained")
+    axes = figure.subplots(2 * len(categories), worst, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for place, category in enumerate(categories):
+        rows = scored.filter(pc.equal(scored["category"], category)).sort_by([("score", "descending")])
+        low, high = np.quantile(rows["score_raw"].to_numpy(), [0.5, 1.0])
+        for column, row in enumerate(rows.slice(0, worst).to_pylist()):
+            picture, _ = decode(Location.parse(row["uri"]).read_bytes(), SIZE, LIMIT)
+            levels = Image.open(io.BytesIO((results / row["map_uri"]).read_bytes())).resize((SIZE, SIZE))
+            heat = np.asarray(levels, dtype=float) * map_scale
+            above, below = axes[2 * place, column], axes[2 * place + 1, column]
+            above.imshow(picture)
+            above.set_title(f"{category}  {row['score']:.2f}" if column == 0 else f"{row['score']:.2f}", fontsize=9)
+            below.imshow(picture)
+            below.imshow(heat, cmap="inferno", vmin=low / 2, vmax=high, alpha=0.65)
+    return figure

@@ -1,0 +1,117 @@
+"""A category's metrics: what they are, and that one that cannot be measured is None with a reason, never 0."""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.metrics.category import (
+    AUPRO_LIMIT,
+    IMAGE,
+    PIXEL,
+    SPRO_LIMIT,
+    Metric,
+    PixelTruth,
+    image_metrics,
+    mean_metrics,
+    no_pixel_metrics,
+    pixel_metrics,
+)
+from pipeline.metrics.curves import ranking_metrics
+from pipeline.metrics.overlap import Region, aupro, pro_200
+
+Array = NDArray[Any]
+Variant = Literal["exact", "musc"]
+
+
+def random_case() -> tuple[Array, Array]:
+    """Return maps that know a little of their masks."""
+    masks = np.zeros((3, 12, 12), bool)
+    masks[0, 2:6, 3:7] = masks[1, 9, 9] = True
+    return np.random.default_rng(0).normal(size=masks.shape) + masks, masks
+
+
+def assert_absent(metrics: dict[str, Metric], names: tuple[str, ...], reason: str) -> None:
+    assert metrics == {name: Metric(None, reason) for name in names}
+
+
+def test_image_metrics_are_named_in_their_order() -> None:
+    labels, scores = np.array([False, False, True, True]), np.array([0.1, 0.4, 0.35, 0.8])
+    values = {name: Metric(value) for name, value in zip(IMAGE, ranking_metrics(labels, scores), strict=True)}
+    assert image_metrics(labels, scores) == values
+    assert values["image_auroc"] == Metric(0.75)
+
+
+@pytest.mark.parametrize("anomalous, word", [(True, "anomalous"), (False, "normal")])
+def test_images_of_one_class_have_no_metric_and_say_which_class(anomalous: bool, word: str) -> None:
+    metrics = image_metrics(np.full(5, anomalous), np.linspace(0, 1, 5))
+    assert_absent(metrics, IMAGE, f"all 5 labelled images are {word}")
+
+
+def test_images_without_labels_have_no_metric() -> None:
+    assert_absent(image_metrics(np.zeros(0, bool), np.zeros(0)), IMAGE, "no labels")
+
+
+def test_pixel_metrics_are_the_four_in_their_order() -> None:
+    maps, masks = random_case()
+    auroc, f1, ap = ranking_metrics(masks.ravel(), maps.ravel())
+    expected = [auroc, f1, ap, aupro(maps, masks, AUPRO_LIMIT)]
+    metrics = pixel_metrics(maps, PixelTruth(masks), "exact")
+    assert metrics == {name: Metric(value) for name, value in zip(PIXEL, expected, strict=True)}
+
+
+def test_the_musc_variant_adds_pro_by_200_thresholds_and_nothing_else() -> None:
+    maps, masks = random_case()
+    metrics = pixel_metrics(maps, PixelTruth(masks), "musc")
+    added = {"pixel_pro_200": Metric(pro_200(maps, masks, 0.3))}
+    assert metrics == pixel_metrics(maps, PixelTruth(masks), "exact") | added
+
+
+@pytest.mark.parametrize("variant", ["exact", "musc"])
+def test_saturations_add_spro_at_a_rate_of_five_percent(variant: Variant) -> None:
+    maps, masks = random_case()
+    regions = [Region(0, np.flatnonzero(masks[0]), 4.0), Region(1, np.flatnonzero(masks[1]), 1.0)]
+    metrics = pixel_metrics(maps, PixelTruth(masks, regions), variant)
+    added = {"pixel_spro_005": Metric(aupro(maps, masks, SPRO_LIMIT, regions))}
+    assert metrics == pixel_metrics(maps, PixelTruth(masks), variant) | added
+
+
+@pytest.mark.parametrize(
+    "fill, reason", [(False, "no anomalous pixel in any mask"), (True, "no normal pixel in any mask")]
+)
+def test_masks_of_one_class_have_no_metric_in_any_variant(fill: bool, reason: str) -> None:
+    maps, masks = random_case()[0], np.full((3, 12, 12), fill)
+    assert_absent(pixel_metrics(maps, PixelTruth(masks), "exact"), PIXEL, reason)
+    assert_absent(pixel_metrics(maps, PixelTruth(masks), "musc"), (*PIXEL, "pixel_pro_200"), reason)
+    assert_absent(pixel_metrics(maps, PixelTruth(masks, []), "exact"), (*PIXEL, "pixel_spro_005"), reason)
+
+
+def test_a_category_without_masks_has_all_pixel_metrics_with_the_reason() -> None:
+    assert_absent(no_pixel_metrics("no masks"), PIXEL, "no masks")
+
+
+# The same image many times gives flat maps; a map that is saturated in half of its pixels leaves no threshold of the
+# 200 below the limit.
+@pytest.mark.parametrize("variant", ["exact", "musc"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_maps_of_few_levels_give_values_or_reasons_but_no_error_and_no_nan(variant: Variant, share: float) -> None:
+    masks = random_case()[1]
+    maps = (np.random.default_rng(0).random(masks.shape) < share).astype(float)
+    for metric in pixel_metrics(maps, PixelTruth(masks), variant).values():
+        assert metric.reason if metric.value is None else math.isfinite(metric.value)
+
+
+def test_a_mean_is_over_the_categories_that_have_the_metric() -> None:
+    categories = [
+        {"a": Metric(0.5), "b": Metric(None, "no labels"), "c": Metric(None, "no masks")},
+        {"a": Metric(1.0), "b": Metric(0.25), "c": Metric(None, "no masks")},
+        {"a": Metric(0.0), "d": Metric(0.75)},
+    ]
+    expected = {"a": Metric(0.5), "b": Metric(0.25), "c": Metric(None, "in no category"), "d": Metric(0.75)}
+    assert mean_metrics(categories) == expected
+
+
+def test_a_mean_over_no_category_is_empty() -> None:
+    assert mean_metrics([]) == {}
