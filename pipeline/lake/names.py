@@ -11,7 +11,10 @@ def partition(column: str, value: str) -> str:
     """
     quoted = quote(value, safe=" ")
     if len(quoted) > 180:
-        quoted = f"{quoted[:160]}-{hashlib.sha256(value.encode()).hexdigest()[:16]}"
+        kept = value
+        while len(quote(kept, safe=" ")) > 160:  # whole characters: half an escape is unreadable for Arrow
+            kept = kept[:-1]
+        quoted = f"{quote(kept, safe=' ')}-{hashlib.sha256(value.encode()).hexdigest()[:16]}"
     return f"{column}={quoted}"
 
 

@@ -5,7 +5,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import fsspec
@@ -53,6 +53,8 @@ class Location:
             return cls("file", os.path.abspath("/" + rest.lstrip("/")))
         if scheme != "s3":
             raise ConfigError(f"{uri}: {scheme}:// is not supported; use a local path or s3://")
+        if not rest.strip("/") or rest.startswith("/"):
+            raise ConfigError(f"{uri} names no bucket; use s3://bucket/prefix")
         return cls("s3", rest.rstrip("/"))
 
     @property
@@ -122,8 +124,12 @@ class Location:
         prefix = self.path.rstrip("/") + "/"
         for path, info in found.items():
             relative = path.removeprefix(prefix)
-            if not any(part.startswith(".") for part in relative.split("/")):
-                yield _entry(relative, info)
+            if any(part.startswith(".") for part in relative.split("/")):
+                continue
+            entry = _entry(relative, info)
+            if self.protocol == "s3" and "?versionId=" in relative:
+                entry = replace(entry, problem="s3fs takes ?versionId= in a key for a version of another object")
+            yield entry
 
     def remove(self) -> None:
         """Delete this file or everything below this folder; nothing happens when it is not there."""
@@ -148,6 +154,8 @@ def _entry(path: str, info: dict[str, Any]) -> Entry:
 def _storage_errors(action: str, location: Location) -> Iterator[None]:
     try:
         yield
-    except (OSError, BotoCoreError) as error:
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip()
+    except (OSError, BotoCoreError, ValueError) as error:  # ValueError: a name with a NUL byte
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, FileNotFoundError):
+            reason = "there is no such file or object"  # stores put their own path here, or nothing
         raise StorageError(f"cannot {action} {location}: {reason}") from error

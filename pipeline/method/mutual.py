@@ -79,6 +79,8 @@ def query_scores(
     distances = torch.empty((len(degrees), *queries.shape[:2], total), device=queries.device)  # (r, A, P, N)
     seen = 0
     for block in references:
+        if seen + len(block) > total:
+            raise ValueError(f"{total} reference images were promised, {seen + len(block)} came")
         for degree, query, rows in zip(degrees, aggregated, distances, strict=True):
             rows[:, :, seen : seen + len(block)] = search.nearest(query, lnamd(block, grid, degree))
         seen += len(block)

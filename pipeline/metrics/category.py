@@ -57,11 +57,15 @@ def pixel_metrics(maps: Array, truth: PixelTruth, variant: Literal["exact", "mus
     if not flat.any() or flat.all():
         return _absent(names, "no anomalous pixel in any mask" if not flat.any() else "no normal pixel in any mask")
     figures = [*ranking_metrics(flat, maps.ravel()), aupro(maps, truth.masks, AUPRO_LIMIT)]
+    metrics = _values(PIXEL, figures)
     if variant == "musc":
-        figures.append(pro_200(maps, truth.masks, AUPRO_LIMIT))
+        try:
+            metrics |= _values(("pixel_pro_200",), [pro_200(maps, truth.masks, AUPRO_LIMIT)])
+        except ValueError as error:
+            metrics |= _absent(("pixel_pro_200",), str(error))
     if truth.regions is not None:
-        figures.append(aupro(maps, truth.masks, SPRO_LIMIT, truth.regions))
-    return _values(names, figures)
+        metrics |= _values(("pixel_spro_005",), [aupro(maps, truth.masks, SPRO_LIMIT, truth.regions)])
+    return metrics
 
 
 def no_pixel_metrics(reason: str) -> dict[str, Metric]:

@@ -83,10 +83,15 @@ def pro_200(maps: Array, masks: Array, limit: float = 0.3) -> float:
         maps: anomaly maps (N, H, W).
         masks: binary (N, H, W).
         limit: largest false positive rate.
+
+    Raises:
+        ValueError: when the thresholds do not make a curve.
     """
     regions = regions_of(masks)
     scores, normal = maps.reshape(len(maps), -1), ~masks.astype(bool)
     low, high = maps.min(), maps.max()
+    if low == high:
+        raise ValueError("PRO over linear thresholds needs maps that are not constant")
     rates, overlaps = [], []
     for threshold in np.arange(low, high, (high - low) / 200):
         binary = scores > threshold
@@ -95,6 +100,8 @@ def pro_200(maps: Array, masks: Array, limit: float = 0.3) -> float:
     rate, overlap = np.array(rates), np.array(overlaps)
     kept = rate < limit
     rate, overlap = rate[kept], overlap[kept]
+    if len(np.unique(rate)) < 2:
+        raise ValueError(f"fewer than two of the 200 thresholds have a false positive rate below {limit:g}")
     rate = (rate - rate.min()) / (rate.max() - rate.min())
     return float(np.trapezoid(overlap[::-1], rate[::-1]))  # rates fall as thresholds rise
 

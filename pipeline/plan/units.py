@@ -104,6 +104,6 @@ def _blocks(category: str, total: int, shape: Shape, degrees: int, memory: float
             f"search.memory_gb {memory / 1e9:g} is too small for category {category!r}: one of its {total} images "
             f"against all others needs {(query + reference) / 1e9:.3g} GB"
         )
-    references = max(1, min(total, int(memory / 4 // reference)))
+    references = max(1, min(total, int(min(memory / 4, memory - query) // reference)))
     queries = int((memory - references * reference) // query) or 1
     return max(1, min(queries, total, int(operations // (total * pair)) or 1)), references

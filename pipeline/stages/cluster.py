@@ -36,8 +36,13 @@ class Pool:
         return "cuda" if self.gpus else "cpu"
 
 
-def map_on_actors(dataset: ray.data.Dataset, worker: type, arguments: dict[str, Any], pool: Pool) -> ray.data.Dataset:
-    """Map blocks by a pool of actors, made as `worker(**arguments, device=..., threads=...)`, with bounded retries."""
+def map_on_actors(
+    dataset: ray.data.Dataset, blocks: int, worker: type, arguments: dict[str, Any], pool: Pool
+) -> ray.data.Dataset:
+    """Map a dataset's blocks by a pool of actors, made as `worker(**arguments, device=..., threads=...)`.
+
+    Retries are bounded, and there are never more actors than blocks.
+    """
     with warnings.catch_warnings():
         # Ray 2.60 announces the end of these keywords for 2.64, and has nothing yet to put in their place
         warnings.simplefilter("ignore", RayDeprecationWarning)
@@ -46,7 +51,7 @@ def map_on_actors(dataset: ray.data.Dataset, worker: type, arguments: dict[str, 
             batch_size=None,
             batch_format="pyarrow",
             fn_constructor_kwargs={**arguments, "device": pool.device, "threads": pool.cpus},
-            compute=ray.data.ActorPoolStrategy(min_size=pool.min, max_size=pool.max, initial_size=pool.min),
+            compute=ray.data.ActorPoolStrategy(min_size=min(pool.min, blocks), max_size=min(pool.max, blocks)),
             num_cpus=0 if pool.gpus else pool.cpus,
             num_gpus=pool.gpus or None,
             max_restarts=RETRIES,

@@ -53,13 +53,13 @@ def extract(catalog: Catalog, config: ScoreConfig, spec: EncoderSpec, store: Fea
     with Progress("extract", "images", len(catalog)) as progress:
         progress.add(known.num_rows)
         if todo.num_rows:
-            workers = pool(config.ray.encode)
+            blocks = _blocks(todo, spec, store)
             decode = partial(decode_block, size=config.encoder.size, max_pixels=config.input.max_pixels)
-            decoded = ray.data.from_arrow(_blocks(todo, spec, store)).map_batches(
+            decoded = ray.data.from_arrow(blocks).map_batches(
                 decode, batch_size=None, batch_format="pyarrow", num_cpus=1
             )
             arguments = {"config": config.encoder, "fingerprint": spec.fingerprint, "store": store}
-            encoded = map_on_actors(decoded, EncodeBlock, arguments, workers)
+            encoded = map_on_actors(decoded, len(blocks), EncodeBlock, arguments, pool(config.ray.encode))
             known = pa.concat_tables([known, results(encoded, progress).cast(SCHEMA)])
     check_rows("extract", catalog.table["image"].to_pylist(), known["image"].to_pylist())
     return Extracted(known.sort_by("image"), reused)

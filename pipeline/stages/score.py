@@ -51,7 +51,7 @@ def score(
         if todo:
             blocks = [pa.table({"unit": [index], **{k: [v] for k, v in vars(units[index]).items()}}) for index in todo]
             arguments = {"config": config, "store": store, "run": run}
-            scored = map_on_actors(ray.data.from_arrow(blocks), ScoreUnit, arguments, workers)
+            scored = map_on_actors(ray.data.from_arrow(blocks), len(blocks), ScoreUnit, arguments, workers)
             rows = results(scored, progress)
             check_rows("score", todo, rows["unit"].to_pylist())
             nodes.update(rows["node"].to_pylist())

@@ -108,7 +108,7 @@ def test_find_gives_nothing_for_a_category_that_was_never_written(tmp_path: Path
     assert store.find("bott") == {} and store.find("bottle2") == {}
 
 
-@pytest.mark.parametrize("category", HOSTILE)
+@pytest.mark.parametrize("category", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_hostile_category_is_one_folder_below_the_store_and_read_back(tmp_path: Path, category: str) -> None:
     store, (rows, tokens, embeddings) = new_store(tmp_path / "deep" / "store"), block(0)
     file = store.write(category, rows, tokens, embeddings)

@@ -54,7 +54,9 @@ def test_patch_scores_equal_the_official_code(golden: Golden, streamed: bool, se
         if streamed:
             # 14 images in blocks of 4 and 5: both end in a smaller block
             blocks = [
-                query_scores(tokens[a : a + 4], a, tokens.split(5), len(tokens), (10, 10), [1, 3, 5], 0.3, search)
+                query_scores(
+                    tokens[a : a + 4], a, torch.split(tokens, 5), len(tokens), (10, 10), [1, 3, 5], 0.3, search
+                )
                 for a in range(0, len(tokens), 4)
             ]
             layers.append(torch.cat(blocks))
@@ -111,7 +113,7 @@ def test_another_number_of_references_than_promised_is_an_error(total: int, bloc
     # Too few would leave distances that were never written.
     tokens = random_tokens(0, 4)
     with pytest.raises(ValueError, match=f"{total} reference images were promised, 4 came"):
-        query_scores(tokens[:1], 0, tokens.split(block), total, GRID, [1], 0.3, GemmSearch())
+        query_scores(tokens[:1], 0, torch.split(tokens, block), total, GRID, [1], 0.3, GemmSearch())
 
 
 @given(st.integers(2, 12), st.integers(1, 3), st.sampled_from([0.01, 0.1, 0.3, 0.5, 1.0]), st.integers(0, 999))

@@ -1,0 +1,82 @@
+"""A real Ray head node with its job server, shared by the tests of this folder."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ray.job_submission import JobSubmissionClient
+
+READY = "block forever until terminated"
+
+
+@dataclass(frozen=True)
+class Head:
+    """Addresses of the cluster, for drivers and for job submission."""
+
+    address: str
+    jobs: str
+
+
+@pytest.fixture(scope="session")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """Start a head node of four logical CPUs, and stop it by its process id."""
+    port, dashboard, agent = _free_port(), _free_port(), _free_port()
+    binaries = Path(sys.executable).parent
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    # the entry point of a submitted job runs the python of this path
+    environment |= {"RAY_AUTH_MODE": "disabled", "PATH": f"{binaries}:{os.environ['PATH']}"}
+    command = [str(binaries / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"]
+    command += [
+        f"--dashboard-port={dashboard}",
+        f"--dashboard-agent-listen-port={agent}",
+        "--num-cpus=4",
+        "--disable-usage-stats",
+        "--log-style=record",
+    ]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    try:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if READY in line:
+                break
+        else:
+            pytest.fail(f"ray start ended: {''.join(said[-5:])}")
+        jobs = f"http://127.0.0.1:{dashboard}"
+        _wait_for_job_agent(jobs)
+        yield Head(f"127.0.0.1:{port}", jobs)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # its own session; asked politely, it takes half a minute
+        process.wait(timeout=60)
+        process.stdout.close()
+
+
+def _wait_for_job_agent(jobs: str) -> None:
+    """Wait until a job can be submitted: the agent comes up some seconds after the node says that it is ready."""
+    client, deadline = JobSubmissionClient(jobs), time.monotonic() + 120
+    while True:
+        try:
+            client.submit_job(entrypoint="true")
+            return
+        except RuntimeError:
+            if time.monotonic() > deadline:
+                raise
+            threading.Event().wait(0.5)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port

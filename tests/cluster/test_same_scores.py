@@ -1,0 +1,140 @@
+"""However a run is started and cut up, the scores are the same."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.command import parse
+from pipeline.stages.run import Result, score_lake
+from tests.cluster.conftest import Head
+from tests.running import REPOSITORY, flags, read_scores, run_job, settings, small_lake
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_lake(tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture(scope="module")
+def plain(lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a plain `python jobs/score_dataset.py`, which everything here is compared with."""
+    output = tmp_path_factory.mktemp("plain")
+    done = run_job(*flags(settings(lake, output)), env={"RAY_AUTH_MODE": "disabled"})
+    assert done.returncode == 0, done.stderr
+    assert "brick" in done.stdout and str(output) in done.stdout
+    return output
+
+
+def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
+    """Return the largest difference of any score, raw or not; the rows must be of the same images."""
+    assert one["uri"].tolist() == other["uri"].tolist()
+    assert one["score"].notna().all()
+    columns = ["score", "score_raw"]
+    return float(np.abs(one[columns].to_numpy() - other[columns].to_numpy()).max())
+
+
+def on_cluster(head: Head, lake: Path, output: Path, *more: str) -> Result:
+    """Run on a cluster that is there already, from this process."""
+    return score_lake(parse(None, [*flags(settings(lake, output)), f"--ray.address={head.address}", *more]))
+
+
+def test_a_run_leaves_what_readers_need(plain: Path) -> None:
+    folder = plain / "runs" / "run_id=test"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "catalog.parquet",
+        "maps",
+        "metrics.json",
+        "metrics.parquet",
+        "run.json",
+        "scores",
+    ]
+    assert (plain / "latest.json").exists() and not (plain / "work" / "run_id=test").exists()
+    scores = read_scores(plain)
+    assert len(scores) == 24 and (scores["status"] == "scored").all() and (scores["references"] == 11).all()
+    assert all((folder / name).exists() for name in scores["map_uri"])
+
+
+def test_the_same_command_twice_gives_identical_bytes(lake: Path, plain: Path, tmp_path: Path) -> None:
+    done = run_job(*flags(settings(lake, tmp_path)), env={"RAY_AUTH_MODE": "disabled"})
+    assert done.returncode == 0, done.stderr
+    compared = 0
+    for path in plain.rglob("*"):
+        if path.is_file() and path.name != "run.json":  # times and the host's name
+            assert path.read_bytes() == (tmp_path / path.relative_to(plain)).read_bytes(), path
+            compared += 1
+    assert compared == 24 + 4 + 1 + 2  # maps; catalog, scores, metrics twice; latest.json; a file of features each
+
+
+def test_ray_job_submit_gives_the_scores_of_the_plain_run(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", head.jobs]
+    command += ["--working-dir", ".", "--", "python", "jobs/score_dataset.py", *flags(settings(lake, tmp_path))]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-6
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_any_number_of_workers_gives_the_same_scores(
+    head: Head, lake: Path, plain: Path, tmp_path: Path, workers: int
+) -> None:
+    pools = [f"--ray.{stage}.{end}={workers}" for stage in ("encode", "score") for end in ("min", "max")]
+    on_cluster(head, lake, tmp_path, *pools)
+    assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-6
+
+
+def test_either_search_gives_the_same_scores(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:
+    result = on_cluster(head, lake, tmp_path, "--search.kind=faiss")
+    assert result.run["search"] == "faiss"
+    assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-5
+
+
+def test_units_of_another_size_give_the_same_scores(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:
+    result = on_cluster(head, lake, tmp_path, "--search.memory_gb=0.003")
+    assert sum(result.run["nodes"]["units"].values()) > 8  # a unit for each category and layer holds it whole
+    assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-6
+
+
+def test_a_renamed_copy_as_another_category_changes_nothing(
+    head: Head, lake: Path, plain: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "lake"
+    shutil.copytree(lake, copy)
+    renamed = {}
+    for place, path in enumerate(sorted((lake / "brick" / "test").rglob("*.png"))):
+        defect = path.parent.name
+        target = copy / "a #1% copy" / "test" / defect / f"{999 - place} é.png"  # another order, too
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+        renamed[str(target)] = str(path)
+    on_cluster(head, copy, tmp_path / "out")
+    scores = read_scores(tmp_path / "out").set_index("uri")
+    before = read_scores(plain).set_index("uri")
+    for target, original in renamed.items():
+        assert scores.loc[target, "score_raw"] == pytest.approx(before.loc[original, "score_raw"], abs=1e-6)
+        assert scores.loc[target, "score"] == pytest.approx(before.loc[original, "score"], abs=1e-6)
+    for original in before.index:
+        kept = str(copy / Path(original).relative_to(lake))
+        assert scores.loc[kept, "score"] == pytest.approx(before.loc[original, "score"], abs=1e-6)
+
+
+def test_a_finished_run_is_read_and_not_done_again(lake: Path, plain: Path) -> None:
+    before = (plain / "latest.json").stat().st_mtime_ns
+    result = score_lake(parse(None, flags(settings(lake, plain))))  # starts no Ray
+    assert result.scores.num_rows == 24 and result.metrics["brick"]["image_auroc"].value is not None
+    assert (plain / "latest.json").stat().st_mtime_ns == before
+
+
+def test_the_next_run_encodes_only_what_is_new(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:
+    grown = tmp_path / "lake"
+    shutil.copytree(lake, grown)  # keeps the times of modification, by which a local file's content is known
+    output = tmp_path / "out"
+    first = on_cluster(head, grown, output)
+    shutil.copy(grown / "brick" / "test" / "good" / "000.png", grown / "brick" / "test" / "good" / "new.png")
+    second = on_cluster(head, grown, output, "--output.run_id=second")
+    assert first.run["counts"]["features_reused"] == 0
+    assert second.run["counts"]["features_reused"] == 24 and second.run["counts"]["scored"] == 25

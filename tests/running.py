@@ -1,0 +1,69 @@
+"""Whole runs: the job as a user starts it, on a small real lake."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.sample.lake import samples
+from pipeline.sample.weights import ENCODER, sample_weights
+
+REPOSITORY = Path(__file__).parents[1]
+JOB = REPOSITORY / "jobs" / "score_dataset.py"
+
+
+def small_lake(folder: Path, categories: tuple[str, ...] = ("brick", "gravel"), images: int = 12) -> Path:
+    """Write a lake of a few images of each category, as test/<defect>/ with masks."""
+    for category in categories:
+        for number, sample in zip(range(images), samples(category), strict=False):
+            _save(folder / category / "test" / sample.defect / f"{number:03d}.png", sample.image)
+            if sample.defect != "good":
+                mask = folder / category / "ground_truth" / sample.defect / f"{number:03d}_mask.png"
+                _save(mask, sample.mask * 255.0)
+    return folder
+
+
+def _save(path: Path, image: NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image.astype(np.uint8)).save(path)
+
+
+def settings(lake: Path | str, output: Path | str, **more: Any) -> dict[str, Any]:
+    """Return settings that score a lake by the sample's encoder on 8 x 8 patches, as dotted names."""
+    return {
+        "input.uri": str(lake),
+        "output.uri": str(output),
+        "encoder.name": ENCODER,
+        "encoder.weights": str(sample_weights()),
+        "encoder.size": 112,
+        "output.run_id": "test",
+    } | {name.replace("__", "."): value for name, value in more.items()}
+
+
+def flags(values: Mapping[str, Any]) -> list[str]:
+    return [f"--{name}={value}" for name, value in values.items()]
+
+
+def run_job(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the job in a process of its own and wait for it."""
+    return subprocess.run(
+        [sys.executable, str(JOB), *arguments],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def read_scores(output: Path | str, run_id: str = "test") -> pd.DataFrame:
+    """Return the scores of a local run, one row for each image, in the order of its catalog."""
+    return pq.read_table(Path(output) / "runs" / f"run_id={run_id}" / "scores" / "part-00000.parquet").to_pandas()

@@ -1,0 +1,342 @@
+"""Settings: the paper's defaults, and one tree that YAML and the command line fill alike."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipeline.command import parse
+from pipeline.config import ScoreConfig
+from pipeline.errors import ConfigError
+
+REPOSITORY = Path(__file__).parents[1]
+JOB = REPOSITORY / "jobs" / "score_dataset.py"
+REQUIRED = ["--input.uri", "lake", "--output.uri", "out"]
+
+# dotted name -> (as written behind a flag, what it means); each differs from its default
+SETTINGS: dict[str, tuple[str, Any]] = {
+    "input.uri": ("s3://lake/parts", "s3://lake/parts"),
+    "input.layout": ("visa", "visa"),
+    "input.max_pixels": ("5000", 5000),
+    "output.uri": ("007", "007"),
+    "output.run_id": ("20240102", "20240102"),
+    "encoder.name": ("timm:vit_small_patch14_dinov2.lvd142m", "timm:vit_small_patch14_dinov2.lvd142m"),
+    "encoder.weights": ("weights/a.safetensors", "weights/a.safetensors"),
+    "encoder.weights_sha256": ("0123456789abcdef" * 4, "0123456789abcdef" * 4),
+    "encoder.size": ("224", 224),
+    "encoder.layers": ("[2, 5]", (2, 5)),
+    "encoder.dtype": ("bf16", "bf16"),
+    "encoder.store": ("fp32", "fp32"),
+    "encoder.batch_size": ("3", 3),
+    "method.degrees": ("[1, 7]", (1, 7)),
+    "method.interval": ("0.25", 0.25),
+    "method.windows": ("[1, 8, 9]", (1, 8, 9)),
+    "search.kind": ("faiss", "faiss"),
+    "search.dtype": ("fp16", "fp16"),
+    "search.memory_gb": ("1.5", 1.5),
+    "ray.address": ("ray://head:10001", "ray://head:10001"),
+    "ray.encode.min": ("2", 2),
+    "ray.encode.max": ("4", 4),
+    "ray.encode.cpus": ("3", 3),
+    "ray.encode.gpus": ("0.5", 0.5),
+    "ray.score.min": ("3", 3),
+    "ray.score.max": ("5", 5),
+    "ray.score.cpus": ("2", 2),
+    "ray.score.gpus": ("0", 0.0),
+    "metrics": ("musc", "musc"),
+}
+
+# dotted name -> values that cannot work, as YAML reads them
+REFUSED: list[tuple[str, Any]] = [
+    ("input.layout", "coco"),
+    ("input.max_pixels", 0),
+    ("input.max_pixels", "many"),
+    ("output.run_id", ""),
+    ("output.run_id", "a/b"),
+    ("output.run_id", "../up"),
+    ("output.run_id", ".hidden"),
+    ("output.run_id", "two words"),
+    ("output.run_id", "line\n"),
+    ("output.run_id", "ü"),
+    ("output.run_id", "x" * 101),
+    ("encoder.weights_sha256", "abc"),
+    ("encoder.weights_sha256", "0123456789ABCDEF" * 4),
+    ("encoder.size", 0),
+    ("encoder.size", 2.5),
+    ("encoder.layers", ["last"]),
+    ("encoder.dtype", "int8"),
+    ("encoder.store", "bf16"),
+    ("encoder.batch_size", -1),
+    ("method.degrees", []),
+    ("method.degrees", [2]),
+    ("method.degrees", [-1]),
+    ("method.degrees", [1, 0]),
+    ("method.interval", 0),
+    ("method.interval", 1.5),
+    ("method.interval", float("nan")),
+    ("method.windows", []),
+    ("method.windows", [0, 1]),
+    ("method.windows", [-1]),
+    ("search.kind", "hnsw"),
+    ("search.memory_gb", 0),
+    ("search.memory_gb", float("inf")),
+    ("ray.encode.min", 0),
+    ("ray.encode.max", 0),
+    ("ray.score.cpus", 0),
+    ("ray.score.gpus", -0.5),
+    ("metrics", "f1"),
+]
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def value_of(config: ScoreConfig, name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def tree(**values: Any) -> dict[str, Any]:
+    """Return nested settings with the required ones, from dotted names."""
+    root: dict[str, Any] = {}
+    for name, value in {"input.uri": "lake", "output.uri": "out", **values}.items():
+        *groups, last = name.split(".")
+        place = root
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = value
+    return root
+
+
+def write_yaml(folder: Path, values: Any, name: str = "score.yaml") -> str:
+    path = folder / name
+    path.write_text(yaml.safe_dump(values))
+    return str(path)
+
+
+def run_job(*arguments: str, python: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+    environment = {name: value for name, value in os.environ.items() if name != "LAKESCORE_TRACEBACK"}
+    return subprocess.run(
+        [sys.executable, *python, str(JOB), *arguments], capture_output=True, text=True, env=environment, timeout=120
+    )
+
+
+def test_defaults_are_the_papers() -> None:
+    config = ScoreConfig.model_validate(tree())
+    assert config.encoder.name == "open_clip:ViT-L-14-336-quickgelu/openai"
+    assert config.encoder.size == 518
+    assert config.encoder.layers is None  # the last block of each quarter: tests/encoders
+    assert config.method.degrees == (1, 3, 5)
+    assert config.method.interval == 0.3
+    assert config.method.windows == (1, 2, 3)
+    assert config.metrics == "exact"
+
+
+def test_defaults_compute_in_full_precision() -> None:
+    config = ScoreConfig.model_validate(tree())
+    assert config.encoder.dtype == "fp32"
+    assert config.search.dtype == "fp32"
+
+
+def test_every_setting_is_explained() -> None:
+    def check(model: type[BaseModel]) -> None:
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                check(field.annotation)
+            else:
+                assert field.description, f"{model.__name__}.{name}"
+
+    check(ScoreConfig)
+
+
+def test_settings_cannot_be_changed_once_made() -> None:
+    config = ScoreConfig.model_validate(tree())
+    for group, name in ((config, "metrics"), (config.input, "uri"), (config.ray.encode, "min")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(group, name, "other")
+
+
+@pytest.mark.parametrize("name", ["nonsense", "input.nonsense", "ray.encode.nonsense"])
+def test_unknown_setting_is_refused_and_named_in_code_yaml_and_flags(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="nonsense"):
+        ScoreConfig.model_validate(tree(**{name: 1}))
+    with pytest.raises(ConfigError, match="nonsense"):
+        parse(None, ["--config", write_yaml(tmp_path, tree(**{name: 1}))])
+    with pytest.raises(ConfigError, match="nonsense"):
+        parse(None, [*REQUIRED, f"--{name}", "1"])
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_value_that_cannot_work_is_refused_in_code_with_its_name(name: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ScoreConfig.model_validate(tree(**{name: value}))
+    assert ".".join(map(str, caught.value.errors()[0]["loc"])).startswith(name)
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_value_that_cannot_work_is_refused_in_yaml_with_its_name(name: str, value: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(name)):
+        parse(None, ["--config", write_yaml(tmp_path, tree(**{name: value}))])
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_value_that_cannot_work_is_refused_as_a_flag_with_its_name(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=re.escape(name)):
+        parse(None, [*REQUIRED, f"--{name}={value}"])
+
+
+@pytest.mark.parametrize("run_id", ["a", "2024-01-02", "20240102-030405-ab12", "A.b_c-d", "x" * 100])
+def test_run_id_may_be_any_plain_name(run_id: str) -> None:
+    assert parse(None, [*REQUIRED, f"--output.run_id={run_id}"]).output.run_id == run_id
+
+
+def test_window_of_zero_alone_is_allowed() -> None:
+    assert ScoreConfig.model_validate(tree(**{"method.windows": [0]})).method.windows == (0,)
+
+
+@pytest.mark.parametrize("pool", ["encode", "score"])
+def test_pool_that_begins_with_more_workers_than_it_may_have_is_refused(pool: str) -> None:
+    with pytest.raises(ConfigError, match=pool):
+        parse(None, [*REQUIRED, f"--ray.{pool}.min=5", f"--ray.{pool}.max=2"])
+
+
+@pytest.mark.parametrize("missing", ["input.uri", "output.uri"])
+def test_required_setting_is_asked_for_by_name(missing: str) -> None:
+    given = REQUIRED[2:] if missing == "input.uri" else REQUIRED[:2]
+    with pytest.raises(ConfigError, match=missing):
+        parse(None, given)
+
+
+def test_table_of_settings_has_every_setting_there_is() -> None:
+    assert list(SETTINGS) == list(leaves(ScoreConfig))
+    default = ScoreConfig.model_validate(tree())
+    assert not [name for name, (_, meant) in SETTINGS.items() if value_of(default, name) == meant]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_setting_can_be_given_by_yaml_and_by_flag_alike(name: str, tmp_path: Path) -> None:
+    written, meant = SETTINGS[name]
+    more = {"ray.encode.max": {"ray.encode.min": 1}, "ray.encode.min": {"ray.encode.max": 9}}.get(name, {})
+    value = list(meant) if isinstance(meant, tuple) else meant
+    from_yaml = parse(None, ["--config", write_yaml(tmp_path, tree(**more, **{name: value}))])
+    flags = [f"--{key}={value}" for key, value in more.items()]
+    from_flag = parse(None, [*REQUIRED, *flags, f"--{name}={written}"])
+    assert value_of(from_yaml, name) == value_of(from_flag, name) == meant
+    assert from_yaml == from_flag
+
+
+def test_all_settings_together_are_the_same_by_yaml_and_by_flags(tmp_path: Path) -> None:
+    values = {name: list(meant) if isinstance(meant, tuple) else meant for name, (_, meant) in SETTINGS.items()}
+    from_yaml = parse(None, ["--config", write_yaml(tmp_path, tree(**values))])
+    from_flags = parse(None, [f"--{name}={written}" for name, (written, _) in SETTINGS.items()])
+    assert from_yaml == from_flags
+    assert {name: value_of(from_yaml, name) for name in SETTINGS} == {name: m for name, (_, m) in SETTINGS.items()}
+
+
+def test_flag_overrides_yaml_and_leaves_its_other_settings(tmp_path: Path) -> None:
+    file = write_yaml(tmp_path, tree(**{"method.interval": 0.5, "method.windows": [4], "encoder.size": 224}))
+    config = parse(None, ["--config", file, "--method.interval", "0.7"])
+    assert config.method.interval == 0.7
+    assert config.method.windows == (4,)
+    assert config.encoder.size == 224
+
+
+def test_later_yaml_overrides_an_earlier_one(tmp_path: Path) -> None:
+    first = write_yaml(tmp_path, tree(**{"method.interval": 0.5, "encoder.size": 224}), "a.yaml")
+    second = write_yaml(tmp_path, {"method": {"interval": 0.6}}, "b.yaml")
+    config = parse(None, ["--config", first, "--config", second])
+    assert config.method.interval == 0.6
+    assert config.encoder.size == 224
+
+
+def test_settings_survive_being_written_as_json() -> None:
+    config = parse(None, [f"--{name}={written}" for name, (written, _) in SETTINGS.items()])
+    assert ScoreConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_printed_configuration_can_be_fed_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [f"--{name}={written}" for name, (written, _) in SETTINGS.items()]
+    with pytest.raises(SystemExit) as caught:
+        parse(None, [*flags, "--print_config"])
+    assert caught.value.code == 0
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
+    assert parse(None, ["--config", str(tmp_path / "printed.yaml")]) == parse(None, flags)
+
+
+def test_configuration_can_be_printed_before_any_setting_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(None, ["--print_config"])
+    assert caught.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["method"] == {"degrees": [1, 3, 5], "interval": 0.3, "windows": [1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"- 1\n- 2\n", b"input: {uri: [", b"\xff\xfe\x00\x80", b"encoder: 3\n", b"a\tb: c: d"],
+    ids=["empty", "a list", "cut", "not UTF-8", "a group that is a number", "no YAML"],
+)
+def test_yaml_that_cannot_be_used_is_a_configuration_error_of_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "score.yaml").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        parse(None, [*REQUIRED, "--config", str(tmp_path / "score.yaml")])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", ""])
+def test_yaml_that_is_not_there_is_a_configuration_error_that_names_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(str(tmp_path / name))):
+        parse(None, ["--config", str(tmp_path / name)])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        [*REQUIRED, "--encoder.size", "many"],
+        [*REQUIRED, "--encoder.layers", "[last]"],
+        [*REQUIRED, "--method.windows", "[0, 1]"],
+        [*REQUIRED, "--nonsense"],
+        [*REQUIRED, "stray"],
+        ["--input.uri"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_setting_is_an_error_of_one_line(arguments: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(None, arguments)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("flag", ["--encoder.size=many", "--method.interval=7", "--nonsense=1"])
+def test_job_ends_a_wrong_setting_with_code_2_and_one_line_of_error(flag: str) -> None:
+    done = run_job(*REQUIRED, flag)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert flag.strip("-").partition("=")[0] in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_help_answers_without_importing_what_takes_seconds() -> None:
+    done = run_job("--help", python=("-X", "importtime"))
+    assert done.returncode == 0
+    for name in SETTINGS:
+        assert f"--{name}" in done.stdout
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "jsonargparse" in imported  # or the times are not where they are looked for
+    assert not imported & {"ray", "torch", "timm", "open_clip", "faiss", "pyarrow", "pandas", "numpy", "scipy", "PIL"}
