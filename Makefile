@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: score test lint clean
+.PHONY: score test bench lint clean
 
 score: .venv/.sample
 	$(BIN)/python jobs/make_sample.py out/sample
@@ -13,6 +13,9 @@ test: .venv/.test .venv-s3/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+bench: .venv/.sample
+	$(BIN)/python bench/sample.py
 
 lint: .venv/.test
 	$(BIN)/ruff check --fix .

@@ -63,11 +63,11 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
             raise Quarantine(Reason.TOO_LARGE, f"{width} x {height} pixels, the limit is {max_pixels} in all")
         if min(width, height) < SMALLEST_SIDE:
             raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
-        # MPO is a JPEG with a second view or a preview behind it; every other kind is a stack or a film
-        frames: int = getattr(image, "n_frames", 1)
-        if image.format != "MPO" and frames > 1:
-            raise Quarantine(Reason.SEVERAL_FRAMES, f"{frames} frames: store each as an image of its own")
         try:
+            # MPO is a JPEG with a second view or a preview behind it; every other kind is a stack or a film
+            frames: int = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+            if frames > 1:
+                raise Quarantine(Reason.SEVERAL_FRAMES, f"{frames} frames: store each as an image of its own")
             upright = ImageOps.exif_transpose(image)
             rgb = _to_rgb(upright)
             resized = rgb.resize((size, size), Image.Resampling.BICUBIC)

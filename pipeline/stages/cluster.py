@@ -92,7 +92,7 @@ def cluster(config: RayConfig) -> Iterator[None]:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # stages show one line of their own
         context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         yield
     finally:
         ray.shutdown()

@@ -1,6 +1,7 @@
 """One line for each stage: how far, how fast, how long still."""
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ import pyarrow as pa
 from ray.data import Dataset
 from ray.exceptions import RayError
 
+from pipeline import errors
 from pipeline.errors import IncompleteRun, LakeScoreError
 
 log = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._terminal:
             sys.stderr.write("\r\033[K")
-        if kind is None:
+        if kind is None and self._total:
             log.info(self._line(time.monotonic()))
 
     @property
@@ -88,16 +90,16 @@ def check_rows(stage: str, expected: Iterable[int], found: Iterable[int]) -> Non
 def _tables(dataset: Dataset) -> Iterator[pa.Table]:
     try:
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-    except (RayError, LakeScoreError) as error:
+    except RayError as error:
         raise _own_error(error) from error
 
 
-def _own_error(error: BaseException) -> LakeScoreError:
+def _own_error(error: RayError) -> LakeScoreError:
     """Find our own error under Ray's wrappers, or make one of what they say."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, LakeScoreError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    last = [line for line in str(error).splitlines() if line.strip()][-1]
-    return LakeScoreError(f"a worker failed: {last}")
+    # Ray Data keeps of a worker's exception its traceback only, as text
+    if found := re.findall(r"pipeline\.errors\.(\w+): (.+)", str(error)):
+        name, message = found[-1]
+        kind: type[LakeScoreError] = getattr(errors, name)
+        return kind(message)
+    lines = [line for line in str(error).splitlines() if re.match(r"[\w.]+(Error|Exception)\b", line)]
+    return LakeScoreError(f"a worker failed: {(lines or [str(error)])[-1]}")

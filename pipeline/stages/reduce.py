@@ -26,6 +26,15 @@ from pipeline.stages.progress import Progress, check_rows, results
 MAP_SCALE = 2 / 65535
 MAP_BLOCK = 64  # images of one task
 
+IMAGES = pa.schema(
+    [
+        ("image", pa.int64()),
+        ("category", pa.string()),
+        ("score_raw", pa.float64()),
+        ("map_uri", pa.string()),
+        ("score", pa.float64()),
+    ]
+)
 METRICS = pa.schema(
     [("category", pa.string()), ("name", pa.string()), ("value", pa.float64()), ("reason", pa.string())]
 )
@@ -33,7 +42,7 @@ METRICS = pa.schema(
 
 @dataclass(frozen=True)
 class Reduced:
-    """`images` has image, category, score_raw, map_uri and score, a row for each encoded image; metrics by category."""
+    """`images` follows IMAGES, a row for each encoded image; metrics by category."""
 
     images: pa.Table
     metrics: dict[str, dict[str, Metric]]
@@ -55,6 +64,8 @@ class Reducer:
         `totals` is the number of encoded images of each category.
         """
         count = sum(totals.values())
+        if not count:
+            return Reduced(IMAGES.empty_table(), {})
         with Progress("maps", "images", count) as progress:
             blocks = [
                 pa.table({"category": [category], "start": [start], "stop": [min(start + MAP_BLOCK, total)]})

@@ -1,0 +1,57 @@
+"""Imports point one way (docs/architecture.md), and Ray is known to one room only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "pipeline"
+# What each room may import of the project; a room not named here is an error
+ROOMS = {
+    "errors": set[str](),
+    "config": set[str](),
+    "command": {"config", "errors"},
+    "images": set[str](),
+    "method": {"errors", "config"},
+    "plan": {"errors", "config"},
+    "metrics": {"errors", "config"},
+    "search": {"errors", "config", "method"},
+    "lake": {"errors", "config"},
+    "catalog": {"errors", "config", "images", "lake", "metrics"},
+    "encoders": {"errors", "config", "images", "lake"},
+    "report": {"errors", "config", "images", "lake", "metrics"},
+    "sample": {"errors", "config", "lake", "encoders"},
+    "stages": {"errors", "config", "images", "method", "plan", "metrics", "search", "lake", "catalog", "encoders"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Return the full names of all modules that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(str(node.module))
+    return names
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_it_may(path: Path) -> None:
+    if path == PACKAGE / "__init__.py":
+        assert imported(path) == set()
+        return
+    ours = {name.split(".")[1] for name in imported(path) if name.startswith("pipeline.")}
+    assert ours - {room(path)} <= ROOMS[room(path)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_ray_is_known_to_stages_only(path: Path) -> None:
+    knows_ray = any(name.split(".")[0] == "ray" for name in imported(path))
+    assert not knows_ray or room(path) == "stages"

@@ -1,0 +1,133 @@
+"""A lake of bad files: every input ends as one row, and what cannot work is said before anything is published."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.corpus import CORPUS
+from tests.running import JOB, flags, read_scores, run_job, settings, small_lake
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    return small_lake(tmp_path / "lake", categories=("brick",), images=6)
+
+
+def test_every_file_of_a_bad_lake_ends_as_one_row(lake: Path, tmp_path: Path) -> None:
+    bad = lake / "bad #1% é" / "test" / "good"
+    bad.mkdir(parents=True)
+    for name, (content, _) in CORPUS.items():
+        (bad / name).write_bytes(content)
+    (bad / "a file\nof two lines").write_bytes(b"")
+    (bad / "nowhere.png").symlink_to("nowhere")
+    os.mkfifo(bad / "pipe.png")
+    lonely = lake / "alone" / "test" / "good"
+    lonely.mkdir(parents=True)
+    (lonely / "one.png").write_bytes(next((lake / "brick").rglob("000.png")).read_bytes())
+
+    done = run_job(*flags(settings(lake, tmp_path / "out")))
+    assert done.returncode == 0, done.stderr
+    scores = read_scores(tmp_path / "out")
+    assert not scores["uri"].duplicated().any() and len(scores) == len(CORPUS) + 3 + 6 + 1
+    scores["name"] = scores["uri"].str.rpartition("/")[2]
+    rows = scores[scores["category"] == "bad #1% é"].set_index("name")
+    expected = {name: reason for name, (_, reason) in CORPUS.items()}
+    expected |= {"nowhere.png": "unreadable", "pipe.png": "unreadable", "a file\nof two lines": "empty"}
+    found = {name: row["reason"] if row["status"] == "quarantined" else None for name, row in rows.iterrows()}
+    assert found == expected
+    assert rows[rows["status"] == "quarantined"]["detail"].str.len().gt(0).all()
+    assert rows[rows["status"] == "scored"]["score"].notna().all()
+    assert scores[scores["category"] == "alone"]["reason"].tolist() == ["alone"]
+    assert scores[scores["category"] == "brick"]["status"].eq("scored").all()
+
+
+def test_masks_that_do_not_fit_leave_the_scores_and_say_why_there_are_no_pixel_metrics(
+    lake: Path, tmp_path: Path
+) -> None:
+    mask = next((lake / "brick" / "ground_truth").rglob("*.png"))
+    mask.unlink()
+    done = run_job(*flags(settings(lake, tmp_path / "out")))
+    assert done.returncode == 0, done.stderr
+    assert read_scores(tmp_path / "out")["score"].notna().all()
+    assert "brick: no pixel metrics: 1 anomalous images lack a mask, such as" in done.stdout
+    assert mask.name.removesuffix("_mask.png") in done.stdout
+
+
+def test_an_empty_folder_has_nothing_to_score(tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    done = run_job(*flags(settings(tmp_path / "lake", tmp_path / "out")))
+    assert done.returncode == 3 and "no image in" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lake_without_one_good_image_is_published_with_the_reasons(tmp_path: Path) -> None:
+    for number in range(3):
+        path = tmp_path / "lake" / "parts" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no image")
+    done = run_job(*flags(settings(tmp_path / "lake", tmp_path / "out")))
+    assert done.returncode == 3, done.stderr
+    assert read_scores(tmp_path / "out")["reason"].tolist() == ["not_an_image"] * 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"input.uri": "/nowhere/at/all"}, "there is nothing at /nowhere/at/all"),
+        ({"encoder.layers": "[2,99]"}, "99 is out of range"),
+        ({"encoder.size": "100"}, "use 98 or 112"),
+        ({"encoder.weights": "/nowhere.safetensors"}, "/nowhere.safetensors"),
+        ({"method.degrees": "[2]"}, "method.degrees"),
+        ({"output.run_id": "../../etc"}, "output.run_id"),
+        ({"input.uri": "gs://bucket/lake"}, "gs:// is not supported"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_said_before_anything_is_written(
+    lake: Path, tmp_path: Path, changed: dict[str, str], said: str
+) -> None:
+    done = run_job(*flags(settings(lake, tmp_path / "out") | changed))
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out" / "runs").exists() and not (tmp_path / "out" / "latest.json").exists()
+
+
+def test_an_output_that_cannot_be_written_is_named_before_the_work_begins(lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")  # permissions would not stop root
+    done = run_job(*flags(settings(lake, tmp_path / "file" / "out")))
+    assert done.returncode == 1
+    assert f"cannot write {tmp_path}/file/out" in done.stderr and "Traceback" not in done.stderr
+    assert "extract" not in done.stderr
+
+
+def test_a_full_disk_is_named_and_nothing_is_published(lake: Path, tmp_path: Path) -> None:
+    output = tmp_path / "small"
+    output.mkdir()
+    # a name space of its own, so that the small disk is gone with the process
+    mount = f"mount -t tmpfs -o size=300k none {output} && "
+    job = " ".join([sys.executable, str(JOB), *flags(settings(lake, output))])
+    check = f"; code=$?; find {output} -name latest.json -o -name run.json | grep . && exit 99; exit $code"
+    command = ["unshare", "--mount", "sh", "-c", mount + job + check]
+    probe = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount + "true"], capture_output=True, text=True, check=False
+    )
+    if probe.returncode:
+        pytest.skip(f"NOT RUN: a small disk needs the right to mount one: {probe.stderr.strip()}")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1, (done.returncode, done.stderr)
+    assert "No space left on device" in done.stderr and str(output) in done.stderr
+    assert "Traceback" not in done.stderr.rpartition("error:")[2]
+
+
+def test_help_answers_without_loading_what_a_run_needs() -> None:
+    code = (
+        "import runpy, sys; sys.argv = ['score_dataset.py', '--help']\n"
+        f"try: runpy.run_path({str(JOB)!r}, run_name='__main__')\n"
+        "except SystemExit as end: assert end.code in (0, None), end.code\n"
+        "assert not {'ray', 'torch', 'pyarrow', 'pandas'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--encoder.name" in done.stdout
