@@ -45,7 +45,9 @@ def parse(description: str | None, arguments: Sequence[str] | None = None) -> Sc
         values.pop("config")
         return ScoreConfig.model_validate(values)
     except ArgumentError as error:
-        raise ConfigError(f"{error.message.strip()} (--help lists every setting)") from error
+        raise ConfigError(f"{' '.join(error.message.split())} (--help lists every setting)") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"a --config file is not UTF-8 text: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

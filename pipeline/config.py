@@ -4,9 +4,9 @@ Nothing heavy is imported here, so that `--help` answers at once.
 """
 
 import re
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Layout = Literal["auto", "mvtec", "visa", "btad", "loco", "folder", "manifest"]
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -103,7 +103,7 @@ class SearchConfig(_Group):
     """Blocked matrix products, a FAISS index per reference image, or the faster of both for the device."""
     dtype: Precision = "fp32"
     """Precision of the products; sums are always kept in fp32."""
-    memory_gb: float = Field(4.0, gt=0)
+    memory_gb: float = Field(4.0, gt=0, allow_inf_nan=False)
     """What one scoring worker may hold: bounds the blocks of query and reference images."""
 
 
@@ -118,6 +118,12 @@ class PoolConfig(_Group):
     """CPUs of one worker, and its threads."""
     gpus: float | None = Field(None, ge=0)
     """GPUs of one worker. Default: 1 where the cluster has any."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        if self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
 
 
 class RayConfig(_Group):

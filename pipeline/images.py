@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+# What cameras and tools write. Pillow knows many more, and hands one of them, PostScript, to a program
+FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+Image.MAX_IMAGE_PIXELS = None  # input.max_pixels decides
 SMALLEST_SIDE = 16  # pixels: smaller ones hold about one patch, and nothing to compare
 
 Pixels = NDArray[np.uint8]
@@ -81,7 +84,7 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
 def open_image(content: bytes) -> Image.Image:
     """Open an image by its content and check what can be checked before decoding; raises `Quarantine`."""
     try:
-        image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise Quarantine(Reason.TOO_LARGE, _say(error)) from error
     except Exception as error:  # Pillow: UnidentifiedImageError, but OSError, ValueError, SyntaxError too

@@ -66,4 +66,6 @@ def run_job(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess
 
 def read_scores(output: Path | str, run_id: str = "test") -> pd.DataFrame:
     """Return the scores of a local run, one row for each image, in the order of its catalog."""
-    return pq.read_table(Path(output) / "runs" / f"run_id={run_id}" / "scores" / "part-00000.parquet").to_pandas()
+    path = Path(output) / "runs" / f"run_id={run_id}" / "scores" / "part-00000.parquet"
+    scores: pd.DataFrame = pq.read_table(path).to_pandas()
+    return scores

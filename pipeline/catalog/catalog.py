@@ -64,7 +64,12 @@ def build_catalog(config: InputConfig) -> Catalog:
 
 
 def _from_listing(location: Location, layout: str) -> Catalog:
-    entries = {entry.path: entry for entry in location.files()}
+    entries: dict[str, Entry] = {}
+    for entry in location.files():
+        path = entry.path
+        while path in entries:  # two names that are not UTF-8 can look alike
+            path += "~"
+        entries[path] = entry
     if layout == "auto":
         layout = detect(entries)
     root = location.path.rpartition("/")[2]

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from pipeline.errors import CatalogError
+
 # Notes that people keep beside images. Whatever else lies in a lake is an input, and ends as a row.
 SIDECARS = frozenset(
     ".txt .md .rst .pdf .html .json .jsonl .csv .tsv .xml .yaml .yml .toml .ini .log .db .parquet .py".split()
@@ -51,7 +53,7 @@ def arrange(layout: str, paths: Iterable[str], root: str, read: Callable[[str], 
     """
     images = [path for path in paths if not path.lower().endswith(tuple(SIDECARS))]
     if layout == "visa":
-        return _visa(images, read(VISA_SPLIT) if VISA_SPLIT in paths else None)
+        return _visa(images, root, read(VISA_SPLIT) if VISA_SPLIT in paths else None)
     if layout == "folder":
         return _folder(images, root)
     return _tested(images, root, normal="ok" if layout == "btad" else "good", one_mask_folder=layout == "loco")
@@ -73,7 +75,7 @@ def _tested(images: list[str], root: str, normal: str, one_mask_folder: bool) ->
     tests: list[tuple[str, str, str, str]] = []
     for path in images:
         parts = path.split("/")
-        for place, folder in enumerate(parts[:-2]):
+        for place, folder in reversed(list(enumerate(parts[:-2]))):  # the innermost: test/bottle/test/good
             category, defect, name = "/".join(parts[:place]) or root, parts[place + 1], "/".join(parts[place + 2 :])
             if folder == "ground_truth":
                 owner = name.rpartition("/")[0] if one_mask_folder else _stem(name).removesuffix("_mask")
@@ -88,20 +90,31 @@ def _tested(images: list[str], root: str, normal: str, one_mask_folder: bool) ->
         yield Item(path, category, anomalous, tuple(sorted(masks[category, defect, stem])) if anomalous else ())
 
 
-def _visa(images: list[str], split: bytes | None) -> Iterator[Item]:
+def _visa(images: list[str], root: str, split: bytes | None) -> Iterator[Item]:
     """Take VisA: the test rows of its split file, or <category>/Data/Images/{Normal,Anomaly} where there is none."""
     if split is not None:
-        for row in csv.DictReader(io.StringIO(split.decode("utf-8-sig"))):
-            if row["split"] == "test":
-                masks = (row["mask"],) if row.get("mask") else ()
-                yield Item(row["image"], row["object"], row["label"] != "normal", masks)
+        try:
+            rows = list(csv.DictReader(io.StringIO(split.decode("utf-8-sig"))))
+            tested = {row["image"]: row for row in rows if row["split"] == "test"}
+            items = [
+                Item(path, row["object"], row["label"] != "normal", (row["mask"],) if row.get("mask") else ())
+                for path, row in tested.items()
+            ]
+        except (UnicodeDecodeError, csv.Error, KeyError) as error:
+            raise CatalogError(f"{VISA_SPLIT} cannot be used: {error!r}") from error
+        yield from items
         return
-    masks_of = {_stem(path.replace("/Data/Masks/", "/Data/Images/")): path for path in images if "/Data/Masks/" in path}
+    masks_of = {
+        _stem(f"/{path}".replace("/Data/Masks/", "/Data/Images/")): path
+        for path in images
+        if "/Data/Masks/" in f"/{path}"
+    }
     for path in images:
-        category, found, rest = path.partition("/Data/Images/")
+        above, found, rest = f"/{path}".partition("/Data/Images/")
+        category = above.removeprefix("/") or root
         if found:
             anomalous = not rest.startswith("Normal/")
-            mask = masks_of.get(_stem(path)) if anomalous else None
+            mask = masks_of.get(_stem(f"/{path}")) if anomalous else None
             yield Item(path, category, anomalous, (mask,) if mask else ())
 
 

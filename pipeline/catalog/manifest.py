@@ -34,33 +34,34 @@ def read_manifest(location: Location) -> pa.Table:
                 parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
                 # names such as 007 are names, and an empty field is no value
                 convert_options=pyarrow.csv.ConvertOptions(
-                    column_types={name: pa.string() for name in KNOWN}, strings_can_be_null=True
+                    column_types={name: pa.string() for name in KNOWN}, strings_can_be_null=True, null_values=[""]
                 ),
             )
         else:
             table = pq.read_table(io.BytesIO(content))
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:  # damaged Parquet pages are OSErrors
         raise CatalogError(f"{location} is not a manifest that can be read: {error}") from error
+    if again := [name for name, count in Counter(table.column_names).items() if count > 1]:
+        raise CatalogError(f"{location} has the column {again[0]!r} more than once")
     if missing := [name for name in ("uri", "category") if name not in table.column_names]:
         raise CatalogError(f"{location} lacks the column {missing[0]}; it has {', '.join(table.column_names)}")
 
-    uris = _strings(table, "uri")
-    categories = _strings(table, "category")
+    texts = {name: _strings(location, table, name) for name in KNOWN}
+    uris, categories = texts["uri"], texts["category"]
     for name, values in (("uri", uris), ("category", categories)):
         if None in values:
             raise CatalogError(f"{location}: row {values.index(None) + 1} has no {name}")
-    if twice := [uri for uri, count in Counter(uris).items() if count > 1]:
+    folder = Location(location.protocol, location.path.rpartition("/")[0])
+    resolved = [Location.parse(_resolve(folder, uri).uri).uri for uri in uris if uri is not None]
+    if twice := [uri for uri, count in Counter(resolved).items() if count > 1]:
         some = ", ".join(repr(uri) for uri in twice[:5])
         raise CatalogError(f"{location}: {len(twice)} uris stand more than once, such as {some}; keep one row each")
 
-    folder = Location(location.protocol, location.path.rpartition("/")[0])
     columns = {
-        "uri": pa.array([_resolve(folder, uri).uri for uri in uris if uri is not None]),
+        "uri": pa.array(resolved, pa.string()),
         "category": pa.array(categories, pa.string()),
-        "label": pa.array([_label(location, value) for value in _strings(table, "label")], pa.bool_()),
-        "mask_uri": pa.array(
-            [_resolve(folder, uri).uri if uri else None for uri in _strings(table, "mask_uri")], pa.string()
-        ),
+        "label": pa.array([_label(location, value) for value in texts["label"]], pa.bool_()),
+        "mask_uri": pa.array([_resolve(folder, uri).uri if uri else None for uri in texts["mask_uri"]], pa.string()),
     }
     return pa.table(columns | {name: table[name] for name in table.column_names if name not in KNOWN})
 
@@ -82,10 +83,13 @@ def _resolve(folder: Location, uri: str) -> Location:
     return Location.parse(uri) if "://" in uri or uri.startswith("/") else folder / uri
 
 
-def _strings(table: pa.Table, name: str) -> list[str | None]:
+def _strings(location: Location, table: pa.Table, name: str) -> list[str | None]:
     if name not in table.column_names:
         return [None] * table.num_rows
-    values: list[str | None] = table[name].cast(pa.string()).to_pylist()
+    try:
+        values: list[str | None] = table[name].cast(pa.string()).to_pylist()
+    except pa.ArrowException as error:
+        raise CatalogError(f"{location}: the column {name} is not text: {error}") from error
     return values
 
 

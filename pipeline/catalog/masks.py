@@ -60,16 +60,20 @@ def loco_regions(image: int, uris: Sequence[str], size: int, image_size: tuple[i
 def _values(uri: str, size: int, image_size: tuple[int, int]) -> Array:
     try:
         image = open_image(Location.parse(uri).read_bytes())
-        grey = image.convert("L")
+        if image.size != image_size:
+            raise CatalogError(
+                f"the mask {uri} is {image.width} x {image.height} pixels, its image {image_size[0]} x {image_size[1]}"
+            )
+        wide = image.mode.startswith("I")  # 16 bits: Pillow's own conversion to 8 clips at 255
+        grey = image if wide else image.convert("L")
+        values = np.asarray(grey.resize((size, size), Image.Resampling.NEAREST))
+    except CatalogError:
+        raise
     except StorageError as error:
         raise CatalogError(f"the mask cannot be read: {error}") from error
     except Exception as error:  # damage surfaces as any of a dozen types, depending on the format
         raise CatalogError(f"the mask {uri} cannot be decoded: {error}") from error
-    if grey.size != image_size:
-        raise CatalogError(
-            f"the mask {uri} is {grey.width} x {grey.height} pixels, its image {image_size[0]} x {image_size[1]}"
-        )
-    return np.asarray(grey.resize((size, size), Image.Resampling.NEAREST))
+    return values / 257 if wide else values
 
 
 def _defects(location: Location) -> dict[int, tuple[float, bool]]:

@@ -76,7 +76,7 @@ class Encoder:
             below = config.size // backbone.patch * backbone.patch
             raise EncoderError(
                 f"encoder.size {config.size} is not a multiple of the patch of {config.name}, {backbone.patch}; "
-                f"use {below or backbone.patch} or {below + backbone.patch}"
+                f"use {f'{below} or ' if below else ''}{below + backbone.patch}"
             )
         self.batch_size = config.batch_size
         self._device, self._dtype = torch.device(device), DTYPES[config.dtype]
@@ -138,11 +138,13 @@ def _load(config: EncoderConfig) -> Backbone:
 
 
 def _layers(config: EncoderConfig, depth: int) -> tuple[int, ...]:
-    layers = config.layers or tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+    layers = config.layers
+    if layers is None:
+        layers = tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
     if wrong := [layer for layer in layers if not 0 <= layer < depth]:
         raise EncoderError(f"encoder.layers: {wrong[0]} is out of range; {config.name} has blocks 0 to {depth - 1}")
-    if list(layers) != sorted(set(layers)):
-        raise EncoderError(f"encoder.layers {list(layers)} must rise, each block once")
+    if not layers or list(layers) != sorted(set(layers)):
+        raise EncoderError(f"encoder.layers {list(layers)} must rise, and name at least one block")
     return layers
 
 

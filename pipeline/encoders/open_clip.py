@@ -16,7 +16,7 @@ def load(name: str, size: int, weights: Path | None) -> Backbone:
     Raises `EncoderError`, also where the model's activation is not the one that the tag's weights were trained with.
     """
     model_name, _, tag = name.partition("/")
-    model_config = open_clip.get_model_config(model_name)
+    model_config = None if ":" in model_name else open_clip.get_model_config(model_name)  # hf-hub:, local-dir:
     if model_config is None:
         raise EncoderError(f"open_clip has no model {model_name!r}; open_clip.list_models() names them all")
     tag_config = open_clip.get_pretrained_cfg(model_name, tag) if tag else {}
@@ -40,8 +40,11 @@ def load(name: str, size: int, weights: Path | None) -> Backbone:
         ) from error
 
     tower = model.visual
-    blocks = tower.trunk.blocks if hasattr(tower, "trunk") else tower.transformer.resblocks
-    patch = tower.trunk.patch_embed.patch_size if hasattr(tower, "trunk") else tower.patch_size
+    try:
+        blocks = tower.trunk.blocks if hasattr(tower, "trunk") else tower.transformer.resblocks
+        patch = tower.trunk.patch_embed.patch_size if hasattr(tower, "trunk") else tower.patch_size
+    except AttributeError as error:
+        raise EncoderError(f"open_clip:{name} is not a vision transformer") from error
 
     def make_forward(layers: tuple[int, ...]) -> Forward:
         def forward(images: Tensor) -> tuple[list[Tensor], Tensor]:

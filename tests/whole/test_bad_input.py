@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.images import Reason
 from tests.corpus import CORPUS
 from tests.running import JOB, flags, read_scores, run_job, settings, small_lake
 
@@ -35,7 +36,7 @@ def test_every_file_of_a_bad_lake_ends_as_one_row(lake: Path, tmp_path: Path) ->
     scores["name"] = scores["uri"].str.rpartition("/")[2]
     rows = scores[scores["category"] == "bad #1% é"].set_index("name")
     expected = {name: reason for name, (_, reason) in CORPUS.items()}
-    expected |= {"nowhere.png": "unreadable", "pipe.png": "unreadable", "a file\nof two lines": "empty"}
+    expected |= {"nowhere.png": Reason.UNREADABLE, "pipe.png": Reason.UNREADABLE, "a file\nof two lines": Reason.EMPTY}
     found = {name: row["reason"] if row["status"] == "quarantined" else None for name, row in rows.iterrows()}
     assert found == expected
     assert rows[rows["status"] == "quarantined"]["detail"].str.len().gt(0).all()
