@@ -116,8 +116,8 @@ def test_a_renamed_copy_as_another_category_changes_nothing(
         {row["uri"]: (row["score"], row["score_raw"]) for row in read_scores(output).to_dict("records")}
         for output in (tmp_path / "out", plain)
     )
-    for target, original in renamed.items():
-        assert found[target] == pytest.approx(before[original], abs=1e-6)
+    for name, source in renamed.items():
+        assert found[name] == pytest.approx(before[source], abs=1e-6)
     for original, scores in before.items():
         kept = str(copy / Path(original).relative_to(lake))
         assert found[kept] == pytest.approx(scores, abs=1e-6)
