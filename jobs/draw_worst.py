@@ -4,6 +4,7 @@
 draw_worst.py out/sample/scores worst.png
 """
 
+import io
 import sys
 
 from jsonargparse import ArgumentParser
@@ -27,7 +28,9 @@ def main() -> None:
     output = Location.parse(arguments.output)
     result = read_result(RunFolder(output, arguments.run_id or latest_run(output)))
     figure = draw_sheet(result.folder.results, result.scores, result.run["map_scale"], arguments.worst)
-    figure.savefig(arguments.png, dpi=110)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110, format="png")
+    Location.parse(arguments.png).write_bytes(picture.getvalue())
 
 
 if __name__ == "__main__":

@@ -106,6 +106,12 @@ class SearchConfig(_Group):
     memory_gb: float = Field(4.0, gt=0, allow_inf_nan=False)
     """What one scoring worker may hold: bounds the blocks of query and reference images."""
 
+    @model_validator(mode="after")
+    def _fits_the_search(self) -> Self:
+        if self.kind == "faiss" and self.dtype != "fp32":
+            raise ValueError(f"faiss searches in fp32; use kind gemm or auto for {self.dtype}")
+        return self
+
 
 class PoolConfig(_Group):
     """A pool of workers for one stage."""

@@ -38,7 +38,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "method.degrees": ("[1, 7]", (1, 7)),
     "method.interval": ("0.25", 0.25),
     "method.windows": ("[1, 8, 9]", (1, 8, 9)),
-    "search.kind": ("faiss", "faiss"),
+    "search.kind": ("gemm", "gemm"),
     "search.dtype": ("fp16", "fp16"),
     "search.memory_gb": ("1.5", 1.5),
     "ray.address": ("ray://head:10001", "ray://head:10001"),
@@ -340,3 +340,8 @@ def test_help_answers_without_importing_what_takes_seconds() -> None:
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "jsonargparse" in imported  # or the times are not where they are looked for
     assert not imported & {"ray", "torch", "timm", "open_clip", "faiss", "pyarrow", "pandas", "numpy", "scipy", "PIL"}
+
+
+def test_faiss_in_half_precision_is_refused() -> None:
+    with pytest.raises(ConfigError, match="faiss searches in fp32"):
+        parse(None, ["--input.uri=a", "--output.uri=b", "--search.kind=faiss", "--search.dtype=bf16"])

@@ -13,11 +13,10 @@ from pipeline.config import EncoderConfig
 from pipeline.encoders.weights import local_weights
 from pipeline.errors import EncoderError
 from pipeline.images import Pixels
+from pipeline.precision import DTYPES, keep_fp32_sums
 
 # (B, 3, S, S) -> the output of each wanted block [(B, P, D)], and the image embedding (B, E)
 Forward = Callable[[Tensor], tuple[list[Tensor], Tensor]]
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,7 @@ class Encoder:
     """
 
     def __init__(self, config: EncoderConfig, device: str = "cpu") -> None:
+        keep_fp32_sums()
         backbone = _load(config)
         layers = _layers(config, backbone.depth)
         if config.size % backbone.patch:

@@ -15,6 +15,7 @@ def load(name: str, size: int, weights: Path | None) -> Backbone:
 
     Position embeddings are interpolated to the input in the forward pass. Raises `EncoderError`.
     """
+    _check_activation(name, weights)
     options: dict[str, Any] = {"num_classes": 0, "dynamic_img_size": True, "pretrained": True}
     try:
         if weights is not None:
@@ -51,6 +52,19 @@ def load(name: str, size: int, weights: Path | None) -> Backbone:
         std=tuple(model.pretrained_cfg["std"]),
         make_forward=make_forward,
     )
+
+
+def _check_activation(name: str, weights: Path | None) -> None:
+    """Refuse weights trained with QuickGELU in a model without it: it costs accuracy, and nothing else shows it."""
+    architecture, _, tag = name.partition(".")
+    if "quickgelu" in name or (weights is not None and not tag) or not timm.is_model(architecture):
+        return
+    known = timm.get_pretrained_cfg(name)
+    if known is not None and "QuickGELU" in " ".join(known.notes or ()):
+        other = architecture.replace("_clip_", "_clip_quickgelu_") + (f".{tag}" if tag else "")
+        raise EncoderError(
+            f"the weights of timm:{name} were trained with QuickGELU, the model has GELU; use timm:{other}"
+        )
 
 
 def _without_classifier(name: str, weights: Path) -> dict[str, Tensor]:

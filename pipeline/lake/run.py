@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.errors import StorageError
 from pipeline.lake.names import partition
 from pipeline.lake.storage import Location
 
@@ -53,11 +54,21 @@ class RunFolder:
     def finished(self) -> dict[str, Any] | None:
         """Return run.json of a published run, or None."""
         location = self.results / "run.json"
-        return json.loads(location.read_bytes()) if location.exists() else None
+        if not location.exists():
+            return None
+        try:
+            run: dict[str, Any] = json.loads(location.read_bytes())
+        except ValueError as error:
+            raise StorageError(f"{location} is damaged: {error}; choose another output.run_id") from error
+        return run
 
     def publish(self, run: dict[str, Any]) -> None:
         """Make the results readable: run.json, then latest.json. Nothing of the run is written afterwards."""
         write_json(self.results / "run.json", run)
+        self.point_at_it()
+
+    def point_at_it(self) -> None:
+        """Do what comes after run.json, which may have been cut short: name the run in latest.json, remove its work."""
         write_json(self.output / "latest.json", {"run_id": self.run_id, "run": f"runs/run_id={self.run_id}"})
         self.work.remove()
 

@@ -75,15 +75,18 @@ class Location:
             return fsspec.filesystem("s3", use_listings_cache=False)
         return fsspec.filesystem("file")
 
-    def read_bytes(self, limit: int | None = None) -> bytes:
-        """Return the content, or its first `limit` bytes; raises `StorageError`."""
-        with _storage_errors("read", self), self.open() as file:
-            return file.read() if limit is None else file.read(limit)
+    def read_bytes(self) -> bytes:
+        """Return the content; raises `StorageError`."""
+        with _storage_errors("read", self):
+            content: bytes = self._fs.cat_file(self.path)
+            return content
 
     def open(self) -> BinaryIO:
         """Open for reading at any position; the caller closes it. Raises `StorageError`."""
+        # s3fs would read 50 MB ahead of every seek; whoever opens a file here knows the ranges it wants
+        options = {"cache_type": "none"} if self.protocol == "s3" else {}
         with _storage_errors("read", self):
-            file: BinaryIO = self._fs.open(self.path, "rb")
+            file: BinaryIO = self._fs.open(self.path, "rb", **options)
             return file
 
     def write_bytes(self, content: bytes) -> None:
@@ -125,6 +128,8 @@ class Location:
         prefix = self.path.rstrip("/") + "/"
         for path, info in found.items():
             relative = path.removeprefix(prefix)
+            if relative.endswith("/") or not relative:  # S3 consoles keep an empty object for a folder
+                continue
             if any(part.startswith(".") for part in relative.split("/")):
                 continue
             entry = _entry(relative, info)
@@ -139,20 +144,21 @@ class Location:
                 self._fs.rm(self.path, recursive=True)
 
 
-def _walk(folder: str) -> dict[str, dict[str, Any]]:
-    """List a local folder: links to files are the files, and a folder that cannot be listed is an error."""
+def _walk(folder: str, above: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
+    """List a local folder: links are what they lead to, and a folder that cannot be listed is an error."""
     found: dict[str, dict[str, Any]] = {}
-    if not os.path.isdir(folder):
+    if not os.path.isdir(folder) or os.path.realpath(folder) in above:  # a link back to where it came from
         return found
+    above = (*above, os.path.realpath(folder))
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                found |= _walk(entry.path)
-                continue
             try:
-                info = entry.stat()
-            except OSError:
-                info = entry.stat(follow_symlinks=False)
+                info, is_folder = entry.stat(), entry.is_dir()
+            except OSError:  # a link to nowhere, or to itself
+                info, is_folder = entry.stat(follow_symlinks=False), False
+            if is_folder:
+                found |= _walk(entry.path, above)
+                continue
             kind = "file" if stat.S_ISREG(info.st_mode) else "other"
             found[entry.path] = {"type": kind, "size": info.st_size, "mtime": info.st_mtime}
     return found

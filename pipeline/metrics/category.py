@@ -14,7 +14,6 @@ Array = NDArray[Any]
 
 IMAGE = ("image_auroc", "image_f1_max", "image_ap")
 PIXEL = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro")
-SEVEN = (*IMAGE, *PIXEL)
 AUPRO_LIMIT, SPRO_LIMIT = 0.3, 0.05
 
 

@@ -9,6 +9,7 @@ from pipeline.errors import ConfigError
 # About a minute of work: a CPU core multiplies 1e11 to 2e11 times a second in fp32, a data-centre GPU 1e14 in bf16.
 # Reviewed where the rates are measured, see bench/.
 UNIT_OPERATIONS = {"cpu": 1e13, "cuda": 3e15}
+FEWEST_QUERIES = 16  # images of a unit, where memory allows
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def plan_units(
         shape: size of one layer of one image.
         degrees: number of LNAMD degrees.
         memory: bytes that one worker may hold.
-        operations: multiply-adds that one unit should not exceed by far.
+        operations: multiply-adds of one unit at most, unless it has FEWEST_QUERIES images or less.
 
     Raises:
         ConfigError: when the memory does not even hold one image's distances to its category.
@@ -94,7 +95,7 @@ def _blocks(category: str, total: int, shape: Shape, degrees: int, memory: float
 
     # Whole category: tokens, one degree's vectors and two temporaries of its making, distances and their selection
     whole = total * (vector * (shape.bytes + 3 * 4) + 2 * row)
-    if whole <= memory and total * total / 2 * pair <= operations:
+    if whole <= memory and (total <= FEWEST_QUERIES or total * total / 2 * pair <= operations):
         return total, total
 
     query = vector * (shape.bytes + 4 * degrees + 2 * 4) + (degrees + 1) * row
@@ -106,4 +107,5 @@ def _blocks(category: str, total: int, shape: Shape, degrees: int, memory: float
         )
     references = max(1, min(total, int(min(memory / 4, memory - query) // reference)))
     queries = int((memory - references * reference) // query) or 1
-    return max(1, min(queries, total, int(operations // (total * pair)) or 1)), references
+    # a reference is read and aggregated once for all queries of the unit, so that few of them waste its making
+    return min(queries, total, max(FEWEST_QUERIES, int(operations // (total * pair)))), references

@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.images import decode
+from pipeline.errors import NothingToScore, StorageError
+from pipeline.images import Quarantine, decode
 from pipeline.lake.storage import Location
 
 SIZE = 256  # pixels of one picture
@@ -25,8 +26,14 @@ def draw_sheet(results: Location, scores: pa.Table, map_scale: float, worst: int
         scores: the run's scores.
         map_scale: distance of one grey level of a map.
         worst: images of each category, in one row.
+
+    Raises:
+        NothingToScore: when no image was scored.
+        StorageError: when an image is gone or has changed.
     """
     scored = scores.filter(pc.equal(scores["status"], "scored"))
+    if not scored.num_rows:
+        raise NothingToScore(f"no image of {results} was scored")
     categories = sorted(set(scored["category"].to_pylist()))
     figure = Figure(figsize=(1.6 * worst, 3.4 * len(categories)), layout="constrained")
     axes = figure.subplots(2 * len(categories), worst, squeeze=False)
@@ -36,7 +43,10 @@ def draw_sheet(results: Location, scores: pa.Table, map_scale: float, worst: int
         rows = scored.filter(pc.equal(scored["category"], category)).sort_by([("score", "descending")])
         low, high = np.quantile(rows["score_raw"].to_numpy(), [0.5, 1.0])
         for column, row in enumerate(rows.slice(0, worst).to_pylist()):
-            picture, _ = decode(Location.parse(row["uri"]).read_bytes(), SIZE, LIMIT)
+            try:
+                picture, _ = decode(Location.parse(row["uri"]).read_bytes(), SIZE, LIMIT)
+            except Quarantine as error:
+                raise StorageError(f"{row['uri']} has changed since the run: {error}") from error
             levels = Image.open(io.BytesIO((results / row["map_uri"]).read_bytes())).resize((SIZE, SIZE))
             heat = np.asarray(levels, dtype=float) * map_scale
             above, below = axes[2 * place, column], axes[2 * place + 1, column]

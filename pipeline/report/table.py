@@ -1,5 +1,6 @@
 """The table that a run prints at its end."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,14 +27,13 @@ def summary_table(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Mappi
         metrics: by category, then name.
     """
     columns = [*IMAGE, *PIXEL, *sorted({name for of in metrics.values() for name in of} - {*IMAGE, *PIXEL})]
-    categories = sorted({row["category"] for row in rows})
+    images = Counter(row["category"] for row in rows)
+    bad = Counter(row["category"] for row in rows if row["status"] == "quarantined")
     lines = [["category", "images", "quarantined", *(HEADINGS[name] for name in columns)]]
-    for category in categories:
-        lines.append(
-            _line(category, [row for row in rows if row["category"] == category], metrics.get(category, {}), columns)
-        )
-    if len(categories) > 1:
-        lines.append(_line("all", rows, mean_metrics(metrics.values()), columns))
+    for category in sorted(images):
+        lines.append(_line(category, images[category], bad[category], metrics.get(category, {}), columns))
+    if len(images) > 1:
+        lines.append(_line("all", images.total(), bad.total(), mean_metrics(metrics.values()), columns))
 
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = [
@@ -47,11 +47,8 @@ def summary_table(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Mappi
     return "\n".join([*text, *_reasons(metrics)])
 
 
-def _line(
-    name: str, rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Metric], columns: Sequence[str]
-) -> list[str]:
-    quarantined = sum(row["status"] == "quarantined" for row in rows)
-    return [_printable(name), str(len(rows)), str(quarantined), *(_percent(metrics.get(column)) for column in columns)]
+def _line(name: str, images: int, quarantined: int, metrics: Mapping[str, Metric], columns: Sequence[str]) -> list[str]:
+    return [_printable(name), str(images), str(quarantined), *(_percent(metrics.get(column)) for column in columns)]
 
 
 def _percent(metric: Metric | None) -> str:

@@ -7,7 +7,7 @@ import yaml
 
 from pipeline.lake.storage import Location
 from pipeline.sample.lake import write_sample
-from pipeline.sample.weights import ENCODER, sample_weights
+from pipeline.sample.weights import ENCODER, WEIGHTS_SHA256, sample_weights
 
 __all__ = ["make_sample"]
 
@@ -21,7 +21,12 @@ def make_sample(folder: str) -> Path:
     settings = {
         "input": {"uri": (root / "lake").uri},
         "output": {"uri": (root / "scores").uri},
-        "encoder": {"name": ENCODER, "weights": str(sample_weights()), "size": 224},
+        "encoder": {
+            "name": ENCODER,
+            "weights": str(sample_weights()),
+            "weights_sha256": WEIGHTS_SHA256,
+            "size": 224,
+        },
     }
     path = root / "score.yaml"
     path.write_bytes(yaml.safe_dump(settings, sort_keys=False).encode())

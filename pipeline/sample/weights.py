@@ -12,13 +12,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from pipeline.encoders.weights import cache_folder
 from pipeline.errors import EncoderError
 
 ENCODER = "timm:vit_small_patch14_dinov2"
 ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
+WEIGHTS_SHA256 = "61f50b2f4190b76946d04bd41e43254cf73a3d33162d81f6ef89ecacf18a5436"  # of the converted file
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -103,8 +104,5 @@ def _onnx_file() -> Path:
 
 
 def _is_whole(path: Path) -> bool:
-    """Tell whether a converted file is there and readable (a half-written one is replaced)."""
-    try:
-        return len(load_file(path)) == 174
-    except Exception:  # safetensors raises its own type for damage, OSError for absence: both mean "convert again"
-        return False
+    """Tell whether the converted file is there, to the last byte (a half-written or altered one is replaced)."""
+    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == WEIGHTS_SHA256

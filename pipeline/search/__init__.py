@@ -2,15 +2,12 @@
 
 from typing import Literal
 
-import torch
-
 from pipeline.config import SearchConfig
 from pipeline.method import Search
+from pipeline.precision import DTYPES, keep_fp32_sums
 from pipeline.search.gemm import GemmSearch
 
 __all__ = ["GemmSearch", "chosen_kind", "make_search"]
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def chosen_kind(config: SearchConfig) -> Literal["gemm", "faiss"]:
@@ -20,6 +17,7 @@ def chosen_kind(config: SearchConfig) -> Literal["gemm", "faiss"]:
 
 def make_search(config: SearchConfig, device: str = "cpu") -> Search:
     """Return the search that the settings name, ready on a device ("cpu" or "cuda")."""
+    keep_fp32_sums()
     if chosen_kind(config) == "gemm":
         return GemmSearch(DTYPES[config.dtype])
     from pipeline.search.faiss import FaissSearch  # the library takes seconds to import

@@ -3,12 +3,13 @@
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray
 from ray.util.annotations import RayDeprecationWarning
 
@@ -17,7 +18,7 @@ from pipeline.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-# Ray restarts actors and retries their tasks for ever unless told; a poison input would then never end the run
+# Ray restarts actors and retries tasks for ever unless told; a poison input would then never end the run
 RETRIES = 2
 LOCAL_CPUS = 4  # at least: the pools hold CPUs for the whole stage, and the tasks that feed them need some too
 
@@ -57,6 +58,13 @@ def map_on_actors(
             max_restarts=RETRIES,
             max_task_retries=RETRIES,
         )
+
+
+def map_on_tasks(dataset: ray.data.Dataset, function: Callable[[pa.Table], pa.Table]) -> ray.data.Dataset:
+    """Map a dataset's blocks by tasks of one CPU, with bounded retries."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RayDeprecationWarning)  # as above
+        return dataset.map_batches(function, batch_size=None, batch_format="pyarrow", num_cpus=1, max_retries=RETRIES)
 
 
 def this_node() -> str:
@@ -103,4 +111,11 @@ def pool(config: PoolConfig) -> Pool:
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray has no types here
     gpus = config.gpus if config.gpus is not None else float(resources.get("GPU", 0) >= 1)
     room = resources.get("GPU", 0) / gpus if gpus else resources.get("CPU", 0) / 2 / config.cpus
+    if gpus == 0 and config.min * config.cpus >= resources.get("CPU", 0):
+        log.warning(
+            "%d workers of %d CPUs are asked for, the cluster has %d CPUs and others need some: waiting for it to grow",
+            config.min,
+            config.cpus,
+            resources.get("CPU", 0),
+        )
     return Pool(config.min, config.max or max(config.min, int(room)), config.cpus, gpus)

@@ -8,6 +8,8 @@ from pipeline.errors import StorageError
 from pipeline.images import Quarantine, Reason, decode
 from pipeline.lake.storage import Location
 
+MOST_BYTES = 1 << 30  # of a file: whatever is larger is a film or an archive, and would fill the worker's memory
+
 
 def decode_block(block: pa.Table, size: int, max_pixels: int) -> pa.Table:
     """Add the pixels of each image: `pixels` (size * size * 3 bytes), or a reason why there are none.
@@ -15,9 +17,11 @@ def decode_block(block: pa.Table, size: int, max_pixels: int) -> pa.Table:
     An image's failure never leaves this function: an exception here would cost its whole block.
     """
     rows = []
-    for uri in block["uri"].to_pylist():
+    for uri, bytes_listed in zip(block["uri"].to_pylist(), block["size"].to_pylist(), strict=True):
         row: dict[str, Any] = {"pixels": None, "width": None, "height": None, "reason": None, "detail": None}
         try:
+            if bytes_listed > MOST_BYTES:
+                raise Quarantine(Reason.TOO_LARGE, f"{bytes_listed} bytes, the limit is {MOST_BYTES}")
             pixels, (row["width"], row["height"]) = decode(Location.parse(uri).read_bytes(), size, max_pixels)
             row["pixels"] = pixels.tobytes()
         except Quarantine as error:

@@ -16,7 +16,7 @@ from pipeline.encoders import Encoder, EncoderSpec
 from pipeline.errors import StorageError
 from pipeline.images import Reason
 from pipeline.lake.features import FeatureStore, Stored, block_images, feature_key
-from pipeline.stages.cluster import map_on_actors, pool, this_node
+from pipeline.stages.cluster import map_on_actors, map_on_tasks, pool, this_node
 from pipeline.stages.decode import decode_block
 from pipeline.stages.progress import Progress, check_rows, results
 
@@ -46,18 +46,15 @@ class Extracted:
 
 def extract(catalog: Catalog, config: ScoreConfig, spec: EncoderSpec, store: FeatureStore) -> Extracted:
     """Give every image of the catalog features in the store, or a reason why it has none."""
-    known = _reuse(catalog, spec, store)
+    known = _reuse(catalog, spec, store, config.input.max_pixels)
     reused = known.num_rows - len(catalog) + catalog.table["reason"].null_count  # the others cannot be opened
     taken = pa.array(known["image"].to_pylist(), pa.int64())
     todo = catalog.table.filter(pc.invert(pc.is_in(catalog.table["image"], value_set=taken)))
-    with Progress("extract", "images", len(catalog)) as progress:
-        progress.add(known.num_rows)
+    with Progress("extract", "images", len(catalog), already=known.num_rows) as progress:
         if todo.num_rows:
             blocks = _blocks(todo, spec, store)
             decode = partial(decode_block, size=config.encoder.size, max_pixels=config.input.max_pixels)
-            decoded = ray.data.from_arrow(blocks).map_batches(
-                decode, batch_size=None, batch_format="pyarrow", num_cpus=1
-            )
+            decoded = map_on_tasks(ray.data.from_arrow(blocks), decode)
             arguments = {"config": config.encoder, "fingerprint": spec.fingerprint, "store": store}
             encoded = map_on_actors(decoded, len(blocks), EncodeBlock, arguments, pool(config.ray.encode))
             known = pa.concat_tables([known, results(encoded, progress).cast(SCHEMA)])
@@ -88,7 +85,8 @@ class EncodeBlock:
             )
             encoded = self._encoder(pixels)
             tokens = encoded.tokens.to(getattr(torch, self._store.dtype)).cpu()  # (B, L, P, D)
-            finite = torch.isfinite(tokens).flatten(1).all(dim=1).tolist()
+            whole = torch.isfinite(tokens).flatten(1).all(dim=1) & torch.isfinite(encoded.embeddings).all(dim=1).cpu()
+            finite = whole.tolist()
             for index, is_finite in zip(good, finite, strict=True):
                 if not is_finite:
                     detail = f"tokens do not fit {self._store.dtype}; try encoder.store fp32, or encoder.dtype fp32"
@@ -116,7 +114,7 @@ class EncodeBlock:
             rows[index] |= {"file": file, "row": row}
 
 
-def _reuse(catalog: Catalog, spec: EncoderSpec, store: FeatureStore) -> pa.Table:
+def _reuse(catalog: Catalog, spec: EncoderSpec, store: FeatureStore, max_pixels: int) -> pa.Table:
     """Return rows of SCHEMA for images whose features are stored, and for those that cannot be opened."""
     rows: list[dict[str, Any]] = []
     stored: dict[str, dict[str, Stored]] = {}
@@ -130,7 +128,7 @@ def _reuse(catalog: Catalog, spec: EncoderSpec, store: FeatureStore) -> pa.Table
         if category not in stored:
             stored[category] = store.find(category)
         place = stored[category].get(feature_key(image["uri"], image["etag"], spec.fingerprint))
-        if place is not None:
+        if place is not None and place.width * place.height <= max_pixels:
             rows.append(row | vars(place))
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
@@ -139,7 +137,7 @@ def _blocks(todo: pa.Table, spec: EncoderSpec, store: FeatureStore) -> list[pa.T
     """Cut images into blocks of one category, each of which becomes one file."""
     bytes_per_image = len(spec.layers) * spec.patches * spec.width * np.dtype(store.dtype).itemsize
     step = block_images(bytes_per_image)
-    columns = ["image", "uri", "category"]
+    columns = ["image", "uri", "category", "size"]
     keys = [
         feature_key(uri, etag, spec.fingerprint)
         for uri, etag in zip(todo["uri"].to_pylist(), todo["etag"].to_pylist(), strict=True)

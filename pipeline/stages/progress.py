@@ -27,9 +27,9 @@ class Progress:
         progress.add(32)
     """
 
-    def __init__(self, stage: str, what: str, total: int) -> None:
+    def __init__(self, stage: str, what: str, total: int, already: int = 0) -> None:
         self._stage, self._what, self._total = stage, what, total
-        self._done = 0
+        self._already = self._done = already  # done by an earlier run: counted, but not into the rate
         self._start = self._shown = time.monotonic()
         self._terminal = sys.stderr.isatty()
 
@@ -53,15 +53,11 @@ class Progress:
         if kind is None and self._total:
             log.info(self._line(time.monotonic()))
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._start
-
     def _line(self, now: float) -> str:
         seconds = max(now - self._start, 1e-9)
-        rate = self._done / seconds
+        rate = (self._done - self._already) / seconds
         line = f"{self._stage:8} {self._done}/{self._total} {self._what}  {rate:.3g}/s  {seconds:.0f} s"
-        if 0 < self._done < self._total:
+        if rate and self._done < self._total:
             line += f"  {(self._total - self._done) / rate:.0f} s left"
         return line
 

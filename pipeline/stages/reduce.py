@@ -20,11 +20,13 @@ from pipeline.lake.run import RunFolder, read_array, read_table
 from pipeline.method import anomaly_maps, rscin
 from pipeline.metrics.category import Metric, PixelTruth, image_metrics, no_pixel_metrics, pixel_metrics
 from pipeline.plan.units import Unit
+from pipeline.stages.cluster import map_on_tasks
 from pipeline.stages.progress import Progress, check_rows, results
 
 # Distances of vectors of length 1 lie in 0..2: with one scale for every map ever written, grey levels compare
 MAP_SCALE = 2 / 65535
 MAP_BLOCK = 64  # images of one task
+MOST_PIXELS = 1e8  # of a category's maps for exact pixel metrics, which take some 100 bytes for each
 
 IMAGES = pa.schema(
     [
@@ -140,6 +142,8 @@ class Reducer:
         if without := [row["uri"] for row in rows if row["label"] and not row["masks"]]:
             raise CatalogError(f"{len(without)} anomalous images lack a mask, such as {without[0]}")
         size = self.config.encoder.size
+        if len(rows) * size * size > MOST_PIXELS:
+            return no_pixel_metrics(f"{len(rows)} maps of {size} x {size} pixels are more than exact metrics can hold")
         pixels = [(row["width"], row["height"]) for row in rows]
         masks = np.stack(
             [read_masks(row["masks"], size, self.mask_above, wh) for row, wh in zip(rows, pixels, strict=True)]
@@ -180,6 +184,5 @@ def _by_category(images: pa.Table) -> list[pa.Table]:
 
 
 def _run(blocks: list[pa.Table], function: Callable[[pa.Table], pa.Table], progress: Progress) -> pa.Table:
-    # Two CPUs: a task holds the maps of its images, and starting many at once on a small machine takes longer
-    dataset = ray.data.from_arrow(blocks).map_batches(function, batch_size=None, batch_format="pyarrow", num_cpus=2)
+    dataset = map_on_tasks(ray.data.from_arrow(blocks), function)
     return results(dataset, progress)

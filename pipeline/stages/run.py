@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from pipeline.catalog import Catalog, build_catalog
 from pipeline.config import ScoreConfig
-from pipeline.encoders import Encoder
+from pipeline.encoders import Encoder, EncoderSpec
 from pipeline.errors import ConfigError, IncompleteRun
 from pipeline.images import Reason
 from pipeline.lake.features import FeatureStore
@@ -33,7 +33,7 @@ from pipeline.stages.cluster import cluster
 from pipeline.stages.extract import extract
 from pipeline.stages.progress import check_rows
 from pipeline.stages.reduce import MAP_SCALE, METRICS, Reduced, Reducer
-from pipeline.stages.score import score
+from pipeline.stages.score import plan, score
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +62,17 @@ def score_lake(config: ScoreConfig) -> Result:
     if published := folder.finished():
         _check_same(folder, settings, published["settings"])
         log.info("run %s is finished already; nothing was done", run_id)
+        if folder.work.exists():
+            folder.point_at_it()
         return read_result(folder)
 
     clock = _Clock()
     catalog = build_catalog(config.input)
+    log.info("run      %s", run_id)
     log.info("catalog  %d images, layout %s, %d other files", len(catalog), catalog.layout, catalog.ignored)
-    _begin(folder, settings)
     spec = Encoder(config.encoder).spec
+    _check_memory(catalog, config, spec)
+    _begin(folder, settings)
     store = FeatureStore(
         folder.features / spec.fingerprint,
         grid=spec.grid,
@@ -155,6 +159,12 @@ def _begin(folder: RunFolder, settings: dict[str, Any]) -> None:
         _check_same(folder, settings, json.loads(begun.read_bytes()))
         log.info("run %s was begun before; what it finished is kept", folder.run_id)
     write_json(begun, settings)
+
+
+def _check_memory(catalog: Catalog, config: ScoreConfig, spec: EncoderSpec) -> None:
+    """Plan for the images listed, of which some may drop out: too little memory is said before hours are spent."""
+    counts = Counter(catalog.table["category"].to_pylist())
+    plan(config, spec, {category: Members(count, "") for category, count in counts.items()}, "cpu")
 
 
 def _members(

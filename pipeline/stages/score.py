@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 import torch
@@ -33,21 +32,13 @@ def score(
         run: where patch scores go.
     """
     workers = pool(config.ray.score)
-    units = plan_units(
-        categories,
-        spec.layers,
-        Shape(spec.patches, spec.width, np.dtype(store.dtype).itemsize),
-        degrees=len(config.method.degrees),
-        memory=config.search.memory_gb * 1e9,
-        operations=UNIT_OPERATIONS[workers.device],
-    )
+    units = plan(config, spec, categories, workers.device)
     for category in categories:
         write_table(run.units(category), pa.Table.from_pylist([vars(u) for u in units if u.category == category]))
     nodes: Counter[str] = Counter()
     done = {entry.path for entry in (run.work / "patch_scores").files()}
     todo = [index for index, unit in enumerate(units) if f"{unit.id}.npy" not in done]
-    with Progress("score", "units", len(units)) as progress:
-        progress.add(len(units) - len(todo))
+    with Progress("score", "units", len(units), already=len(units) - len(todo)) as progress:
         if todo:
             blocks = [pa.table({"unit": [index], **{k: [v] for k, v in vars(units[index]).items()}}) for index in todo]
             arguments = {"config": config, "store": store, "run": run}
@@ -56,6 +47,18 @@ def score(
             check_rows("score", todo, rows["unit"].to_pylist())
             nodes.update(rows["node"].to_pylist())
     return nodes
+
+
+def plan(config: ScoreConfig, spec: EncoderSpec, categories: Mapping[str, Members], device: str) -> list[Unit]:
+    """Return the units of work for a device, "cpu" or "cuda"; raises `ConfigError` when the memory is too small."""
+    return plan_units(
+        categories,
+        spec.layers,
+        Shape(spec.patches, spec.width, {"fp16": 2, "fp32": 4}[config.encoder.store]),
+        degrees=len(config.method.degrees),
+        memory=config.search.memory_gb * 1e9,
+        operations=UNIT_OPERATIONS[device],
+    )
 
 
 class ScoreUnit:

@@ -282,3 +282,14 @@ def test_real_sets_have_the_images_and_masks_that_they_are_published_with(
 def test_real_set_is_the_same_listed_by_itself(shared_data: Path) -> None:
     above, alone = catalog_of(shared_data / "bsdata"), catalog_of(shared_data / "bsdata" / "ballscrew")
     assert alone.table.equals(above.table)
+
+
+def test_a_link_to_a_folder_is_followed_and_a_circle_of_them_ends(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    write_files(elsewhere, "a.png", "b.png")
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    (lake / "parts").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(lake)
+    catalog = build_catalog(InputConfig(uri=str(lake)))
+    assert catalog.table["uri"].to_pylist() == [f"{lake}/parts/a.png", f"{lake}/parts/b.png"]

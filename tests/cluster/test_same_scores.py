@@ -130,6 +130,15 @@ def test_a_finished_run_is_read_and_not_done_again(lake: Path, plain: Path) -> N
     assert (plain / "latest.json").stat().st_mtime_ns == before
 
 
+def test_a_run_killed_after_run_json_is_finished_by_the_next_start(lake: Path, plain: Path, tmp_path: Path) -> None:
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "latest.json").unlink()
+    (tmp_path / "work" / "run_id=test").mkdir(parents=True)
+    score_lake(parse(None, flags(settings(lake, tmp_path))))  # starts no Ray
+    assert (tmp_path / "latest.json").read_bytes() == (plain / "latest.json").read_bytes()
+    assert not (tmp_path / "work" / "run_id=test").exists()
+
+
 def test_the_next_run_encodes_only_what_is_new(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:
     grown = tmp_path / "lake"
     shutil.copytree(lake, grown)  # keeps the times of modification, by which a local file's content is known
@@ -139,3 +148,6 @@ def test_the_next_run_encodes_only_what_is_new(head: Head, lake: Path, plain: Pa
     second = on_cluster(head, grown, output, "--output.run_id=second")
     assert first.run["counts"]["features_reused"] == 0
     assert second.run["counts"]["features_reused"] == 24 and second.run["counts"]["scored"] == 25
+    # what is stored obeys tonight's limits, too
+    third = on_cluster(head, grown, output, "--output.run_id=third", "--input.max_pixels=1000")
+    assert third.run["counts"]["reasons"] == {"too_large": 25}

@@ -537,3 +537,8 @@ def test_weights_with_another_checksum_are_refused_with_both(weights: dict[str, 
 def test_checksum_without_a_file_is_refused() -> None:
     with pytest.raises(EncoderError, match="weights_sha256.*encoder.weights"):
         make(VIT, None, weights_sha256="0" * 64)
+
+
+def test_timm_weights_trained_with_quickgelu_are_refused_in_a_model_without_it() -> None:
+    with pytest.raises(EncoderError, match="use timm:vit_large_patch14_clip_quickgelu_336.openai"):
+        Encoder(EncoderConfig(name="timm:vit_large_patch14_clip_336.openai", size=336))

@@ -169,3 +169,11 @@ def test_a_feature_key_changes_with_the_image_its_content_and_the_encoder() -> N
 )
 def test_a_block_holds_as_many_images_as_fit_and_at_least_one(image_bytes: int, expected: int) -> None:
     assert block_images(image_bytes) == expected
+
+
+def test_a_damaged_file_is_named_and_its_neighbours_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = new_store(tmp_path)
+    path = store.write("bottle", *block(0))
+    (tmp_path / path).with_name("damaged.parquet").write_bytes(b"PAR1 no more")
+    assert sorted(store.find("bottle")) == ["key0", "key1", "key2"]
+    assert "damaged.parquet" in caplog.text

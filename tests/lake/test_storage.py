@@ -127,11 +127,9 @@ def test_pattern_is_a_name_and_touches_no_other_file(pattern: str, neighbour: st
     assert os.listdir(tmp_path) == [neighbour]
 
 
-def test_content_is_read_whole_or_up_to_a_limit(tmp_path: Path) -> None:
+def test_content_is_read_whole_or_from_any_place(tmp_path: Path) -> None:
     location = at(write_files(tmp_path, "a", content=b"0123456789")) / "a"
     assert location.read_bytes() == b"0123456789"
-    assert location.read_bytes(limit=4) == b"0123"
-    assert location.read_bytes(limit=100) == b"0123456789"
     with location.open() as file:
         file.seek(7)
         assert file.read() == b"789"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.plan.units import Members, Shape, Unit, plan_units
+from pipeline.plan.units import FEWEST_QUERIES, Members, Shape, Unit, plan_units
 
 LAYERS = (5, 11)
 DEGREES = 3
@@ -80,24 +80,25 @@ def test_a_category_is_one_unit_a_layer_when_and_only_when_it_fits(
     total: int, shape: Shape, factor: float, queries: float
 ) -> None:
     memory = factor * least(total, shape)
-    fits = whole_bytes(total, shape) <= memory and total / 2 <= queries  # each pair is multiplied once
+    few = total <= FEWEST_QUERIES
+    fits = whole_bytes(total, shape) <= memory and (few or total / 2 <= queries)  # each pair is multiplied once
     whole = [unit.whole for unit in plan(total, shape, memory, queries)]
     assert whole == ([True] * len(LAYERS) if fits else [False] * len(whole))
 
 
 @pytest.mark.parametrize("total, shape, factor, queries", GRID)
-def test_a_unit_of_several_images_stays_within_the_operations(
+def test_a_unit_of_more_than_the_fewest_images_stays_within_the_operations(
     total: int, shape: Shape, factor: float, queries: float
 ) -> None:
     for unit in plan(total, shape, factor * least(total, shape), queries):
         images = unit.stop - unit.start
-        assert images == 1 or images / (2 if unit.whole else 1) <= queries
+        assert images <= FEWEST_QUERIES or images / (2 if unit.whole else 1) <= queries
 
 
 def test_plenty_of_memory_and_time_are_used() -> None:
     # A plan of single images would pass every limit above.
-    units = plan(100, PLAIN, 1e12, 10)
-    assert {unit.stop - unit.start for unit in units} == {10} and {unit.reference_block for unit in units} == {100}
+    units = plan(100, PLAIN, 1e12, 20)
+    assert {unit.stop - unit.start for unit in units} == {20} and {unit.reference_block for unit in units} == {100}
     assert len(plan(100, PLAIN, 1e12, 50)) == len(LAYERS)
 
 

@@ -18,7 +18,7 @@ def test_objects_of_any_name_are_written_listed_and_read_literally(bucket: str) 
     assert sorted(entries) == sorted(NAMES)
     for name in NAMES:
         assert (folder / name).read_bytes() == name.encode()
-        assert Location.parse((folder / name).uri).read_bytes(3) == name.encode()[:3]
+        assert Location.parse((folder / name).uri).read_bytes() == name.encode()
         assert entries[name].size == len(name.encode()) and entries[name].etag and entries[name].problem is None
 
 
@@ -62,3 +62,11 @@ def test_removing_a_prefix_removes_all_below_it_and_nothing_else(bucket: str) ->
     (folder / "work").remove()
     (folder / "work").remove()
     assert [entry.path for entry in folder.files()] == ["works"]
+
+
+def test_the_empty_object_that_consoles_keep_for_a_folder_is_no_file(bucket: str) -> None:
+    client = boto3.client("s3")
+    for key in ("lake/", "lake/parts/", "lake/parts/a.png"):
+        client.put_object(Bucket=bucket.removeprefix("s3://"), Key=key, Body=b"")
+    client.close()
+    assert [entry.path for entry in (Location.parse(bucket) / "lake").files()] == ["parts/a.png"]

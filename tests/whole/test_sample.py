@@ -106,7 +106,8 @@ def test_real_weights_find_the_samples_defects_better_than_random_ones(sample: S
     torch.manual_seed(0)
     model = timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0)
     save_file(model.state_dict(), tmp_path / "random.safetensors")
-    more = [f"--encoder.weights={tmp_path / 'random.safetensors'}", f"--output.uri={tmp_path}", "--output.run_id=test"]
+    more = [f"--encoder.weights={tmp_path / 'random.safetensors'}", "--encoder.weights_sha256=null"]
+    more += [f"--output.uri={tmp_path}", "--output.run_id=test"]
     done = run_job("--config", sample.settings, *more)
     assert done.returncode == 0, done.stderr
     output = sample.folder / "out" / "sample" / "scores"
