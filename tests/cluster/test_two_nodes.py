@@ -14,6 +14,7 @@ DRIVER = """
 import sys
 
 from ray.cluster_utils import Cluster
+from ray.data import DataContext
 
 from pipeline.command import parse
 from pipeline.stages.run import score_lake
@@ -21,6 +22,8 @@ from pipeline.stages.run import score_lake
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
 cluster.add_node(num_cpus=2)
 cluster.wait_for_nodes()
+# the work is so small that the first worker would have done it before the last one is up
+DataContext.get_current().wait_for_min_actors_s = 120
 result = score_lake(parse(None, [f"--ray.address={cluster.address}", *sys.argv[1:]]))
 nodes = result.run["nodes"]
 assert len(set(nodes["images"]) | set(nodes["units"])) == 2, nodes
@@ -30,11 +33,11 @@ cluster.shutdown()
 
 
 @pytest.mark.timeout(400)
-def test_two_nodes_share_the_work_and_give_the_same_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_nodes_share_the_work_and_give_the_same_scores(tmp_path: Path) -> None:
     lake = small_lake(tmp_path / "lake", images=8)
     plain = run_job(*flags(settings(lake, tmp_path / "one")))
     assert plain.returncode == 0, plain.stderr
-    # an actor for each CPU but those that decode: one node does not hold them all
+    # four actors of a CPU each: one node does not hold them all
     pools = ["--ray.encode.min=2", "--ray.encode.max=2", "--ray.score.min=4", "--ray.score.max=4"]
     command = [sys.executable, "-c", DRIVER, *flags(settings(lake, tmp_path / "two")), *pools]
     two = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
