@@ -59,7 +59,10 @@ def _check_activation(name: str, weights: Path | None) -> None:
     architecture, _, tag = name.partition(".")
     if "quickgelu" in name or (weights is not None and not tag) or not timm.is_model(architecture):
         return
-    known = timm.get_pretrained_cfg(name)
+    try:
+        known = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise EncoderError(f"timm has no weights {tag!r} for {architecture}: {error}") from error
     if known is not None and "QuickGELU" in " ".join(known.notes or ()):
         other = architecture.replace("_clip_", "_clip_quickgelu_") + (f".{tag}" if tag else "")
         raise EncoderError(
