@@ -1,0 +1,89 @@
+"""What every bench leaves: tables on the terminal, figures beside their aims, JSON, and a plot."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+FOLDER = Path("out/bench")
+PACKAGES = ("torch", "ray", "faiss-gpu", "timm", "numpy", "scikit-learn", "pyarrow")
+
+
+class Report:
+    """Prints as it goes and is written to out/bench/<name>.json and .png at the end.
+
+    report = Report("mutual", "Mutual scoring of one layer")
+    report.table("Seconds", ["shape", "gemm", "faiss"], [["N=83", 0.6, 4.5]])
+    report.figure("speed against cdist", 12.3, aim=12, unit="x")
+    report.save(draw)
+    """
+
+    def __init__(self, name: str, title: str) -> None:
+        self._name = name
+        self._content: dict[str, Any] = {"title": title, "machine": machine(), "tables": {}, "figures": {}}
+        print(f"\n{title}\n{', '.join(f'{key} {value}' for key, value in machine().items())}")
+
+    def table(self, heading: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Print a table and keep it."""
+        cells = [list(columns), *([_cell(value) for value in row] for row in rows)]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(columns))]
+        print(f"\n{heading}")
+        for row in cells:
+            first, *others = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+            print("  ".join([row[0].ljust(len(first)), *others]))
+        self._content["tables"][heading] = [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def figure(self, name: str, value: float, aim: float | None = None, unit: str = "", most: bool = False) -> None:
+        """Print a figure, with what it should at least be (with `most`: at most), and keep it."""
+        met = None if aim is None else (value <= aim if most else value >= aim)
+        line = f"{name}: {value:.3g}{unit}"
+        if aim is not None:
+            line += f"  (aim {'at most' if most else 'at least'} {aim:g}{unit}: {'met' if met else 'MISSED'})"
+        print(line)
+        self._content["figures"][name] = {"value": value, "unit": unit, "aim": aim, "met": met}
+
+    def save(self, draw: Callable[[Figure], None]) -> None:
+        """Write the JSON, and the plot that `draw` puts into a figure."""
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        draw(figure)
+        figure.savefig(FOLDER / f"{self._name}.png", dpi=110)
+        (FOLDER / f"{self._name}.json").write_text(json.dumps(self._content, indent=2) + "\n")
+        print(f"\nwritten: {FOLDER / self._name}.json, .png")
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures depend on: processor, threads, versions."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text().splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+        flags = next((line for line in lines if line.startswith("flags")), "")
+        model += f" ({'with' if 'amx_bf16' in flags else 'no'} AMX)"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    facts = {"processor": model, "cpus": str(os.cpu_count()), "threads": str(torch.get_num_threads()), "gpu": gpu}
+    return facts | {package: version(package) for package in PACKAGES}
+
+
+def interleaved(functions: Mapping[str, Callable[[], Any]], rounds: int = 5) -> dict[str, float]:
+    """Return the median seconds of each function, all called in turn, so that a slow moment of the machine hits all."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
