@@ -7,22 +7,25 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.curves import ranking_metrics
-from pipeline.metrics.overlap import Region, aupro, pro_200
+from pipeline.metrics.curves import ranking, ranking_metrics
+from pipeline.metrics.overlap import Region, normal_scores, overlap_200, overlap_area, region_scores, regions_of
+from pipeline.metrics.stream import Histogram, streamed_overlap, streamed_ranking
 
 Array = NDArray[Any]
 
 IMAGE = ("image_auroc", "image_f1_max", "image_ap")
 PIXEL = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro")
+PRO, SPRO = "pixel_pro_200", "pixel_spro_005"
 AUPRO_LIMIT, SPRO_LIMIT = 0.3, 0.05
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure from 0 to 1, or None and the reason."""
+    """A figure from 0 to 1, or None and the reason; where it was streamed, `error` bounds how far off it may be."""
 
     value: float | None
     reason: str | None = None
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,21 +53,39 @@ def pixel_metrics(maps: Array, truth: PixelTruth, variant: Literal["exact", "mus
 
     The variant musc adds `pixel_pro_200`; masks with saturation add `pixel_spro_005`.
     """
-    names = PIXEL + (("pixel_pro_200",) if variant == "musc" else ())
-    names += ("pixel_spro_005",) if truth.regions is not None else ()
-    flat = truth.masks.ravel()
-    if not flat.any() or flat.all():
-        return _absent(names, "no anomalous pixel in any mask" if not flat.any() else "no normal pixel in any mask")
-    figures = [*ranking_metrics(flat, maps.ravel()), aupro(maps, truth.masks, AUPRO_LIMIT)]
+    names = _pixel_names(variant, truth.regions is not None)
+    if reason := _one_class(int(np.count_nonzero(truth.masks)), truth.masks.size):
+        return _absent(names, reason)
+    normal, regions = normal_scores(maps, truth.masks), regions_of(truth.masks)
+    scores, gains = region_scores(maps, regions)  # every anomalous pixel is in one of them
+    figures = [*ranking(normal, scores), overlap_area(normal, scores, gains, len(regions), AUPRO_LIMIT)]
     metrics = _values(PIXEL, figures)
     if variant == "musc":
         try:
-            metrics |= _values(("pixel_pro_200",), [pro_200(maps, truth.masks, AUPRO_LIMIT)])
+            metrics |= _values((PRO,), [overlap_200(normal, scores, gains, len(regions), AUPRO_LIMIT)])
         except ValueError as error:
-            metrics |= _absent(("pixel_pro_200",), str(error))
+            metrics |= _absent((PRO,), str(error))
     if truth.regions is not None:
-        metrics |= _values(("pixel_spro_005",), [aupro(maps, truth.masks, SPRO_LIMIT, truth.regions)])
+        saturated = region_scores(maps, truth.regions)
+        metrics |= _values((SPRO,), [overlap_area(normal, *saturated, len(truth.regions), SPRO_LIMIT)])
     return metrics
+
+
+def streamed_pixel_metrics(histogram: Histogram, variant: Literal["exact", "musc"]) -> dict[str, Metric]:
+    """Return what `pixel_metrics` returns, each with its error bound, from the sum of the histograms of all images.
+
+    The figures are those of the maps as they are written, rounded to the histogram's levels; the bounds hold for the
+    maps before that. `pixel_pro_200` has no such bound and is left out, with the reason.
+    """
+    saturated = len(histogram.regions) > 1
+    names, anomalous = _pixel_names(variant, saturated), int(histogram.anomalous.sum())
+    if reason := _one_class(anomalous, anomalous + int(histogram.normal.sum())):
+        return _absent(names, reason)
+    figures = dict(zip(PIXEL, [*streamed_ranking(histogram), streamed_overlap(histogram, 0, AUPRO_LIMIT)], strict=True))
+    if saturated:
+        figures[SPRO] = streamed_overlap(histogram, 1, SPRO_LIMIT)
+    metrics = _absent((PRO,), "its 200 thresholds need all maps at once") if variant == "musc" else {}
+    return {name: Metric(figure.value, error=figure.error) for name, figure in figures.items()} | metrics
 
 
 def no_pixel_metrics(reason: str) -> dict[str, Metric]:
@@ -73,15 +94,30 @@ def no_pixel_metrics(reason: str) -> dict[str, Metric]:
 
 
 def mean_metrics(categories: Iterable[Mapping[str, Metric]]) -> dict[str, Metric]:
-    """Average each metric over the categories that have it."""
-    found: dict[str, list[float]] = {}
+    """Average each metric, and its error bounds, over the categories that have it."""
+    found: dict[str, list[Metric]] = {}
     for metrics in categories:
         for name, metric in metrics.items():
-            found.setdefault(name, []).extend([] if metric.value is None else [metric.value])
-    return {
-        name: Metric(float(np.mean(values))) if values else Metric(None, "in no category")
-        for name, values in found.items()
-    }
+            found.setdefault(name, []).extend([] if metric.value is None else [metric])
+    return {name: _mean(metrics) if metrics else Metric(None, "in no category") for name, metrics in found.items()}
+
+
+def _mean(metrics: Sequence[Metric]) -> Metric:
+    errors = [metric.error for metric in metrics]
+    bounded = any(error is not None for error in errors)
+    value = float(np.mean([metric.value for metric in metrics]))
+    return Metric(value, error=float(np.mean([error or 0.0 for error in errors])) if bounded else None)
+
+
+def _pixel_names(variant: Literal["exact", "musc"], saturated: bool) -> tuple[str, ...]:
+    return PIXEL + ((PRO,) if variant == "musc" else ()) + ((SPRO,) if saturated else ())
+
+
+def _one_class(anomalous: int, pixels: int) -> str | None:
+    """Return why there are no pixel metrics, where only one class of pixels is there."""
+    if not anomalous:
+        return "no anomalous pixel in any mask"
+    return "no normal pixel in any mask" if anomalous == pixels else None
 
 
 def _absent(names: Sequence[str], reason: str) -> dict[str, Metric]:

@@ -1,5 +1,6 @@
 """Per-region overlap: AUPRO, its saturated form for MVTec LOCO, and the official code's 200 thresholds."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from pipeline.metrics.curves import area, places
 
 Array = NDArray[Any]
 EIGHT = np.ones((3, 3), dtype=int)
@@ -24,14 +27,38 @@ class Region:
 def regions_of(masks: Array) -> list[Region]:
     """Return the 8-connected regions of binary masks (N, H, W), saturated by their whole area."""
     found = []
-    for image, mask in enumerate(masks):
-        labelled, count = ndimage.label(mask, structure=EIGHT)
-        flat = labelled.ravel()
-        order = np.argsort(flat, kind="stable")
-        bounds = np.searchsorted(flat[order], np.arange(1, count + 2))
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-            found.append(Region(image, order[start:stop], float(stop - start)))
+    for image in np.flatnonzero(masks.any(axis=(1, 2))):
+        labelled = ndimage.label(masks[image], structure=EIGHT)[0].ravel()
+        pixels = np.flatnonzero(labelled)
+        pixels = pixels[np.argsort(labelled[pixels], kind="stable")]
+        for region in np.split(pixels, np.flatnonzero(np.diff(labelled[pixels])) + 1):
+            found.append(Region(int(image), region, float(len(region))))
     return found
+
+
+def normal_scores(maps: Array, masks: Array) -> Array:
+    """Return the scores of maps (N, H, W) outside binary masks, rising: the one sort that all pixel metrics share."""
+    scores: Array = maps[~masks.astype(bool, copy=False)]
+    scores.sort()
+    return scores
+
+
+def region_scores(maps: Array, regions: Sequence[Region]) -> tuple[Array, Array]:
+    """Return the scores (k,), rising, of the pixels of all regions, and the share (k,) of its region that each finds.
+
+    The best pixels fill a region up to its saturation, the others add nothing. A pixel may lie in several regions.
+    """
+    flat = maps.reshape(len(maps), -1)  # (N, H * W)
+    scores, gains = [np.empty(0, maps.dtype)], [np.empty(0)]
+    for region in regions:
+        best = np.sort(flat[region.image, region.pixels])[-int(np.ceil(region.saturation)) :]
+        shares = np.full(len(best), 1 / region.saturation)
+        shares[0] -= max(0.0, len(best) / region.saturation - 1)  # saturation may end within the worst of them
+        scores.append(best)
+        gains.append(shares)
+    every = np.concatenate(scores)
+    order = np.argsort(every)
+    return every[order], np.concatenate(gains)[order]
 
 
 def aupro(maps: Array, masks: Array, limit: float = 0.3, regions: Sequence[Region] | None = None) -> float:
@@ -51,27 +78,15 @@ def aupro(maps: Array, masks: Array, limit: float = 0.3, regions: Sequence[Regio
         ValueError: when there is no region, or no normal pixel.
     """
     found = regions_of(masks) if regions is None else regions
-    anomalous = masks.astype(bool).reshape(len(masks), -1)  # (N, H * W)
-    normal = int(anomalous.size - anomalous.sum())
-    if not found or not normal:
+    return overlap_area(normal_scores(maps, masks), *region_scores(maps, found), len(found), limit)
+
+
+def overlap_area(normal: Array, scores: Array, gains: Array, regions: int, limit: float) -> float:
+    """Return `aupro` from what `normal_scores` and `region_scores` of so many regions gave; raises what it raises."""
+    if not regions or not normal.size:
         raise ValueError("AUPRO needs at least one anomalous region and one normal pixel")
-
-    scores = maps.reshape(len(maps), -1)
-    # What each pixel adds to the mean overlap once a threshold has passed it. A pixel may lie in several regions.
-    gains = np.zeros(scores.shape)
-    for region in found:
-        best = np.argsort(-scores[region.image, region.pixels], kind="stable")
-        counted = region.pixels[best][: int(np.ceil(region.saturation))]
-        shares = np.ones(len(counted))
-        shares[-1] -= max(0.0, len(counted) - region.saturation)  # saturation may be a fraction of a pixel
-        gains[region.image, counted] += shares / region.saturation / len(found)
-
-    order = np.argsort(-scores.ravel(), kind="stable")
-    ranked = scores.ravel()[order]
-    last = np.append(np.flatnonzero(np.diff(ranked)), ranked.size - 1)  # equal scores share one threshold
-    false_positives = np.cumsum(~anomalous.ravel()[order])[last] / normal
-    overlap = np.cumsum(gains.ravel()[order])[last]
-    return _area(np.append(0.0, false_positives), np.append(0.0, overlap), limit) / limit
+    above, upto = places(normal, scores)
+    return area(above / normal.size, upto / normal.size, gains / regions, limit)
 
 
 def pro_200(maps: Array, masks: Array, limit: float = 0.3) -> float:
@@ -88,28 +103,23 @@ def pro_200(maps: Array, masks: Array, limit: float = 0.3) -> float:
         ValueError: when the thresholds do not make a curve.
     """
     regions = regions_of(masks)
-    scores, normal = maps.reshape(len(maps), -1), ~masks.astype(bool)
-    low, high = maps.min(), maps.max()
+    return overlap_200(normal_scores(maps, masks), *region_scores(maps, regions), len(regions), limit)
+
+
+def overlap_200(normal: Array, scores: Array, gains: Array, regions: int, limit: float) -> float:
+    """Return `pro_200` from what `normal_scores` and `region_scores` of so many regions gave; raises what it raises."""
+    low, high = min(normal[0], scores[0]), max(normal[-1], scores[-1])
     if low == high:
         raise ValueError("PRO over linear thresholds needs maps that are not constant")
-    rates, overlaps = [], []
-    for threshold in np.arange(low, high, (high - low) / 200):
-        binary = scores > threshold
-        overlaps.append(np.mean([binary[region.image, region.pixels].mean() for region in regions]))
-        rates.append((binary.reshape(maps.shape) & normal).sum() / normal.sum())
-    rate, overlap = np.array(rates), np.array(overlaps)
+    thresholds = np.arange(low, high, (high - low) / 200)
+    # One by one: searchsorted would copy all scores to double precision, which the thresholds have
+    below = np.array([bisect_right(normal, threshold) for threshold in thresholds])
+    rate = (normal.size - below) / normal.size
+    passed = np.append(np.cumsum(gains[::-1])[::-1], 0.0) / regions  # by scores[i:]
+    overlap = passed[[bisect_right(scores, threshold) for threshold in thresholds]]
     kept = rate < limit
     rate, overlap = rate[kept], overlap[kept]
     if len(np.unique(rate)) < 2:
         raise ValueError(f"fewer than two of the 200 thresholds have a false positive rate below {limit:g}")
     rate = (rate - rate.min()) / (rate.max() - rate.min())
     return float(np.trapezoid(overlap[::-1], rate[::-1]))  # rates fall as thresholds rise
-
-
-def _area(x: Array, y: Array, limit: float) -> float:
-    """Integrate y over x from 0 to a limit, x rising, with y interpolated at the limit."""
-    inside = x <= limit
-    xs, ys = x[inside], y[inside]
-    if len(xs) < len(x):
-        xs, ys = np.append(xs, limit), np.append(ys, np.interp(limit, x, y))
-    return float(np.trapezoid(ys, xs))

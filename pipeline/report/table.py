@@ -44,7 +44,7 @@ def summary_table(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Mappi
         for line in lines
     ]
     text.insert(1, "-" * len(text[0]))
-    return "\n".join([*text, *_reasons(metrics)])
+    return "\n".join([*text, *_reasons(metrics), *_streamed(metrics)])
 
 
 def _line(name: str, images: int, quarantined: int, metrics: Mapping[str, Metric], columns: Sequence[str]) -> list[str]:
@@ -65,6 +65,16 @@ def _reasons(metrics: Mapping[str, Mapping[str, Metric]]) -> list[str]:
     return [
         f"{_printable(category)}: no {names[0].partition('_')[0]} metrics: {_printable(reason)}"
         for (category, reason), names in missing.items()
+    ]
+
+
+def _streamed(metrics: Mapping[str, Mapping[str, Metric]]) -> list[str]:
+    """Say how far the metrics of each streamed category may be off."""
+    errors = {category: [m.error for m in of.values() if m.error is not None] for category, of in metrics.items()}
+    return [
+        f"{_printable(category)}: pixel metrics streamed, at most {100 * max(found):.2g} percent points from exact ones"
+        for category, found in errors.items()
+        if found
     ]
 
 

@@ -18,9 +18,11 @@ from pipeline.metrics.category import (
     mean_metrics,
     no_pixel_metrics,
     pixel_metrics,
+    streamed_pixel_metrics,
 )
 from pipeline.metrics.curves import ranking_metrics
 from pipeline.metrics.overlap import Region, aupro, pro_200
+from pipeline.metrics.stream import histogram
 
 Array = NDArray[Any]
 Variant = Literal["exact", "musc"]
@@ -88,6 +90,35 @@ def test_masks_of_one_class_have_no_metric_in_any_variant(fill: bool, reason: st
     assert_absent(pixel_metrics(maps, PixelTruth(masks, []), "exact"), (*PIXEL, "pixel_spro_005"), reason)
 
 
+@pytest.mark.parametrize("regions", [None, [Region(0, np.arange(26, 30), 4.0), Region(1, np.array([117]), 1.0)]])
+def test_streamed_metrics_are_the_exact_ones_by_name_within_their_errors(regions: list[Region] | None) -> None:
+    maps, masks = random_case()
+    maps = 1 / (1 + np.exp(-maps))  # into 0..2
+    exact = pixel_metrics(maps, PixelTruth(masks, regions), "exact")
+    streamed = streamed_pixel_metrics(histogram(maps, masks, regions, 256), "exact")
+    assert list(streamed) == list(exact)
+    for name, metric in streamed.items():
+        value, known = metric.value, exact[name].value
+        assert value is not None and known is not None and metric.error is not None and metric.reason is None
+        assert abs(value - known) <= metric.error < 0.05
+
+
+def test_streamed_metrics_have_no_pro_by_200_thresholds_and_say_why() -> None:
+    found = histogram(*random_case())
+    metrics = streamed_pixel_metrics(found, "musc")
+    expected = streamed_pixel_metrics(found, "exact")
+    assert metrics == expected | {"pixel_pro_200": Metric(None, "its 200 thresholds need all maps at once")}
+
+
+@pytest.mark.parametrize(
+    "fill, reason", [(False, "no anomalous pixel in any mask"), (True, "no normal pixel in any mask")]
+)
+def test_streamed_masks_of_one_class_have_no_metric(fill: bool, reason: str) -> None:
+    maps, masks = random_case()[0], np.full((3, 12, 12), fill)
+    assert_absent(streamed_pixel_metrics(histogram(maps, masks), "musc"), (*PIXEL, "pixel_pro_200"), reason)
+    assert_absent(streamed_pixel_metrics(histogram(maps, masks, []), "exact"), (*PIXEL, "pixel_spro_005"), reason)
+
+
 def test_a_category_without_masks_has_all_pixel_metrics_with_the_reason() -> None:
     assert_absent(no_pixel_metrics("no masks"), PIXEL, "no masks")
 
@@ -115,3 +146,11 @@ def test_a_mean_is_over_the_categories_that_have_the_metric() -> None:
 
 def test_a_mean_over_no_category_is_empty() -> None:
     assert mean_metrics([]) == {}
+
+
+def test_a_mean_is_as_far_off_as_its_categories_on_average() -> None:
+    categories = [
+        {"a": Metric(0.5, error=0.25), "b": Metric(0.5, error=0.25)},
+        {"a": Metric(1.0), "b": Metric(None, "no masks")},
+    ]
+    assert mean_metrics(categories) == {"a": Metric(0.75, error=0.125), "b": Metric(0.5, error=0.25)}

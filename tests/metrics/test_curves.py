@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from pipeline.metrics.curves import ranking_metrics
 
@@ -62,3 +63,16 @@ def test_metrics_equal_a_plain_version_with_ties(rows: list[tuple[bool, int]]) -
     labels, scores = np.array([label for label, _ in rows]), np.array([score / 7 for _, score in rows])
     assume(0 < labels.sum() < len(labels))
     np.testing.assert_allclose(ranking_metrics(labels, scores), plain_metrics(labels, scores), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.5, 0.999])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("decimals", [1, 3, 9])
+def test_metrics_equal_those_of_scikit_learn(share: float, dtype: Any, decimals: int) -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.random(20_000) < share
+    scores = (generator.normal(size=labels.size) + labels).round(decimals).astype(dtype)
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    f1 = (2 * precision * recall / np.maximum(precision + recall, 1e-300)).max()
+    expected = (roc_auc_score(labels, scores), f1, average_precision_score(labels, scores))
+    np.testing.assert_allclose(ranking_metrics(labels, scores), expected, rtol=0, atol=1e-9)

@@ -88,6 +88,38 @@ def test_saturated_overlap_equals_a_slow_version(seed: int, levels: int, limit: 
     assert aupro(maps, masks, limit, regions) == pytest.approx(expected, abs=1e-9)
 
 
+def slow_pro_200(maps: Array, masks: Array, limit: float) -> float:
+    """Write the official loop out: binarise at each threshold, and look at each region."""
+    low, high = maps.min(), maps.max()
+    rates, overlaps = [], []
+    for threshold in np.arange(low, high, (high - low) / 200):
+        found = maps > threshold
+        overlaps.append(np.mean([found[r.image].ravel()[r.pixels].mean() for r in labelled_regions(masks)]))
+        rates.append(found[~masks].mean())
+    rate, overlap = np.array(rates), np.array(overlaps)
+    rate, overlap = rate[rate < limit], overlap[rate < limit]
+    rate = (rate - rate.min()) / (rate.max() - rate.min())
+    return float(np.trapezoid(overlap[::-1], rate[::-1]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("density", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("levels", [7, 50, 1000])
+def test_pro_by_200_thresholds_equals_the_loop(dtype: Any, density: float, levels: int) -> None:
+    generator = np.random.default_rng(levels)
+    masks = generator.random((3, 6, 7)) < density
+    maps = (generator.integers(0, levels, masks.shape) / levels + 0.2 * masks).astype(dtype)
+    assert pro_200(maps, masks, 0.3) == pytest.approx(slow_pro_200(maps, masks, 0.3), abs=1e-9)
+
+
+def test_a_score_that_is_one_of_the_200_thresholds_is_not_above_it() -> None:
+    generator = np.random.default_rng(0)
+    masks = generator.random((3, 6, 7)) < 0.5
+    maps = (generator.integers(0, 151, masks.shape) + 50 * masks).astype(float)
+    maps[0, 0, :2], masks[0, 0, :2] = (0, 200), (False, True)  # thresholds are 0, 1, 2, ...
+    assert pro_200(maps, masks, 0.3) == pytest.approx(slow_pro_200(maps, masks, 0.3), abs=1e-9)
+
+
 @pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
 def test_a_perfect_map_gives_one(limit: float) -> None:
     masks = np.zeros((2, 8, 8), bool)

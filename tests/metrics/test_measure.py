@@ -1,0 +1,131 @@
+"""How the reduce stage measures a category: exactly where its maps fit, otherwise in blocks, with the same figures."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.config import EncoderConfig, InputConfig, OutputConfig, ScoreConfig
+from pipeline.lake.features import FeatureStore
+from pipeline.lake.run import RunFolder, read_table, write_array, write_table
+from pipeline.lake.storage import Location
+from pipeline.metrics.category import IMAGE, PIXEL, SPRO, Metric, PixelTruth, pixel_metrics
+from pipeline.plan.units import Unit
+from pipeline.stages import reduce
+from pipeline.stages.reduce import MAP_SCALE, Reducer
+
+IMAGES, GRID, SIZE = 11, 4, 28
+UNLABELLED = (0, 1, 2, 7)  # of blocks of three images, the first is unlabelled as a whole
+
+
+def category(folder: Path, layout: str) -> Reducer:
+    """Write what the stages before leave of a category `box`: an index, masks, patch scores in two units a layer."""
+    generator = np.random.default_rng(0)
+    rows = []
+    patches = generator.uniform(0.2, 0.9, (IMAGES, GRID * GRID)).astype(np.float32)
+    (folder / "box").mkdir()
+    defects = [{"pixel_value": 255, "saturation_threshold": 20, "relative_saturation": False}]
+    (folder / "box" / "defects_config.json").write_text(json.dumps(defects))
+    for image in range(IMAGES):
+        masks = []
+        if image % 2:
+            mask = np.zeros((SIZE, SIZE), np.uint8)
+            top, left = generator.integers(0, SIZE - 8, 2)
+            mask[top : top + 8, left : left + 6] = 255
+            path = folder / "box" / "ground_truth" / "bent" / f"{image:03d}" / "000.png"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(mask).save(path)
+            masks = [str(path)]
+            patches[image, top // 7 * GRID + left // 7] += 0.5
+        label = None if image in UNLABELLED else bool(image % 2)
+        facts = {"image": image, "uri": f"{image}.png", "label": label, "masks": masks}
+        rows.append(facts | {"width": SIZE, "height": SIZE, "file": "f", "row": image})
+
+    run = RunFolder(Location.parse(str(folder / "out")), "test")
+    write_table(run.index("box"), pa.Table.from_pylist(rows))
+    whole = Unit("box", 2, 0, IMAGES, IMAGES, IMAGES, IMAGES, IMAGES, "m")
+    spans = [(layer, start, stop) for layer in (2, 5) for start, stop in ((0, 5), (5, IMAGES))]
+    units = [replace(whole, layer=layer, start=start, stop=stop) for layer, start, stop in spans]
+    write_table(run.units("box"), pa.Table.from_pylist([vars(unit) for unit in units]))
+    for unit in units:
+        scores = patches[unit.start : unit.stop] + np.float32(unit.layer / 100)
+        write_array(run.patch_scores(unit.id), np.stack([scores, np.zeros_like(scores)]))  # and standard errors
+    config = ScoreConfig(
+        input=InputConfig(uri=str(folder)),
+        output=OutputConfig(uri=str(folder / "out")),
+        encoder=EncoderConfig(size=SIZE),
+    )
+    store = FeatureStore(run.features, (GRID, GRID), 8, (2, 5), "float32")
+    return Reducer(config, store, run, layout, 0.5)
+
+
+def measured(reducer: Reducer) -> dict[str, Metric]:
+    scores = pa.table({"category": ["box"] * IMAGES, "score": np.linspace(0, 1, IMAGES)})
+    table = reducer.measure(scores)
+    assert table["count"].to_pylist() == [IMAGES] + [0] * (table.num_rows - 1)
+    assert set(table["category"].to_pylist()) == {"box"}
+    return {row["name"]: Metric(row["value"], row["reason"], row["error"]) for row in table.to_pylist()}
+
+
+def written_maps(reducer: Reducer) -> NDArray[Any]:
+    """Write all maps and read them back."""
+    names = reducer.write_maps(pa.table({"category": ["box"], "start": [0], "stop": [IMAGES]}))["map_uri"].to_pylist()
+    paths = [Path(str(reducer.run.results / name)) for name in names]
+    return np.stack([np.asarray(Image.open(path)) for path in paths]) * MAP_SCALE
+
+
+def labelled(maps: NDArray[Any], reducer: Reducer) -> tuple[NDArray[Any], PixelTruth]:
+    known = np.array([image for image in range(IMAGES) if image not in UNLABELLED])
+    index = read_table(reducer.run.index("box"))
+    truth = reducer._maps("box", index, known)[1]
+    return maps[known], truth
+
+
+@pytest.mark.parametrize("layout", ["mvtec", "loco"])
+def test_a_category_that_does_not_fit_is_streamed_within_the_bound(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reducer = category(tmp_path, layout)
+    exact = measured(reducer)
+    monkeypatch.setattr(reduce, "MOST_PIXELS", (IMAGES - len(UNLABELLED)) * SIZE * SIZE)
+    assert measured(reducer) == exact
+    monkeypatch.setattr(reduce, "MOST_PIXELS", (IMAGES - len(UNLABELLED)) * SIZE * SIZE - 1)
+    monkeypatch.setattr(reduce, "MAP_BLOCK", 3)
+    streamed = measured(reducer)
+
+    assert list(streamed) == list(exact) == [*IMAGE, *PIXEL, *([SPRO] if layout == "loco" else [])]
+    assert all(streamed[name] == exact[name] for name in IMAGE)
+    for name in list(streamed)[len(IMAGE) :]:
+        value, known, error = streamed[name].value, exact[name].value, streamed[name].error
+        assert value is not None and known is not None and error is not None and exact[name].error is None
+        assert abs(value - known) <= error + 1e-12 and error < 0.02, name
+
+
+@pytest.mark.parametrize("layout", ["mvtec", "loco"])
+def test_streamed_metrics_are_those_of_the_maps_as_written(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reducer = category(tmp_path, layout)
+    expected = pixel_metrics(*labelled(written_maps(reducer), reducer), "exact")
+    monkeypatch.setattr(reduce, "MOST_PIXELS", 0)
+    streamed = measured(reducer)
+    for name, metric in expected.items():
+        assert streamed[name].value == pytest.approx(metric.value, abs=1e-12), name
+
+
+def test_a_mask_that_lies_costs_a_streamed_category_its_pixel_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reducer = category(tmp_path, "mvtec")
+    mask = tmp_path / "box" / "ground_truth" / "bent" / "009" / "000.png"
+    Image.fromarray(np.zeros((3, 5), np.uint8)).save(mask)
+    monkeypatch.setattr(reduce, "MOST_PIXELS", 0)
+    metrics = measured(reducer)
+    assert all(metrics[name].value is None and str(mask) in str(metrics[name].reason) for name in PIXEL)
+    assert all(metrics[name].value is not None for name in IMAGE)
