@@ -1,45 +1,32 @@
-"""What real weights are worth, and what lower precision costs, on the embedded sample.
+"""What real weights are worth: image AUROC of the embedded sample with the sample's weights and with random ones.
 
-    make bench
-
-Everything is measured in one process; times are medians of three, interleaved.
+python -m bench.sample
 """
 
-import platform
-import statistics
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
 import torch
+from matplotlib.figure import Figure
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
+from bench.report import Report
 from pipeline.config import EncoderConfig
 from pipeline.encoders import Encoder
-from pipeline.method import Search, anomaly_maps, mutual_scores, rscin
+from pipeline.method import Aggregation, anomaly_maps, mutual_scores, rscin
 from pipeline.sample.lake import CROPS, samples
 from pipeline.sample.weights import ENCODER, sample_weights
 from pipeline.search import GemmSearch
-from pipeline.search.faiss import FaissSearch
 
 SIZE = 224
-SEARCHES: dict[str, Search] = {
-    "gemm fp32": GemmSearch(),
-    "gemm fp16": GemmSearch(torch.float16),
-    "gemm bf16": GemmSearch(torch.bfloat16),
-    "faiss fp32": FaissSearch(),
-}
 
 
 def main() -> None:
-    print(
-        f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, timm {timm.__version__}"
-    )
+    report = Report("sample", "What real weights are worth, on the embedded sample")
     lake = {category: _pixels(category) for category in CROPS}
     real = Encoder(EncoderConfig(name=ENCODER, weights=str(sample_weights()), size=SIZE))
     with tempfile.TemporaryDirectory() as folder:
@@ -47,17 +34,22 @@ def main() -> None:
         torch.manual_seed(0)
         save_file(timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0).state_dict(), path)
         random = Encoder(EncoderConfig(name=ENCODER, weights=str(path), size=SIZE))
-
-    print(f"\nImage AUROC in percent\n{'category':10} {'real':>8} {'random':>8}")
+    rows: list[list[Any]] = []
     for category, (pixels, labels) in lake.items():
         areas = [100 * _auroc(encoder, pixels, labels) for encoder in (real, random)]
-        print(f"{category:10} {areas[0]:8.1f} {areas[1]:8.1f}")
+        rows.append([category, *(round(area, 1) for area in areas)])
+    report.table("Image AUROC in percent", ["category", "real", "random"], rows)
+    for column, name in ((1, "real"), (2, "random")):
+        report.figure(f"mean image AUROC, {name} weights", float(np.mean([row[column] for row in rows])), unit=" %")
 
-    print("\nOne layer of each category: seconds, and the largest difference of a patch score from gemm fp32")
-    print(f"{'category':10} {'search':>12} {'seconds':>8} {'difference':>11}")
-    for category, (pixels, _) in lake.items():
-        for name, seconds, difference in _precision(real(pixels).tokens[:, 1], real.spec.grid):
-            print(f"{category:10} {name:>12} {seconds:8.2f} {difference:11.1e}")
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for column, name in ((1, "real weights"), (2, "random weights")):
+            axes.plot([row[0] for row in rows], [row[column] for row in rows], "o-", label=name)
+        axes.set_ylabel("image AUROC, percent")
+        axes.legend()
+
+    report.save(draw)
 
 
 def _pixels(category: str) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[bool]]:
@@ -72,22 +64,10 @@ def _pixels(category: str) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint
 @torch.inference_mode()
 def _auroc(encoder: Encoder, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], labels: list[bool]) -> float:
     encoded, grid = encoder(pixels), encoder.spec.grid
-    layers = [mutual_scores(tokens, grid, (1, 3, 5), 0.3, GemmSearch()) for tokens in encoded.tokens.unbind(1)]
+    paper = Aggregation(grid, (1, 3, 5))
+    layers = [mutual_scores(tokens, paper, 0.3, GemmSearch()) for tokens in encoded.tokens.unbind(1)]
     raw = anomaly_maps(torch.stack(layers).mean(dim=0), grid, SIZE).amax(dim=(1, 2))
     return float(roc_auc_score(labels, rscin(raw, encoded.embeddings, (1, 2, 3))))
-
-
-@torch.inference_mode()
-def _precision(tokens: Tensor, grid: tuple[int, int]) -> Iterator[tuple[str, float, float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in SEARCHES}
-    scores: dict[str, Tensor] = {}
-    for _ in range(3):
-        for name, search in SEARCHES.items():
-            start = time.perf_counter()
-            scores[name] = mutual_scores(tokens, grid, (1, 3, 5), 0.3, search)
-            seconds[name].append(time.perf_counter() - start)
-    for name in SEARCHES:
-        yield name, statistics.median(seconds[name]), float((scores[name] - scores["gemm fp32"]).abs().max())
 
 
 if __name__ == "__main__":

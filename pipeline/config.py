@@ -58,8 +58,8 @@ class EncoderConfig(_Group):
     """Blocks whose output is used, from 0. Default: the last of each quarter of the depth."""
     dtype: Precision = "fp32"
     """Precision of the forward pass."""
-    store: Literal["fp16", "fp32"] = "fp16"
-    """Precision of the stored patch tokens."""
+    store: Literal["fp16", "fp32", "int8"] = "fp16"
+    """Precision of the stored patch tokens; int8 halves their bytes."""
     batch_size: int = Field(8, gt=0)
     """Images in one forward pass."""
 
@@ -80,6 +80,12 @@ class MethodConfig(_Group):
     """Share of the smallest distances to other images that is averaged."""
     windows: tuple[int, ...] = (1, 2, 3)
     """RsCIN's numbers of neighbouring images; 0 alone switches it off. The paper takes 1 8 9 for VisA."""
+    fuse_degrees: bool = False
+    """Average the degrees' vectors and compare once, instead of comparing for each degree."""
+    projection: Literal["none", "pca", "random"] = "none"
+    """Shorten the compared vectors to `projection_width` values."""
+    projection_width: int = Field(256, gt=0)
+    """Values of a projected patch vector."""
 
     @field_validator("degrees")
     @classmethod
@@ -96,13 +102,36 @@ class MethodConfig(_Group):
         return windows
 
 
+class ReferencesConfig(_Group):
+    """The images that each image of a category is compared with."""
+
+    mode: Literal["auto", "all", "sample", "list"] = "auto"
+    """All others of the category, a sample, or those in `uris`; auto takes all up to `limit` and a sample above."""
+    count: int = Field(256, ge=3)
+    """Images of a category's sample: the cost of a run grows with images times this."""
+    seed: int = 0
+    """Another seed draws another sample."""
+    uris: str | None = None
+    """Text file or object with the uri of a reference image on each line, for mode list."""
+    limit: int = Field(1000, gt=0)
+    """Images of a category that may all be compared with each other, at a cost that grows with their square."""
+    quadratic: bool = False
+    """Run mode all above the limit too."""
+
+    @model_validator(mode="after")
+    def _has_its_list(self) -> Self:
+        if (self.mode == "list") != (self.uris is not None):
+            raise ValueError("mode list and the file of uris go together")
+        return self
+
+
 class SearchConfig(_Group):
     """How the nearest patch in another image is found."""
 
     kind: Literal["auto", "gemm", "faiss"] = "auto"
-    """Blocked matrix products, a FAISS index per reference image, or the faster of both for the device."""
-    dtype: Precision = "fp32"
-    """Precision of the products; sums are always kept in fp32."""
+    """Blocked matrix products, a FAISS index per reference image, or the faster of both for shape and device."""
+    dtype: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    """Precision of the compared vectors; sums are never rounded so."""
     memory_gb: float = Field(4.0, gt=0, allow_inf_nan=False)
     """What one scoring worker may hold: bounds the blocks of query and reference images."""
 
@@ -150,6 +179,7 @@ class ScoreConfig(_Group):
     output: OutputConfig
     encoder: EncoderConfig = EncoderConfig()
     method: MethodConfig = MethodConfig()
+    references: ReferencesConfig = ReferencesConfig()
     search: SearchConfig = SearchConfig()
     ray: RayConfig = RayConfig()
     metrics: Literal["exact", "musc"] = "exact"

@@ -1,5 +1,9 @@
 """Local neighbourhood aggregation with multiple degrees (MuSc, section 3.2)."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -25,3 +29,35 @@ def lnamd(tokens: Tensor, grid: tuple[int, int], degree: int) -> Tensor:
         pooled = F.avg_pool2d(planes, degree, stride=1, padding=degree // 2, count_include_pad=True)
         normed = pooled.permute(0, 2, 3, 1).reshape(images, patches, width)
     return F.normalize(normed, dim=-1)
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """How tokens (N, P, D) become the vectors that are compared: (N, P, D) for each pass of mutual scoring.
+
+    The paper's is a pass for each degree, its scores averaged. With `fuse` the degrees' vectors are averaged and scaled
+    to length 1 instead, which is one pass. With a `projection` (D, d) vectors become (N, P, d).
+    """
+
+    grid: tuple[int, int]
+    degrees: Sequence[int]
+    fuse: bool = False
+    projection: Tensor | None = None
+
+    @property
+    def passes(self) -> int:
+        return 1 if self.fuse else len(self.degrees)
+
+    def __call__(self, tokens: Tensor) -> Iterator[Tensor]:
+        """Yield the vectors of each pass, one after the other to hold one at a time."""
+        if self.fuse:
+            total = torch.zeros(tokens.shape, device=tokens.device)
+            for degree in self.degrees:
+                total += lnamd(tokens, self.grid, degree)
+            yield self._projected(F.normalize(total, dim=-1))
+        else:
+            for degree in self.degrees:
+                yield self._projected(lnamd(tokens, self.grid, degree))
+
+    def _projected(self, vectors: Tensor) -> Tensor:
+        return vectors if self.projection is None else vectors @ self.projection

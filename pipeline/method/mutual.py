@@ -1,33 +1,39 @@
 """Mutual scoring: every patch is scored by its distance to the other images (MuSc, section 3.3)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from pipeline.method.lnamd import lnamd
+from pipeline.method.lnamd import Aggregation
 
 
 class Search(Protocol):
-    """Finds the nearest patch of another image. Vectors have length 1; distances are Euclidean, not squared."""
+    """Finds the nearest patch of another image. Distances are Euclidean, not squared."""
 
     def nearest(self, queries: Tensor, references: Tensor) -> Tensor:
-        """Return d (A, P, B), fp32: from each patch of queries (A, P, D) to the nearest of each of (B, P, D)."""
+        """Return d (A, P, B), fp32: from each patch of queries (A, P, D) to the nearest of each of (B, Q, D)."""
 
     def mutual(self, images: Tensor) -> Tensor:
-        """Return d (N, P, N), fp32, between all pairs of images (N, P, D)."""
+        """Return d (N, P, N), fp32, between all pairs of images (N, P, D); of an image to itself, anything."""
 
 
-def mutual_scores(
-    tokens: Tensor, grid: tuple[int, int], degrees: Sequence[int], interval: float, search: Search
-) -> Tensor:
+@dataclass(frozen=True)
+class PatchScores:
+    """Patch scores (A, P), and the standard error (A, P) that a sample of references brings: 0 for all of them."""
+
+    scores: Tensor
+    errors: Tensor
+
+
+def mutual_scores(tokens: Tensor, aggregation: Aggregation, interval: float, search: Search) -> Tensor:
     """Score the patches of all images of a category against each other, for one layer.
 
     Args:
         tokens: (N, P, D) of one layer, all images of the category.
-        grid: (H, W) in patches, H * W = P.
-        degrees: LNAMD's neighbourhood sizes; scores are averaged over them.
+        aggregation: LNAMD; scores are averaged over its passes.
         interval: share of the N - 1 smallest distances that is averaged.
         search: the nearest-patch search to use.
 
@@ -39,71 +45,115 @@ def mutual_scores(
     """
     _need_two(len(tokens))
     own = torch.arange(len(tokens), device=tokens.device)
-    scores = [interval_average(search.mutual(lnamd(tokens, grid, degree)), own, interval) for degree in degrees]
-    return torch.stack(scores).mean(dim=0)
+    total = torch.zeros(tokens.shape[:2], device=tokens.device)
+    for vectors in aggregation(tokens):
+        total += interval_average(search.mutual(vectors), own, interval)
+    return total / aggregation.passes
 
 
 def query_scores(
     queries: Tensor,
-    first: int,
+    own: Tensor,
     references: Iterable[Tensor],
     total: int,
-    grid: tuple[int, int],
-    degrees: Sequence[int],
+    population: int,
+    aggregation: Aggregation,
     interval: float,
     search: Search,
-) -> Tensor:
-    """Score the patches of a block of images against all images of the category, streamed, for one layer.
+) -> PatchScores:
+    """Score the patches of a block of images against reference images of their category, streamed, for one layer.
 
-    The mean of the lowest distances does not merge from partial means, so a row with the distance to every image is
+    The mean of the lowest distances does not merge from partial means, so a row with the distance to every reference is
     kept for each patch, and reduced once.
 
     Args:
-        queries: (A, P, D), images number `first` and following of the category.
-        first: position of the first query among the references.
-        references: all images of the category in order, in blocks (B, P, D).
-        total: their number, N.
-        grid: (H, W) in patches, H * W = P.
-        degrees: LNAMD's neighbourhood sizes; scores are averaged over them.
-        interval: share of the N - 1 smallest distances that is averaged.
+        queries: (A, P, D).
+        own: (A,) position of each query among the references, -1 where it is none of them.
+        references: the reference images in order, in blocks (B, P, D).
+        total: their number, R.
+        population: number of images that the references were drawn from; R where they are all there is.
+        aggregation: LNAMD; scores are averaged over its passes.
+        interval: share of the smallest distances to other images that is averaged.
         search: the nearest-patch search to use.
 
-    Returns:
-        patch scores (A, P), fp32.
-
     Raises:
-        ValueError: for fewer than two images, or another number of references than promised.
+        ValueError: when an image has no reference but itself, or another number of references came than promised.
     """
-    _need_two(total)
-    aggregated = [lnamd(queries, grid, degree) for degree in degrees]
-    distances = torch.empty((len(degrees), *queries.shape[:2], total), device=queries.device)  # (r, A, P, N)
+    _need_two(total + int(not (own >= 0).any()))
+    aggregated = list(aggregation(queries))
+    distances = torch.empty((aggregation.passes, *queries.shape[:2], total), device=queries.device)  # (r, A, P, R)
     seen = 0
     for block in references:
         if seen + len(block) > total:
             raise ValueError(f"{total} reference images were promised, {seen + len(block)} came")
-        for degree, query, rows in zip(degrees, aggregated, distances, strict=True):
-            rows[:, :, seen : seen + len(block)] = search.nearest(query, lnamd(block, grid, degree))
+        for query, reference, rows in zip(aggregated, aggregation(block), distances, strict=True):
+            rows[:, :, seen : seen + len(block)] = search.nearest(query, reference)
         seen += len(block)
     if seen != total:
         raise ValueError(f"{total} reference images were promised, {seen} came")
-    own = torch.arange(first, first + len(queries), device=queries.device)
-    return torch.stack([interval_average(rows, own, interval) for rows in distances]).mean(dim=0)
+    scores = torch.stack([interval_average(rows, own, interval) for rows in distances]).mean(dim=0)
+    if population <= total:
+        return PatchScores(scores, torch.zeros_like(scores))
+    errors = [sampling_error(distances[:, i], own[i] >= 0, interval, population) for i in range(len(queries))]
+    return PatchScores(scores, torch.stack(errors))
 
 
 def interval_average(distances: Tensor, own: Tensor, interval: float) -> Tensor:
     """Average the smallest distances of each patch to the other images.
 
     Args:
-        distances: (A, P, N) to the nearest patch of each image; the entry of an image to itself is overwritten.
-        own: (A,) position of each query image among the N.
-        interval: share of the N - 1 others that is averaged, at least one.
+        distances: (A, P, R) to the nearest patch of each reference; that of an image to itself is overwritten.
+        own: (A,) position of each query image among the R, -1 where it is none of them.
+        interval: share of the other images that is averaged, at least one.
 
     Returns:
         (A, P).
     """
-    distances[torch.arange(len(own), device=own.device), :, own] = torch.inf
-    count = max(1, int(interval * (distances.shape[2] - 1)))
-    return distances.topk(count, dim=2, largest=False).values.mean(dim=2)
+    total, is_reference = distances.shape[2], own >= 0
+    distances[is_reference.nonzero().flatten(), :, own[is_reference]] = torch.inf
+    averages = torch.empty(distances.shape[:2], device=distances.device)
+    for chosen, others in ((is_reference, total - 1), (~is_reference, total)):
+        if chosen.all():  # without a copy
+            return _mean_of_smallest(distances, _count(others, interval))
+        if chosen.any():
+            averages[chosen] = _mean_of_smallest(distances[chosen], _count(others, interval))
+    return averages
+
+
+def sampling_error(distances: Tensor, is_reference: Tensor, interval: float, population: int) -> Tensor:
+    """Return the standard error of one image's patch scores, for references drawn at random.
+
+    With q between the k-th and the next smallest of R distances, the mean of the k smallest is the mean over the
+    references of `q - (q - d)^+ R / k`, and does not move with q to first order: its error is that of a mean of R values
+    drawn from a population without replacement. q is the next smallest: with the k-th itself the error of few
+    references would be found too small, and 0 for k = 1. All passes see the same references, so the values are averaged
+    over them first.
+
+    Args:
+        distances: (r, P, R) of each pass; of the image to itself, inf.
+        is_reference: whether the image is one of the references, a scalar.
+        interval: share of the distances that is averaged.
+        population: number of images that the references were drawn from.
+
+    Returns:
+        (P,).
+    """
+    others = distances.shape[2] - int(is_reference)
+    if others < 2:
+        return torch.full(distances.shape[1:2], torch.inf, device=distances.device)
+    count = _count(others, interval)
+    quantile = distances.kthvalue(min(count + 1, others), dim=2, keepdim=True).values
+    values = ((quantile - distances).clamp_(min=0) * (others / count)).mean(dim=0)  # (P, R); 0 for the image itself
+    variance = (values.square().sum(dim=1) - values.sum(dim=1).square() / others).clamp_(min=0) / (others - 1)
+    return (variance / others * (1 - others / max(population - 1, others))).sqrt()
+
+
+def _count(others: int, interval: float) -> int:
+    return max(1, int(interval * others))
+
+
+def _mean_of_smallest(distances: Tensor, count: int) -> Tensor:
+    return distances.topk(count, dim=2, largest=False, sorted=False).values.mean(dim=2)
 
 
 def _need_two(images: int) -> None:

@@ -30,7 +30,7 @@ class FaissSearch:
             found, _ = self._index(patches).search(vectors, 1)
             squares[image] = found[:, 0]
         rows = squares.T.reshape(*queries.shape[:2], len(references))
-        return distances_from_squares(rows, queries, references, torch.float32)
+        return distances_from_squares(rows, queries, references, torch.ones_like(queries[:, :, 0]), "fp32")
 
     def mutual(self, images: Tensor) -> Tensor:
         """Return distances (N, P, N) between all pairs of images (N, P, D); an index serves one direction only."""

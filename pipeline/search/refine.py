@@ -1,29 +1,34 @@
-"""Small distances, taken again: `2 - 2 x.y` loses every digit of a near-duplicate."""
+"""Small distances, taken again: a difference of products loses the digits of a near-duplicate."""
 
 import torch
 from torch import Tensor
 
-# A square below its bound is computed again. An fp32 product of unit vectors of 384 to 1,024 values was seen to be off
-# by up to 9e-7, a square by twice that: a distance by 9e-6 at 0.1, and by 3e-5 at the bound, 0.032. A patch's score
-# averages many of them, and was never seen to differ by 1e-5. A wider bound would compute most of a lake of calm
-# images twice. Rounded inputs and products need a wider one.
-BOUNDS = {torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+# With x and y at about |x| from their centre, the square of their distance was seen to be off by up to 2.3e-6 |x|^2
+# from fp32 sums (real tokens of width 384, random ones of up to 1,024). Below |x|^2 / 8 that is more than 1e-5 in the
+# distance itself.
+FP32_SHARE = 1 / 8
+# Rounding moves any distance, of near-duplicates most: below this share of |x| it is taken again, about 16 times as
+# far as bf16 moves a vector, and where fp16's fp32 sums are off by 1e-4. Of the tokens of calm images, less than a
+# hundredth are nearer to each other.
+SHARES = {"fp16": 0.015, "bf16": 0.03, "int8": 0.03}
 ROWS = 4096  # vectors computed again at a time
 
 
-def distances_from_squares(squares: Tensor, queries: Tensor, references: Tensor, dtype: torch.dtype) -> Tensor:
-    """Turn squared distances into distances, the small ones recomputed in fp64.
+def distances_from_squares(squares: Tensor, queries: Tensor, references: Tensor, norms: Tensor, dtype: str) -> Tensor:
+    """Turn squared distances into distances, the small ones computed again in fp64.
 
     Args:
-        squares: (A, P, B), to the nearest patch of each reference image; overwritten.
-        queries: (A, P, D), fp32, of length 1.
-        references: (B, Q, D), fp32, of length 1.
-        dtype: precision in which the squares were computed.
+        squares: (A, P, B), to the nearest patch of each reference image; overwritten. Those of inf stay so.
+        queries: (A, P, D), fp32.
+        references: (B, Q, D), fp32.
+        norms: (A, P), squared lengths of the queries in the products that gave the squares.
+        dtype: precision of those products.
 
     Returns:
         (A, P, B), fp32.
     """
-    small = squares < BOUNDS[dtype]
+    below = (norms * FP32_SHARE).square() if dtype == "fp32" else norms * SHARES[dtype] ** 2  # (A, P)
+    small = squares < below[:, :, None]
     distances = squares.clamp_(min=0).sqrt_()
     for image in small.flatten(0, 1).any(dim=0).nonzero().flatten().tolist():
         query, patch = small[:, :, image].nonzero(as_tuple=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.method import lnamd
+from pipeline.method import Aggregation, lnamd
 
 Array = NDArray[Any]
 Golden = Callable[[str], Mapping[str, Array]]
@@ -81,3 +81,42 @@ def test_stored_half_precision_is_aggregated_in_fp32(dtype: torch.dtype) -> None
 
 def test_a_flat_image_gives_no_nan() -> None:
     assert torch.equal(lnamd(torch.full((1, 12, 8), 7.0), (3, 4), 3), torch.zeros(1, 12, 8))
+
+
+@given(st.lists(st.sampled_from([1, 3, 5]), min_size=1, max_size=3), st.integers(1, 3), st.integers(0, 999))
+def test_the_papers_aggregation_is_a_pass_for_each_degree(degrees: list[int], images: int, seed: int) -> None:
+    tokens = random_tokens(seed, images, 12, 8)
+    aggregation = Aggregation((3, 4), degrees)
+    passes = list(aggregation(tokens))
+    assert aggregation.passes == len(passes) == len(degrees)
+    for degree, vectors in zip(degrees, passes, strict=True):
+        assert torch.equal(vectors, lnamd(tokens, (3, 4), degree))
+
+
+@given(st.lists(st.sampled_from([1, 3, 5]), min_size=1, max_size=3), st.integers(1, 3), st.integers(0, 999))
+def test_fused_degrees_are_one_pass_of_their_mean_scaled_to_length_1(
+    degrees: list[int], images: int, seed: int
+) -> None:
+    tokens = random_tokens(seed, images, 12, 8)
+    aggregation = Aggregation((3, 4), degrees, fuse=True)
+    [vectors] = aggregation(tokens)
+    assert aggregation.passes == 1
+    mean = np.mean([plain_lnamd(tokens.numpy(), (3, 4), degree) for degree in degrees], axis=0)
+    np.testing.assert_allclose(vectors, mean / np.linalg.norm(mean, axis=2, keepdims=True), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_a_projection_shortens_the_vectors_of_every_pass(fuse: bool) -> None:
+    tokens, projection = random_tokens(0, 2, 12, 8).half(), random_tokens(1, 8, 5)
+    plain = list(Aggregation((3, 4), (1, 3), fuse)(tokens))
+    projected = list(Aggregation((3, 4), (1, 3), fuse, projection)(tokens))
+    assert len(projected) == len(plain) == (1 if fuse else 2)
+    for short, vectors in zip(projected, plain, strict=True):
+        assert short.shape == (2, 12, 5)
+        torch.testing.assert_close(short, vectors @ projection, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_a_flat_image_gives_no_nan_in_any_pass(fuse: bool) -> None:
+    for vectors in Aggregation((3, 4), (1, 3), fuse)(torch.full((1, 12, 8), 7.0)):
+        assert torch.equal(vectors, torch.zeros(1, 12, 8))

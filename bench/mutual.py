@@ -1,0 +1,155 @@
+"""Mutual scoring of one layer and degree: ours against the paper's way, FAISS, and the machine's matrix products.
+
+    python -m bench.mutual
+
+Rivals are written plainly: torch.cdist of one image against all others at once, as the paper's code does it where
+memory allows, and between two images at a time, as it does otherwise; and a FAISS flat index for each reference image
+that all other patches are looked up in. The peak is a large square product of the same precision in
+the same run; ours counts only the half of the products that must be computed. With a GPU the same is measured there,
+after parity with the CPU was checked.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from bench.report import Report, interleaved
+from pipeline.method.mutual import interval_average
+from pipeline.precision import keep_fp32_sums
+from pipeline.search import GemmSearch, tune
+from pipeline.search.faiss import FaissSearch
+
+# (N, P, D), and the aims against cdist
+SHAPES = {(83, 256, 384): {"fp32": 12.0, "bf16": 30.0}, (12, 1369, 1024): {"fp32": 3.0, "bf16": 10.0}}
+DTYPES = ("fp32", "bf16", "fp16", "int8")
+FAISS_AIM, PEAK_AIM = 5.0, 80.0
+PEAK = 4096
+TOLERANCE = {"fp32": 1e-5, "fp16": 5e-4, "bf16": 3e-3, "int8": 8e-3}
+INTERVAL = 0.3
+
+
+def main() -> None:
+    report = Report("mutual", "Mutual scoring of one layer and degree, from vectors to patch scores")
+    keep_fp32_sums()
+    devices = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+    bars: dict[str, dict[str, float]] = {}
+    for device in devices:
+        for shape, aims in SHAPES.items():
+            bars[f"N={shape[0]} P={shape[1]} D={shape[2]} {device}"] = measure(report, shape, aims, device)
+    if "cuda" not in devices:
+        print("\nNo GPU here: the CUDA path was not run. This same command checks and times it where there is one.")
+
+    def draw(figure: Figure) -> None:
+        for axes, (title, speed) in zip(figure.subplots(1, len(bars), squeeze=False)[0], bars.items(), strict=True):
+            axes.bar(list(speed), list(speed.values()), color=["#999", "#999", *["#2a6f97"] * len(DTYPES)])
+            axes.bar_label(axes.containers[0], fmt="%.3g")
+            axes.set_title(title, fontsize=9)
+            axes.set_ylabel("times faster than cdist")
+
+    report.save(draw)
+
+
+@torch.inference_mode()
+def measure(report: Report, shape: tuple[int, int, int], aims: dict[str, float], device: str) -> dict[str, float]:
+    """Return how many times faster than cdist each way is."""
+    images, patches, width = shape
+    vectors = tokens_like(shape).to(device)
+    grid = (int(patches**0.5), int(patches**0.5))
+    tiles = {dtype: tune("gemm", dtype, grid, width, width, device).tile for dtype in DTYPES}
+    ours = {dtype: GemmSearch(dtype, tiles[dtype]) for dtype in DTYPES}
+    reference = scores_by(ours["fp32"].mutual, vectors)
+    for dtype, search in ours.items():
+        error = float((scores_by(search.mutual, vectors) - reference).abs().max())
+        print(f"parity of {dtype} on {device}: {error:.1e} from fp32, tile {tiles[dtype]}")
+        if error > TOLERANCE[dtype]:
+            raise SystemExit(f"{dtype} on {device} is off by {error:.1e}, more than {TOLERANCE[dtype]}: nothing timed")
+    if device != "cpu":
+        error = float((reference.cpu() - scores_by(GemmSearch().mutual, vectors.cpu())).abs().max())
+        if error > TOLERANCE["fp32"]:
+            raise SystemExit(f"fp32 on {device} is off by {error:.1e} from the CPU: nothing timed")
+
+    functions: dict[str, Callable[[], object]] = {f"peak {dtype}": peak(dtype, device) for dtype in DTYPES}
+    functions |= {dtype: _synchronised(partial(scores_by, search.mutual, vectors)) for dtype, search in ours.items()}
+    functions["cdist"] = _synchronised(lambda: scores_by(cdist_against_all, vectors))
+    functions["cdist by pairs"] = _synchronised(lambda: scores_by(cdist_by_pairs, vectors))
+    functions["faiss"] = _synchronised(lambda: scores_by(FaissSearch(device).mutual, vectors))
+    for function in functions.values():
+        function()  # the first call allocates
+    seconds = interleaved(functions, rounds=3)
+
+    name = f"N={images} P={patches} D={width} {device}"
+    must = images * (images - 1) * patches**2 * width  # operations: two for each product, half the pairs
+    rows: list[list[Any]] = []
+    for dtype in DTYPES:
+        rate, best = must / seconds[dtype] / 1e9, 2 * PEAK**3 / seconds[f"peak {dtype}"] / 1e9
+        rows.append([dtype, tiles[dtype], seconds[dtype], rate, best, 100 * rate / best])
+    for rival in ("faiss", "cdist", "cdist by pairs"):
+        rows.append([rival, "", seconds[rival], 2 * must / seconds[rival] / 1e9, "", ""])
+    report.table(name, ["way", "tile", "seconds", "GFLOP/s", "peak", "% of peak"], rows)
+    speed = {way: seconds["cdist"] / seconds[way] for way in ("cdist", "faiss", *DTYPES)}
+    for dtype in DTYPES:
+        report.figure(f"{name} {dtype} against cdist", speed[dtype], aims.get(dtype), "x")
+    for dtype in DTYPES:
+        aim = FAISS_AIM if dtype == "bf16" else None
+        report.figure(f"{name} {dtype} against FAISS", seconds["faiss"] / seconds[dtype], aim, "x")
+    for row in rows[: len(DTYPES)]:
+        report.figure(f"{name} {row[0]} of its peak", float(row[5]), PEAK_AIM, " %")
+    return speed
+
+
+def tokens_like(shape: tuple[int, int, int]) -> Tensor:
+    """Return unit vectors (N, P, D) as near to each other as those of real images: half of each is the same."""
+    generator = torch.Generator().manual_seed(0)
+    common = torch.randn((1, 1, shape[2]), generator=generator)
+    return F.normalize(common + torch.randn(shape, generator=generator), dim=-1)
+
+
+def scores_by(distances: Callable[[Tensor], Tensor], vectors: Tensor) -> Tensor:
+    """Return patch scores (N, P) by a way to all distances (N, P, N)."""
+    return interval_average(distances(vectors), torch.arange(len(vectors), device=vectors.device), INTERVAL)
+
+
+def cdist_against_all(vectors: Tensor) -> Tensor:
+    """Return distances (N, P, N): cdist of each image against all others at once, then the minimum of each."""
+    images, patches, _ = vectors.shape
+    result = torch.full((images, patches, images), torch.inf, device=vectors.device)
+    for i in range(images):
+        others = torch.cat([vectors[:i], vectors[i + 1 :]])
+        nearest = torch.cdist(vectors[i], others.flatten(0, 1)).view(patches, images - 1, patches).amin(dim=2)
+        result[i, :, :i], result[i, :, i + 1 :] = nearest[:, :i], nearest[:, i:]
+    return result
+
+
+def cdist_by_pairs(vectors: Tensor) -> Tensor:
+    """Return distances (N, P, N): cdist between two images, then the minimum."""
+    rows = [torch.stack([torch.cdist(one, other).amin(dim=1) for other in vectors], dim=1) for one in vectors]
+    return torch.stack(rows)
+
+
+def peak(dtype: str, device: str) -> Callable[[], object]:
+    """Return a large square product of a precision."""
+    values = torch.randn((PEAK, PEAK), device=device)
+    if dtype == "int8":
+        steps = (values * 40).clamp(-127, 127).to(torch.int8)
+        return _synchronised(lambda: torch._int_mm(steps, steps.T))
+    values = values.to({"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype])
+    return _synchronised(lambda: values @ values.T)
+
+
+def _synchronised(function: Callable[[], object]) -> Callable[[], object]:
+    def run() -> object:
+        result = function()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return result
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
