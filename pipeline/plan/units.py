@@ -6,35 +6,53 @@ from dataclasses import dataclass
 
 from pipeline.errors import ConfigError
 
-# About a minute of work: a CPU core multiplies 1e11 to 2e11 times a second in fp32, a data-centre GPU 1e14 in bf16.
-# Reviewed where the rates are measured, see bench/.
-UNIT_OPERATIONS = {"cpu": 1e13, "cuda": 3e15}
+# About a minute of work: a CPU core makes some 6e10 multiply-adds a second in fp32, a data-centre GPU 5e13 in bf16. A
+# constant and not what was measured, so that a run that is taken up again finds the units that it left.
+UNIT_OPERATIONS = {"cpu": 4e12, "cuda": 3e15}
 FEWEST_QUERIES = 16  # images of a unit, where memory allows
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of one layer of one image's tokens: P patches of D values of `bytes` each."""
+    """One layer of one image, and what is done with it.
+
+    `patches` P of `width` D values of `bytes` each are stored; LNAMD takes `degrees` of them, and `passes` of mutual
+    scoring compare vectors of `compared` values.
+    """
 
     patches: int
     width: int
     bytes: int
+    degrees: int
+    passes: int
+    compared: int
+
+    @property
+    def pair(self) -> int:
+        """Multiply-adds between two images."""
+        return self.passes * self.patches**2 * self.compared
 
 
 @dataclass(frozen=True)
 class Members:
-    """The encoded images of a category: how many, and a digest that changes with them and with the settings."""
+    """The encoded images of a category: how many, how many of them are references, and whether these were drawn.
+
+    `digest` changes with the images, the references and the settings of the run.
+    """
 
     total: int
+    references: int
+    drawn: bool
     digest: str
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Score images [start, stop) of a category, on one layer, against all `total` images of it.
+    """Score images [start, stop) of a category, on one layer, against its references.
 
-    A unit that holds the whole category multiplies each pair once. Positions count the category's encoded images.
-    `members` is their digest: what was computed for other images is another unit.
+    A unit that holds the whole category, all of it references, multiplies each pair once. Positions count the
+    category's encoded images. `population` is what the references were drawn from: themselves, if they were not.
+    `members` is the images' digest: what was computed for other images is another unit.
     """
 
     category: str
@@ -42,12 +60,14 @@ class Unit:
     start: int
     stop: int
     total: int
+    references: int
+    population: int
     reference_block: int
     members: str
 
     @property
     def whole(self) -> bool:
-        return self.stop - self.start == self.total
+        return self.stop - self.start == self.total == self.references
 
     @property
     def id(self) -> str:
@@ -57,55 +77,62 @@ class Unit:
 
 
 def plan_units(
-    categories: Mapping[str, Members],
-    layers: Sequence[int],
-    shape: Shape,
-    degrees: int,
-    memory: float,
-    operations: float,
+    categories: Mapping[str, Members], layers: Sequence[int], shape: Shape, memory: float, operations: float
 ) -> list[Unit]:
-    """Cut the mutual scoring of each category into units.
+    """Cut the mutual scoring of each category into units, the largest first.
+
+    The longest last would leave all workers but one idle at the end.
 
     Args:
         categories: the encoded images of each, at least two.
         layers: the encoder's blocks; each is a unit of its own.
         shape: size of one layer of one image.
-        degrees: number of LNAMD degrees.
         memory: bytes that one worker may hold.
         operations: multiply-adds of one unit at most, unless it has FEWEST_QUERIES images or less.
 
     Raises:
-        ConfigError: when the memory does not even hold one image's distances to its category.
+        ConfigError: when the memory does not even hold one image's distances to its references.
     """
     units = []
     for category, members in categories.items():
         total = members.total
-        block, references = _blocks(category, total, shape, degrees, memory, operations)
+        block, references = _blocks(category, members, shape, memory, operations)
         for layer in layers:
             for start in range(0, total, block):
-                units.append(Unit(category, layer, start, min(start + block, total), total, references, members.digest))
-    return units
+                stop = min(start + block, total)
+                population = total if members.drawn else members.references
+                units.append(
+                    Unit(
+                        category, layer, start, stop, total, members.references, population, references, members.digest
+                    )
+                )
+    return sorted(units, key=lambda unit: (unit.stop - unit.start) * unit.references, reverse=True)
 
 
-def _blocks(category: str, total: int, shape: Shape, degrees: int, memory: float, operations: float) -> tuple[int, int]:
+def _blocks(category: str, members: Members, shape: Shape, memory: float, operations: float) -> tuple[int, int]:
     """Return how many query images and how many reference images a unit holds at a time."""
+    total, sampled = members.total, members.references < members.total
     vector = shape.patches * shape.width
-    pair = degrees * shape.patches**2 * shape.width  # multiply-adds between two images
-    row = 4 * shape.patches * total  # fp32 distances of one image to all
+    row = 4 * shape.patches * members.references  # fp32 distances of one image to its references
 
-    # Whole category: tokens, one degree's vectors and two temporaries of its making, distances and their selection
-    whole = total * (vector * (shape.bytes + 3 * 4) + 2 * row)
-    if whole <= memory and (total <= FEWEST_QUERIES or total * total / 2 * pair <= operations):
+    # Whole category: tokens, one pass's vectors, centred and rounded, and a temporary; distances with a mask and the
+    # selection of the smallest
+    whole = total * (vector * (shape.bytes + 4 * 4) + 3 * row)
+    if not sampled and whole <= memory and (total <= FEWEST_QUERIES or total * total / 2 * shape.pair <= operations):
         return total, total
 
-    query = vector * (shape.bytes + 4 * degrees + 2 * 4) + (degrees + 1) * row
-    reference = vector * (shape.bytes + 3 * 4)
+    reference = vector * (shape.bytes + 4 * 4)
+    result = 3 * 4 * shape.patches  # of one query and one reference
+    # Each pass's vectors and three temporaries; distances of each pass, one copy in selecting; one reference's results
+    query = vector * (shape.bytes + 4 * shape.passes + 3 * 4) + (shape.passes + 1) * row + result
     if query + reference > memory:
         raise ConfigError(
             f"search.memory_gb {memory / 1e9:g} is too small for category {category!r}: one of its {total} images "
-            f"against all others needs {(query + reference) / 1e9:.3g} GB"
+            f"against {members.references} others needs {(query + reference) / 1e9:.3g} GB"
         )
-    references = max(1, min(total, int(min(memory / 4, memory - query) // reference)))
-    queries = int((memory - references * reference) // query) or 1
+    references = max(1, min(members.references, int(min(memory / 4, memory - query) // (reference + result))))
+    query += result * (references - 1)
+    queries = int((memory - references * reference) // query)
     # a reference is read and aggregated once for all queries of the unit, so that few of them waste its making
-    return min(queries, total, max(FEWEST_QUERIES, int(operations // (total * pair)))), references
+    most = max(FEWEST_QUERIES, int(operations // (members.references * shape.pair)))
+    return min(queries, total, most), references

@@ -12,7 +12,7 @@ import torch
 
 from pipeline.catalog import Catalog
 from pipeline.config import EncoderConfig, ScoreConfig
-from pipeline.encoders import Encoder, EncoderSpec
+from pipeline.encoders import Encoded, Encoder, EncoderSpec
 from pipeline.errors import StorageError
 from pipeline.images import Reason
 from pipeline.lake.features import FeatureStore, Stored, block_images, feature_key
@@ -52,7 +52,7 @@ def extract(catalog: Catalog, config: ScoreConfig, spec: EncoderSpec, store: Fea
     todo = catalog.table.filter(pc.invert(pc.is_in(catalog.table["image"], value_set=taken)))
     with Progress("extract", "images", len(catalog), already=known.num_rows) as progress:
         if todo.num_rows:
-            blocks = _blocks(todo, spec, store)
+            blocks = _blocks(todo, spec, store, config.encoder.batch_size)
             decode = partial(decode_block, size=config.encoder.size, max_pixels=config.input.max_pixels)
             decoded = map_on_tasks(ray.data.from_arrow(blocks), decode)
             arguments = {"config": config.encoder, "fingerprint": spec.fingerprint, "store": store}
@@ -83,35 +83,29 @@ class EncodeBlock:
             pixels = np.stack(
                 [np.frombuffer(block["pixels"][i].as_buffer(), np.uint8).reshape(side, side, 3) for i in good]
             )
-            encoded = self._encoder(pixels)
-            tokens = encoded.tokens.to(getattr(torch, self._store.dtype)).cpu()  # (B, L, P, D)
-            whole = torch.isfinite(tokens).flatten(1).all(dim=1) & torch.isfinite(encoded.embeddings).all(dim=1).cpu()
-            finite = whole.tolist()
-            for index, is_finite in zip(good, finite, strict=True):
-                if not is_finite:
-                    detail = f"tokens do not fit {self._store.dtype}; try encoder.store fp32, or encoder.dtype fp32"
-                    rows[index] |= {"reason": str(Reason.NOT_FINITE), "detail": detail}
-            self._write(rows, [i for i, ok in zip(good, finite, strict=True) if ok], good, tokens, encoded.embeddings)
+            encoded = self._encoder(pixels, getattr(torch, self._store.precision))
+            self._write(encoded, [rows[i] for i in good])
         done = {"node": this_node(), "count": 1}
         kept = [{name: row.get(name) for name in SCHEMA.names} | done for row in rows]
         return pa.Table.from_pylist(kept, schema=SCHEMA.append(pa.field("count", pa.int64())))
 
-    def _write(
-        self,
-        rows: list[dict[str, Any]],
-        kept: list[int],
-        encoded: list[int],
-        tokens: torch.Tensor,
-        embeddings: torch.Tensor,
-    ) -> None:
+    def _write(self, encoded: Encoded, rows: list[dict[str, Any]]) -> None:
+        """Write a file of the rows' features, and say in each row where they lie, or why they are not kept."""
+        finite = encoded.finite().tolist()
+        for row, is_finite in zip(rows, finite, strict=True):
+            if not is_finite:
+                detail = f"tokens do not fit {self._store.dtype}; try encoder.store fp32, or encoder.dtype fp32"
+                row |= {"reason": str(Reason.NOT_FINITE), "detail": detail}
+        kept = [row for row in rows if row["reason"] is None]
         if not kept:
             return
-        places = [encoded.index(index) for index in kept]
-        columns = {name: [rows[index][name] for index in kept] for name in ("key", "uri", "width", "height")}
-        category = rows[kept[0]]["category"]
-        file = self._store.write(category, columns, tokens[places].numpy(), embeddings[places].cpu().numpy())
-        for row, index in enumerate(kept):
-            rows[index] |= {"file": file, "row": row}
+        tokens, embeddings = encoded.tokens.cpu().numpy(), encoded.embeddings.cpu().numpy()
+        if len(kept) < len(rows):  # hardly ever, and a copy
+            tokens, embeddings = tokens[finite], embeddings[finite]
+        columns = {name: [row[name] for row in kept] for name in ("key", "uri", "width", "height")}
+        file = self._store.write(kept[0]["category"], columns, tokens, embeddings)
+        for place, row in enumerate(kept):
+            row |= {"file": file, "row": place}
 
 
 def _reuse(catalog: Catalog, spec: EncoderSpec, store: FeatureStore, max_pixels: int) -> pa.Table:
@@ -133,10 +127,10 @@ def _reuse(catalog: Catalog, spec: EncoderSpec, store: FeatureStore, max_pixels:
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _blocks(todo: pa.Table, spec: EncoderSpec, store: FeatureStore) -> list[pa.Table]:
+def _blocks(todo: pa.Table, spec: EncoderSpec, store: FeatureStore, batch: int) -> list[pa.Table]:
     """Cut images into blocks of one category, each of which becomes one file."""
     bytes_per_image = len(spec.layers) * spec.patches * spec.width * np.dtype(store.dtype).itemsize
-    step = block_images(bytes_per_image)
+    step = block_images(bytes_per_image, batch)
     columns = ["image", "uri", "category", "size"]
     keys = [
         feature_key(uri, etag, spec.fingerprint)

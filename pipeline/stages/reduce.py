@@ -1,8 +1,10 @@
 """Reduce: patch scores of all layers become maps and raw scores, then RsCIN and metrics for each category."""
 
 import io
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +20,15 @@ from pipeline.lake.features import FeatureStore
 from pipeline.lake.names import file_key, partition
 from pipeline.lake.run import RunFolder, read_array, read_table
 from pipeline.method import anomaly_maps, rscin
-from pipeline.metrics.category import Metric, PixelTruth, image_metrics, no_pixel_metrics, pixel_metrics
+from pipeline.metrics.category import (
+    Metric,
+    PixelTruth,
+    image_metrics,
+    no_pixel_metrics,
+    pixel_metrics,
+    streamed_pixel_metrics,
+)
+from pipeline.metrics.stream import histogram
 from pipeline.plan.units import Unit
 from pipeline.stages.cluster import map_on_tasks
 from pipeline.stages.progress import Progress, check_rows, results
@@ -26,19 +36,28 @@ from pipeline.stages.progress import Progress, check_rows, results
 # Distances of vectors of length 1 lie in 0..2: with one scale for every map ever written, grey levels compare
 MAP_SCALE = 2 / 65535
 MAP_BLOCK = 64  # images of one task
-MOST_PIXELS = 1e8  # of a category's maps for exact pixel metrics, which take some 100 bytes for each
+# Of a category's maps for exact pixel metrics, which take 12 bytes for each (60 where half of them are anomalous); the
+# metrics of more are streamed
+MOST_PIXELS = 2e8
 
 IMAGES = pa.schema(
     [
         ("image", pa.int64()),
         ("category", pa.string()),
         ("score_raw", pa.float64()),
+        ("stderr", pa.float64()),
         ("map_uri", pa.string()),
         ("score", pa.float64()),
     ]
 )
 METRICS = pa.schema(
-    [("category", pa.string()), ("name", pa.string()), ("value", pa.float64()), ("reason", pa.string())]
+    [
+        ("category", pa.string()),
+        ("name", pa.string()),
+        ("value", pa.float64()),
+        ("reason", pa.string()),
+        ("error", pa.float64()),
+    ]
 )
 
 
@@ -83,14 +102,14 @@ class Reducer:
             rows = _run(_by_category(images), self.measure, progress).to_pylist()
         metrics: dict[str, dict[str, Metric]] = {category: {} for category in totals}
         for row in rows:
-            metrics[row["category"]][row["name"]] = Metric(row["value"], row["reason"])
+            metrics[row["category"]][row["name"]] = Metric(row["value"], row["reason"], row["error"])
         return Reduced(images, metrics)
 
     def write_maps(self, block: pa.Table) -> pa.Table:
         """Write the anomaly map of each image [start, stop) of a category; return raw scores and where the maps lie."""
         task = block.to_pylist()[0]
         start, stop, category = task["start"], task["stop"], task["category"]
-        patch_scores = self._patch_scores(category, start, stop)
+        patch_scores, errors = self._patch_scores(category, start, stop)
         maps = anomaly_maps(torch.from_numpy(patch_scores), self.store.grid, self.config.encoder.size).numpy()
         index = read_table(self.run.index(category)).slice(start, stop - start)
         names = []
@@ -100,11 +119,15 @@ class Reducer:
             levels = (anomaly_map / MAP_SCALE).round().clip(0, 65535).astype(np.uint16)
             Image.fromarray(levels).save(png, "png", compress_level=1)
             (self.run.results / names[-1]).write_bytes(png.getvalue())
+        at_worst = np.take_along_axis(errors, patch_scores.argmax(axis=1)[:, None], axis=1)[:, 0].tolist()
+        if self.config.references.mode == "list":  # chosen by somebody: nothing is known of their error
+            at_worst = [None] * len(names)
         return pa.table(
             {
                 "image": index["image"],
                 "category": [category] * len(names),
                 "score_raw": maps.max(axis=(1, 2)).astype(np.float64),
+                "stderr": pa.array(at_worst, pa.float64()),
                 "map_uri": names,
                 "count": [1] * len(names),
             }
@@ -141,9 +164,17 @@ class Reducer:
             return no_pixel_metrics("no masks" if len(rows) else "no labels")
         if without := [row["uri"] for row in rows if row["label"] and not row["masks"]]:
             raise CatalogError(f"{len(without)} anomalous images lack a mask, such as {without[0]}")
+        if len(rows) * self.config.encoder.size**2 <= MOST_PIXELS:
+            return pixel_metrics(*self._maps(category, index, known), self.config.metrics)
+        blocks = (known[known // MAP_BLOCK == number] for number in np.unique(known // MAP_BLOCK))
+        found = (self._maps(category, index, block) for block in blocks)
+        histograms = (histogram(maps, truth.masks, truth.regions) for maps, truth in found)
+        return streamed_pixel_metrics(reduce(operator.add, histograms), self.config.metrics)
+
+    def _maps(self, category: str, index: pa.Table, images: NDArray[np.intp]) -> tuple[NDArray[np.float32], PixelTruth]:
+        """Return the maps (n, size, size) of some images (n,) of a category, rising positions in its index."""
         size = self.config.encoder.size
-        if len(rows) * size * size > MOST_PIXELS:
-            return no_pixel_metrics(f"{len(rows)} maps of {size} x {size} pixels are more than exact metrics can hold")
+        rows = index.take(images).to_pylist()
         pixels = [(row["width"], row["height"]) for row in rows]
         masks = np.stack(
             [read_masks(row["masks"], size, self.mask_above, wh) for row, wh in zip(rows, pixels, strict=True)]
@@ -155,22 +186,26 @@ class Reducer:
                 for image, (row, wh) in enumerate(zip(rows, pixels, strict=True))
                 for region in loco_regions(image, row["masks"], size, wh)
             ]
-        patch_scores = self._patch_scores(category, 0, index.num_rows)[known]
+        start = int(images[0])
+        patch_scores = self._patch_scores(category, start, int(images[-1]) + 1)[0, images - start]
         maps = anomaly_maps(torch.from_numpy(patch_scores), self.store.grid, size).numpy()
-        return pixel_metrics(maps, PixelTruth(masks, regions), self.config.metrics)
+        return maps, PixelTruth(masks, regions)
 
     def _patch_scores(self, category: str, start: int, stop: int) -> NDArray[np.float32]:
-        """Average the layers' patch scores of images [start, stop) of a category: (B, P)."""
+        """Average the layers' patch scores and standard errors of images [start, stop) of a category: (2, B, P).
+
+        The layers see the same references; the mean of their errors is the error of their mean at most.
+        """
         patches = self.store.grid[0] * self.store.grid[1]
         layers: dict[int, NDArray[np.float32]] = {
-            layer: np.empty((stop - start, patches), np.float32) for layer in self.store.layers
+            layer: np.empty((2, stop - start, patches), np.float32) for layer in self.store.layers
         }
         for row in read_table(self.run.units(category)).to_pylist():
             unit = Unit(**row)
             low, high = max(start, unit.start), min(stop, unit.stop)
             if low < high:
-                scores = read_array(self.run.patch_scores(unit.id))
-                layers[unit.layer][low - start : high - start] = scores[low - unit.start : high - unit.start]
+                found = read_array(self.run.patch_scores(unit.id))
+                layers[unit.layer][:, low - start : high - start] = found[:, low - unit.start : high - unit.start]
         mean: NDArray[np.float32] = np.mean(list(layers.values()), axis=0, dtype=np.float32)
         return mean
 

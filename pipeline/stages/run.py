@@ -10,30 +10,32 @@ import secrets
 import socket
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog import Catalog, build_catalog
 from pipeline.config import ScoreConfig
-from pipeline.encoders import Encoder, EncoderSpec
+from pipeline.encoders import Encoder
 from pipeline.errors import ConfigError, IncompleteRun
 from pipeline.images import Reason
 from pipeline.lake.features import FeatureStore
 from pipeline.lake.run import RunFolder, read_table, write_json, write_table
 from pipeline.lake.storage import Location
 from pipeline.metrics.category import Metric, mean_metrics
+from pipeline.plan.references import choose_references, samples
 from pipeline.plan.units import Members
-from pipeline.search import chosen_kind
-from pipeline.stages.cluster import cluster
+from pipeline.stages.calibrate import announce, estimate
+from pipeline.stages.cluster import cluster, pool
 from pipeline.stages.extract import extract
 from pipeline.stages.progress import check_rows
 from pipeline.stages.reduce import MAP_SCALE, METRICS, Reduced, Reducer
-from pipeline.stages.score import plan, score
+from pipeline.stages.score import plan, score, shape_of
 
 log = logging.getLogger(__name__)
 
@@ -71,38 +73,45 @@ def score_lake(config: ScoreConfig) -> Result:
     log.info("run      %s", run_id)
     log.info("catalog  %d images, layout %s, %d other files", len(catalog), catalog.layout, catalog.ignored)
     spec = Encoder(config.encoder).spec
-    _check_memory(catalog, config, spec)
-    _begin(folder, settings)
+    listed = _listed(config)
+    expected = _expected(catalog, config, listed)
+    plan(config, spec, expected, "cpu")  # too little memory is said before anything starts
     store = FeatureStore(
         folder.features / spec.fingerprint,
         grid=spec.grid,
         width=spec.width,
         layers=spec.layers,
-        dtype={"fp16": "float16", "fp32": "float32"}[config.encoder.store],
+        dtype={"fp16": "float16", "fp32": "float32", "int8": "int8"}[config.encoder.store],
     )
     clock.lap("catalog")
     with cluster(config.ray):
+        workers = pool(config.ray.score)
+        planned = plan(config, spec, expected, workers.device)
+        cost, tuning = estimate(planned, shape_of(config, spec), config, spec, workers, folder.output)
+        announce(cost, config, {category: of.total for category, of in expected.items()})
+        _begin(folder, settings)
         clock.lap("start")
         extracted = extract(catalog, config, spec, store)
         clock.lap("extract")
-        images, members = _members(catalog, extracted.images, settings, folder)
-        units = score(members, config, spec, store, folder)
+        images, members = _members(catalog, extracted.images, config, listed, settings, folder)
+        nodes = score(plan(config, spec, members, workers.device), config, tuning, workers, store, folder)
         clock.lap("score")
         reducer = Reducer(config, store, folder, catalog.layout, catalog.mask_above)
         reduced = reducer({category: of.total for category, of in members.items()})
         clock.lap("reduce")
 
-    scores = _scores(catalog, images, reduced, members)
+    scores = _scores(catalog, images, reduced)
     run = {
         "run_id": run_id,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "counts": _counts(scores) | {"features_reused": extracted.reused, "other_files": catalog.ignored},
         "layout": catalog.layout,
-        "search": chosen_kind(config.search),
+        "search": asdict(tuning),
+        "estimate": asdict(cost),
         "encoder": asdict(spec),
         "map_scale": MAP_SCALE,
-        "nodes": {"images": _by_node(extracted.images["node"]), "units": dict(units)},
+        "nodes": {"images": _by_node(extracted.images["node"]), "units": dict(nodes)},
         "seconds": clock.seconds,
         "settings": settings,
         "config": config.model_dump(mode="json"),
@@ -121,7 +130,8 @@ def read_result(folder: RunFolder) -> Result:
     metrics: dict[str, dict[str, Metric]] = {}
     for row in read_table(folder.results / "metrics.parquet").to_pylist():
         if row["category"] is not None:
-            metrics.setdefault(row["category"], {})[row["name"]] = Metric(row["value"], row["reason"])
+            found = Metric(row["value"], row["reason"], row.get("error"))  # runs of before errors were told lack them
+            metrics.setdefault(row["category"], {})[row["name"]] = found
     return Result(folder, read_table(folder.results / "scores" / "part-00000.parquet"), metrics, run)
 
 
@@ -140,8 +150,10 @@ class _Clock:
 
 def _identity(config: ScoreConfig) -> dict[str, Any]:
     """Return the settings that decide the results; where and how fast they are computed is none of them."""
-    kept = config.model_dump(mode="json", include={"input", "encoder", "method", "metrics"})
-    return kept | {"search": {"kind": chosen_kind(config.search), "dtype": config.search.dtype}}
+    kept = config.model_dump(mode="json", include={"input", "encoder", "method", "references", "search", "metrics"})
+    kept["search"].pop("memory_gb")
+    kept["references"].pop("quadratic")
+    return kept
 
 
 def _check_same(folder: RunFolder, settings: dict[str, Any], before: dict[str, Any]) -> None:
@@ -161,47 +173,78 @@ def _begin(folder: RunFolder, settings: dict[str, Any]) -> None:
     write_json(begun, settings)
 
 
-def _check_memory(catalog: Catalog, config: ScoreConfig, spec: EncoderSpec) -> None:
-    """Plan for the images listed, of which some may drop out: too little memory is said before hours are spent."""
-    counts = Counter(catalog.table["category"].to_pylist())
-    plan(config, spec, {category: Members(count, "") for category, count in counts.items()}, "cpu")
+def _listed(config: ScoreConfig) -> set[str]:
+    """Read the uris of mode list."""
+    if config.references.uris is None:
+        return set()
+    return set(Location.parse(config.references.uris).read_bytes().decode().split("\n"))
+
+
+def _expected(catalog: Catalog, config: ScoreConfig, listed: set[str]) -> dict[str, Members]:
+    """Return the images listed in each category, of which some may drop out, as if all were encoded."""
+    uris: dict[str, list[str]] = {}
+    for category, uri in zip(catalog.table["category"].to_pylist(), catalog.table["uri"].to_pylist(), strict=True):
+        uris.setdefault(category, []).append(uri)
+    return {name: _drawn(name, of, config, listed)[1] for name, of in uris.items() if len(of) > 1}
+
+
+def _drawn(category: str, uris: list[str], config: ScoreConfig, listed: set[str]) -> tuple[list[int], Members]:
+    """Choose the references of a category; raises `ConfigError` when a list names fewer than two."""
+    references = choose_references(config.references, uris, listed)
+    if len(references) < 2:
+        raise ConfigError(
+            f"category {category!r} has {len(references)} of its {len(uris)} images in {config.references.uris}; "
+            "at least two references are needed"
+        )
+    drawn = samples(config.references, len(uris))
+    return references, Members(len(uris), len(references), drawn, "")
 
 
 def _members(
-    catalog: Catalog, extracted: pa.Table, settings: dict[str, Any], folder: RunFolder
+    catalog: Catalog,
+    extracted: pa.Table,
+    config: ScoreConfig,
+    listed: set[str],
+    settings: dict[str, Any],
+    folder: RunFolder,
 ) -> tuple[pa.Table, dict[str, Members]]:
-    """List the encoded images of each category for the workers, and mark those that are alone in theirs."""
+    """List the encoded images of each category for the workers, and mark those that are alone in theirs.
+
+    `references` of an image is the number of others that it is compared with.
+    """
     facts = ["uri", "category", "label", "masks"]
     images = extracted
     for name in facts:
         images = images.append_column(name, catalog.table[name])
     encoded = images.filter(pc.is_null(images["reason"]))
     members, alone = {}, []
+    counts: dict[int, int] = {}
     for category in pc.unique(encoded["category"]).to_pylist():
         index = encoded.filter(pc.equal(encoded["category"], category))
         if index.num_rows < 2:
             alone += index["image"].to_pylist()
             continue
-        content = json.dumps([index.select(["file", "row"]).to_pylist(), settings])
-        members[category] = Members(index.num_rows, hashlib.sha256(content.encode()).hexdigest()[:16])
+        references, of = _drawn(category, index["uri"].to_pylist(), config, listed)
+        is_reference = np.isin(np.arange(index.num_rows), references)
+        index = index.append_column("reference", pa.array(is_reference))
+        counts |= dict(zip(index["image"].to_pylist(), (of.references - is_reference).tolist(), strict=True))
+        content = json.dumps([index.select(["file", "row", "reference"]).to_pylist(), settings])
+        members[category] = replace(of, digest=hashlib.sha256(content.encode()).hexdigest()[:16])
         write_table(folder.index(category), index)
     mask = pc.is_in(images["image"], value_set=pa.array(alone, pa.int64()))
     detail = "mutual scoring needs at least two images of a category"
     for name, value in (("reason", str(Reason.ALONE)), ("detail", detail)):
         images = images.set_column(images.schema.get_field_index(name), name, pc.if_else(mask, value, images[name]))
-    return images, members
+    compared = pa.array([counts.get(image) for image in images["image"].to_pylist()], pa.int64())
+    return images.append_column("references", compared), members
 
 
-def _scores(catalog: Catalog, images: pa.Table, reduced: Reduced, members: dict[str, Members]) -> pa.Table:
+def _scores(catalog: Catalog, images: pa.Table, reduced: Reduced) -> pa.Table:
     """Return one row for each image of the catalog, in its order, with a manifest's further columns behind ours."""
     found = images.drop_columns("masks").join(reduced.images.drop_columns("category"), "image").sort_by("image")
     check_rows("run", catalog.table["image"].to_pylist(), found["image"].to_pylist())
     if unscored := pc.sum(pc.and_(pc.is_null(found["reason"]), pc.is_null(found["score"]))).as_py():
         raise IncompleteRun(f"{unscored} images have neither a score nor a reason; nothing was published")
-    references = [
-        members[category].total - 1 if reason is None else None
-        for category, reason in zip(found["category"].to_pylist(), found["reason"].to_pylist(), strict=True)
-    ]
     columns = {
         "category": found["category"],
         "uri": found["uri"],
@@ -211,7 +254,8 @@ def _scores(catalog: Catalog, images: pa.Table, reduced: Reduced, members: dict[
         "detail": found["detail"],
         "score": found["score"],
         "score_raw": found["score_raw"],
-        "references": pa.array(references, pa.int64()),
+        "stderr": found["stderr"],
+        "references": found["references"],
         "label": catalog.table["label"],
         "width": found["width"],
         "height": found["height"],

@@ -1,39 +1,41 @@
 """Score: mutual scoring in units of work, each written as it is done and never done again."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 import ray
 import torch
 
 from pipeline.config import ScoreConfig
 from pipeline.encoders import EncoderSpec
+from pipeline.errors import ConfigError
 from pipeline.lake.features import FeatureStore
 from pipeline.lake.run import RunFolder, read_table, write_array, write_table
-from pipeline.method import mutual_scores, query_scores
+from pipeline.method import Aggregation, PatchScores, mutual_scores, pca, query_scores, random_projection
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, Unit, plan_units
-from pipeline.search import make_search
-from pipeline.stages.cluster import map_on_actors, pool, this_node
+from pipeline.search import Tuning, make_search
+from pipeline.stages.cluster import Pool, map_on_actors, this_node
 from pipeline.stages.progress import Progress, check_rows, results
+
+FITTED_ON = 16  # reference images whose vectors a PCA is fitted on
 
 
 def score(
-    categories: Mapping[str, Members], config: ScoreConfig, spec: EncoderSpec, store: FeatureStore, run: RunFolder
+    units: Sequence[Unit], config: ScoreConfig, tuning: Tuning, workers: Pool, store: FeatureStore, run: RunFolder
 ) -> Counter[str]:
     """Write the patch scores of every unit that is not written yet; return how many each node did.
 
     Args:
-        categories: the encoded images of each, at least two; `run.index` lists them.
+        units: of all categories; `run.index` lists the images of each.
         config: settings.
-        spec: the encoder.
+        tuning: the search to use.
+        workers: the pool.
         store: where the tokens lie.
         run: where patch scores go.
     """
-    workers = pool(config.ray.score)
-    units = plan(config, spec, categories, workers.device)
-    for category in categories:
+    for category in dict.fromkeys(unit.category for unit in units):
         write_table(run.units(category), pa.Table.from_pylist([vars(u) for u in units if u.category == category]))
     nodes: Counter[str] = Counter()
     done = {entry.path for entry in (run.work / "patch_scores").files()}
@@ -41,7 +43,7 @@ def score(
     with Progress("score", "units", len(units), already=len(units) - len(todo)) as progress:
         if todo:
             blocks = [pa.table({"unit": [index], **{k: [v] for k, v in vars(units[index]).items()}}) for index in todo]
-            arguments = {"config": config, "store": store, "run": run}
+            arguments = {"config": config, "tuning": tuning, "store": store, "run": run}
             scored = map_on_actors(ray.data.from_arrow(blocks), len(blocks), ScoreUnit, arguments, workers)
             rows = results(scored, progress)
             check_rows("score", todo, rows["unit"].to_pylist())
@@ -49,27 +51,39 @@ def score(
     return nodes
 
 
+def shape_of(config: ScoreConfig, spec: EncoderSpec) -> Shape:
+    """Return what is compared; raises `ConfigError` when vectors cannot be projected to the width asked for."""
+    method, compared = config.method, spec.width
+    if method.projection != "none":
+        compared = method.projection_width
+        if compared > spec.width:
+            raise ConfigError(
+                f"method.projection_width {compared} is more than the {spec.width} values of {config.encoder.name}"
+            )
+    degrees = len(method.degrees)
+    stored = {"fp32": 4}.get(config.encoder.store, 2)  # bytes in memory; int8 is read as fp16
+    return Shape(spec.patches, spec.width, stored, degrees, 1 if method.fuse_degrees else degrees, compared)
+
+
 def plan(config: ScoreConfig, spec: EncoderSpec, categories: Mapping[str, Members], device: str) -> list[Unit]:
     """Return the units of work for a device, "cpu" or "cuda"; raises `ConfigError` when the memory is too small."""
-    return plan_units(
-        categories,
-        spec.layers,
-        Shape(spec.patches, spec.width, {"fp16": 2, "fp32": 4}[config.encoder.store]),
-        degrees=len(config.method.degrees),
-        memory=config.search.memory_gb * 1e9,
-        operations=UNIT_OPERATIONS[device],
-    )
+    memory = config.search.memory_gb * 1e9
+    return plan_units(categories, spec.layers, shape_of(config, spec), memory, UNIT_OPERATIONS[device])
 
 
 class ScoreUnit:
     """An actor that loads tokens, applies LNAMD and scores units against their references."""
 
-    def __init__(self, config: ScoreConfig, store: FeatureStore, run: RunFolder, device: str, threads: int) -> None:
+    def __init__(
+        self, config: ScoreConfig, tuning: Tuning, store: FeatureStore, run: RunFolder, device: str, threads: int
+    ) -> None:
         torch.set_num_threads(threads)
         self._method, self._store, self._run, self._device = config.method, store, run, device
-        self._search = make_search(config.search, device)
-        self._category = ""
+        self._search = make_search(tuning, config.search.dtype, device)
+        self._category, self._layer = "", -1
         self._places: list[tuple[str, int]] = []
+        self._references = np.empty(0, np.int64)  # positions in the category, rising
+        self._aggregation = Aggregation(store.grid, self._method.degrees, self._method.fuse_degrees)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         rows = block.to_pylist()
@@ -81,26 +95,51 @@ class ScoreUnit:
 
     @torch.inference_mode()
     def _score(self, unit: Unit) -> None:
+        self._turn_to(unit)
+        queries = self._tokens(range(unit.start, unit.stop), unit.layer)
+        if unit.whole:
+            scores = mutual_scores(queries, self._aggregation, self._method.interval, self._search)
+            found = PatchScores(scores, torch.zeros_like(scores))
+        else:
+            step = unit.reference_block
+            found = query_scores(
+                queries,
+                self._own(unit),
+                (self._tokens(self._references[i : i + step], unit.layer) for i in range(0, unit.references, step)),
+                unit.references,
+                unit.population,
+                self._aggregation,
+                self._method.interval,
+                self._search,
+            )
+        write_array(self._run.patch_scores(unit.id), torch.stack([found.scores, found.errors]).cpu().numpy())
+
+    def _turn_to(self, unit: Unit) -> None:
+        """Load what units of one category and layer share."""
         if unit.category != self._category:
             index = read_table(self._run.index(unit.category))
             self._places = list(zip(index["file"].to_pylist(), index["row"].to_pylist(), strict=True))
-            self._category = unit.category
-        settings: dict[str, Any] = {
-            "grid": self._store.grid,
-            "degrees": self._method.degrees,
-            "interval": self._method.interval,
-            "search": self._search,
-        }
-        queries = self._tokens(self._places[unit.start : unit.stop], unit.layer)
-        if unit.whole:
-            patch_scores = mutual_scores(queries, **settings)
+            self._references = np.flatnonzero(index["reference"].to_numpy(zero_copy_only=False))
+        elif unit.layer == self._layer:
+            return
+        self._category, self._layer = unit.category, unit.layer
+        method, plain = self._method, Aggregation(self._store.grid, self._method.degrees, self._method.fuse_degrees)
+        if method.projection == "none":
+            return
+        if method.projection == "random":
+            projection = random_projection(self._store.width, method.projection_width).to(self._device)
         else:
-            step = unit.reference_block
-            references = (
-                self._tokens(self._places[start : start + step], unit.layer) for start in range(0, unit.total, step)
-            )
-            patch_scores = query_scores(queries, unit.start, references, unit.total, **settings)
-        write_array(self._run.patch_scores(unit.id), patch_scores.cpu().numpy())
+            sample = self._tokens(self._references[:FITTED_ON], unit.layer)
+            projection = pca(torch.cat([vectors.flatten(0, 1) for vectors in plain(sample)]), method.projection_width)
+        self._aggregation = Aggregation(plain.grid, plain.degrees, plain.fuse, projection)
 
-    def _tokens(self, places: Sequence[tuple[str, int]], layer: int) -> torch.Tensor:
+    def _own(self, unit: Unit) -> torch.Tensor:
+        """Return each query's position among the references, -1 where it is none of them."""
+        queries = np.arange(unit.start, unit.stop)
+        places = np.searchsorted(self._references, queries)
+        found = self._references[np.minimum(places, len(self._references) - 1)] == queries
+        return torch.from_numpy(np.where(found, places, -1)).to(self._device)
+
+    def _tokens(self, positions: Iterable[int], layer: int) -> torch.Tensor:
+        places = [self._places[position] for position in positions]
         return torch.from_numpy(self._store.tokens(places, layer)).to(self._device)
