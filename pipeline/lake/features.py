@@ -8,7 +8,6 @@ writing it again after a crash replaces it by the same bytes.
 """
 
 import hashlib
-import io
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.lake.int8 import pack, unpack
 from pipeline.lake.names import partition
 from pipeline.lake.storage import Location
 
@@ -44,9 +44,11 @@ def feature_key(uri: str, etag: str, fingerprint: str) -> str:
     return hashlib.sha256("\0".join((uri, etag, fingerprint)).encode()).hexdigest()[:32]
 
 
-def block_images(bytes_per_image: int) -> int:
-    """Return how many images share a file, so that it can be held in memory a few times."""
-    return max(1, min(BLOCK_IMAGES, int(BLOCK_BYTES // bytes_per_image)))
+def block_images(bytes_per_image: int, batch: int) -> int:
+    """Return how many images share a file, so that it can be held in memory a few times: whole batches of `batch`."""
+    # The encoder fills up a file's last batch: 11 images in batches of 8 would cost as much as 16
+    most = min(BLOCK_IMAGES, int(BLOCK_BYTES // bytes_per_image))
+    return max(1, most // batch) * batch
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,12 @@ class FeatureStore:
     grid: tuple[int, int]
     width: int
     layers: tuple[int, ...]
-    dtype: str  # numpy's name: float16 or float32
+    dtype: str  # numpy's name: float16, float32, or int8
+
+    @property
+    def precision(self) -> str:
+        """What tokens are in memory, by numpy's name."""
+        return "float16" if self.dtype == "int8" else self.dtype
 
     def find(self, category: str) -> dict[str, Stored]:
         """Return what is stored for a category, by feature key."""
@@ -95,23 +102,31 @@ class FeatureStore:
         columns = {name: pa.array(values) for name, values in rows.items()}
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(embeddings.ravel(), embeddings.shape[1])
         for index, layer in enumerate(self.layers):
-            stored = np.ascontiguousarray(tokens[:, index], dtype=self.dtype)  # (B, P, D)
+            if self.dtype == "int8":
+                stored = pack(tokens[:, index])
+            else:
+                stored = np.ascontiguousarray(tokens[:, index], dtype=self.dtype)  # (B, P, D)
             offsets = np.arange(len(stored) + 1, dtype=np.int64) * stored[0].nbytes
             columns[f"tokens_{layer}"] = pa.LargeBinaryArray.from_buffers(
                 pa.large_binary(), len(stored), [None, pa.py_buffer(offsets), pa.py_buffer(stored)]
             )
-        sink = io.BytesIO()
-        pq.write_table(pa.table(columns), sink, row_group_size=1, compression="none", use_dictionary=False)
+        sink = pa.BufferOutputStream()
+        form = {"row_group_size": 1, "compression": "none", "use_dictionary": False, "write_statistics": False}
+        pq.write_table(pa.table(columns), sink, **form)
         path = f"{partition('category', category)}/{name}.parquet"
-        (self.root / path).write_bytes(sink.getvalue())
+        (self.root / path).write_bytes(sink.getvalue().to_pybytes())
         return path
 
     def tokens(self, places: Sequence[tuple[str, int]], layer: int) -> NDArray[np.floating]:
         """Read one layer of images: places are (file, row); returns (N, P, D) in their order."""
         patches = self.grid[0] * self.grid[1]
-        result = np.empty((len(places), patches, self.width), self.dtype)
+        result = np.empty((len(places), patches, self.width), self.precision)
         for index, group in self._groups(places, f"tokens_{layer}"):
-            result[index] = np.frombuffer(group[0].as_buffer(), self.dtype).reshape(patches, self.width)
+            content = group[0].as_buffer()
+            if self.dtype == "int8":
+                result[index] = unpack(content, patches, self.width)
+            else:
+                result[index] = np.frombuffer(content, self.dtype).reshape(patches, self.width)
         return result
 
     def embeddings(self, places: Sequence[tuple[str, int]]) -> NDArray[np.float32]:

@@ -1,5 +1,7 @@
 """The feature store: what is written is read back, for any category, in any order, and again after a crash."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.errors import StorageError
 from pipeline.lake.features import BLOCK_BYTES, BLOCK_IMAGES, FeatureStore, Stored, block_images, feature_key
+from pipeline.lake.int8 import pack
 from pipeline.lake.storage import Location
 
 Array = NDArray[Any]
@@ -146,6 +150,18 @@ def test_writing_a_block_again_replaces_a_file_that_is_damaged(tmp_path: Path) -
     assert (tmp_path / file).read_bytes() == before
 
 
+def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        new_store(tmp_path).write("bottle", *block(0))
+    assert files_below(tmp_path) == []
+
+
 def test_blocks_of_other_images_or_another_order_are_other_files(tmp_path: Path) -> None:
     store, (rows, tokens, embeddings) = new_store(tmp_path), block(0)
     turned: Rows = {"key": list(map(str, reversed(rows["key"]))), **{k: v[::-1] for k, v in rows.items() if k != "key"}}
@@ -164,11 +180,19 @@ def test_a_feature_key_changes_with_the_image_its_content_and_the_encoder() -> N
 
 
 @pytest.mark.parametrize(
-    "image_bytes, expected",
-    [(1, BLOCK_IMAGES), (int(BLOCK_BYTES // 10), 10), (int(BLOCK_BYTES), 1), (int(10 * BLOCK_BYTES), 1)],
+    "image_bytes, batch, expected",
+    [
+        (1, 8, BLOCK_IMAGES),
+        (1, 5, BLOCK_IMAGES // 5 * 5),
+        (int(BLOCK_BYTES // 11), 8, 8),
+        (int(BLOCK_BYTES // 11), 1, 11),
+        (int(BLOCK_BYTES // 7), 8, 8),
+        (int(10 * BLOCK_BYTES), 1, 1),
+        (1, 2 * BLOCK_IMAGES, 2 * BLOCK_IMAGES),
+    ],
 )
-def test_a_block_holds_as_many_images_as_fit_and_at_least_one(image_bytes: int, expected: int) -> None:
-    assert block_images(image_bytes) == expected
+def test_a_block_holds_the_whole_batches_that_fit_and_at_least_one(image_bytes: int, batch: int, expected: int) -> None:
+    assert block_images(image_bytes, batch) == expected
 
 
 def test_a_damaged_file_is_named_and_its_neighbours_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -177,3 +201,21 @@ def test_a_damaged_file_is_named_and_its_neighbours_are_found(tmp_path: Path, ca
     (tmp_path / path).with_name("damaged.parquet").write_bytes(b"PAR1 no more")
     assert sorted(store.find("bottle")) == ["key0", "key1", "key2"]
     assert "damaged.parquet" in caplog.text
+
+
+def test_int8_tokens_come_back_within_half_a_step_of_each_channel_in_half_the_bytes(tmp_path: Path) -> None:
+    tokens = np.random.default_rng(0).normal(size=(2, len(LAYERS), 6, 8)).astype(np.float32)
+    tokens[..., 3] *= 200  # one channel far larger than all others, which must not cost them their steps
+    tokens[0, 0, :, 5] = 0
+    store = FeatureStore(Location.parse(str(tmp_path)), grid=(3, 2), width=8, layers=LAYERS, dtype="int8")
+    rows: dict[str, list[str] | list[int]] = {"key": ["a", "b"], "uri": ["a", "b"], "width": [1, 1], "height": [1, 1]}
+    file = store.write("part", rows, tokens, np.zeros((2, 5), np.float32))
+    for position, layer in enumerate(LAYERS):
+        found = store.tokens([(file, 1), (file, 0)], layer)
+        assert found.dtype == np.float16
+        expected = tokens[::-1, position]
+        step = np.abs(expected).max(axis=1, keepdims=True) / 127
+        # half a step, and what fp16 rounds off
+        assert (np.abs(found - expected) <= 0.5 * step + np.abs(expected) / 1000 + 1e-6).all()
+        assert not np.array_equal(found, expected.astype(np.float16))
+        assert pack(tokens[:, position]).shape == (2, 4 * 8 + 6 * 8)
