@@ -71,14 +71,13 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
             frames: int = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             if frames > 1:
                 raise Quarantine(Reason.SEVERAL_FRAMES, f"{frames} frames: store each as an image of its own")
-            upright = ImageOps.exif_transpose(image)
-            rgb = _to_rgb(upright)
-            resized = rgb.resize((size, size), Image.Resampling.BICUBIC)
+            ImageOps.exif_transpose(image, in_place=True)  # turned or not, it would be copied otherwise
+            resized = _to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
         except Quarantine:
             raise
         except Exception as error:  # damage surfaces as any of a dozen types, depending on the format
             raise Quarantine(Reason.DAMAGED, _say(error)) from error
-    return np.asarray(resized), upright.size
+    return np.asarray(resized), image.size
 
 
 def open_image(content: bytes) -> Image.Image:
@@ -108,7 +107,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise Quarantine(Reason.UNSUPPORTED_MODE, "floating-point pixels have no agreed range: convert to 8 or 16 bits")
     elif image.mode == "P":
         image = image.convert("RGBA")  # palettes may carry transparency; dropped by the next step
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _say(error: Exception) -> str:

@@ -38,6 +38,12 @@ class Encoded:
     tokens: Tensor
     embeddings: Tensor
 
+    def finite(self) -> Tensor:
+        """Return (B,), true where no number of an image is infinite or NaN."""
+        # NaN passes through a maximum, and to ask every single number takes ten times as long
+        largest = self.tokens.abs().amax(dim=(1, 2, 3))
+        return torch.isfinite(largest) & torch.isfinite(self.embeddings).all(dim=1)
+
 
 @dataclass(frozen=True)
 class EncoderSpec:
@@ -103,22 +109,30 @@ class Encoder:
         self.spec = replace(self.spec, fingerprint=_fingerprint(config, self.spec, backbone, parameters))
 
     @torch.inference_mode()
-    def __call__(self, pixels: Pixels) -> Encoded:
-        """Encode RGB images (B, S, S, 3), uint8.
+    def __call__(self, pixels: Pixels, dtype: torch.dtype | None = None) -> Encoded:
+        """Encode RGB images (B, S, S, 3), uint8; tokens come in `dtype`, or else in that of the forward pass.
 
         Every forward pass has `batch_size` images, the last one filled up: with one shape of products, an image's
         tokens do not depend on which images were encoded with it, to the last bit.
         """
         count, size = len(pixels), self.batch_size
-        tokens, embeddings = [], []
+        embeddings = []
         for start in range(0, count, size):
             part = pixels[start : start + size]
-            filled = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-            images = torch.from_numpy(filled).to(self._device).permute(0, 3, 1, 2).float() / 255
-            blocks, embedding = self._forward(((images - self._mean) / self._std).to(self._dtype))
-            tokens.append(torch.stack(blocks, dim=1)[: len(part)])  # (B, L, P, D)
+            blocks, embedding = self._forward(self._normalised(part))
+            if start == 0:
+                # Layer by layer, as they are stored: their one copy on the way from the model to Arrow
+                tokens = blocks[0].new_empty((len(blocks), count, *blocks[0].shape[1:]), dtype=dtype)  # (L, B, P, D)
+            for layer, block in zip(tokens, blocks, strict=True):
+                layer[start : start + len(part)] = block[: len(part)]
             embeddings.append(torch.nn.functional.normalize(embedding.float(), dim=-1)[: len(part)])
-        return Encoded(torch.cat(tokens), torch.cat(embeddings))
+        return Encoded(tokens.transpose(0, 1), torch.cat(embeddings))
+
+    def _normalised(self, pixels: Pixels) -> Tensor:
+        """Fill up a batch (B, S, S, 3) and turn it into what the model takes (batch_size, 3, S, S)."""
+        filled = np.concatenate([pixels, np.repeat(pixels[-1:], self.batch_size - len(pixels), axis=0)])
+        images = torch.from_numpy(filled).to(self._device).permute(0, 3, 1, 2).float()
+        return images.div_(255).sub_(self._mean).div_(self._std).to(self._dtype)
 
 
 def _load(config: EncoderConfig) -> Backbone:

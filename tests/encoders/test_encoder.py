@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.config import EncoderConfig
-from pipeline.encoders import Encoder
+from pipeline.encoders import Encoded, Encoder
 from pipeline.encoders.encoder import _layers
 from pipeline.errors import EncoderError
 
@@ -277,6 +277,25 @@ def test_half_precision_is_close_to_single(name: str, dtype: str, bound: float, 
     error = (half.tokens.float() - single.tokens).norm() / single.tokens.norm()
     assert 0 < error < bound
     assert (half.embeddings - single.embeddings).norm(dim=-1).max() < 2 * bound
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_tokens_of_a_wanted_type_are_the_rounded_ones_and_lie_layer_by_layer(
+    dtype: torch.dtype, ready: Callable[..., Encoder]
+) -> None:
+    encoder = ready(VIT)
+    tokens = encoder(PIXELS, dtype).tokens
+    assert tokens.dtype == dtype and torch.equal(tokens, encoder(PIXELS).tokens.to(dtype))
+    assert all(layer.is_contiguous() for layer in tokens.unbind(1))  # as they are stored: nothing is left to copy
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_an_image_is_finite_where_all_its_numbers_are(dtype: torch.dtype) -> None:
+    tokens = torch.full((6, 2, 3, 4), torch.finfo(dtype).max, dtype=dtype)
+    embeddings = torch.ones(6, 5)
+    tokens[1, 0, 2, 3], tokens[2, 1, 0, 0], tokens[3, 1, 1, 1] = torch.nan, torch.inf, -torch.inf
+    embeddings[4, 2] = torch.nan
+    assert Encoded(tokens, embeddings).finite().tolist() == [True, False, False, False, False, True]
 
 
 def test_different_images_have_different_tokens(ready: Callable[..., Encoder]) -> None:
