@@ -14,8 +14,9 @@ test: .venv/.test .venv-s3/.installed
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# One after the other: each takes all cores. Accuracy is measured where ../shared/data is.
 bench: .venv/.sample
-	$(BIN)/python bench/sample.py
+	@for name in mutual linear accuracy extract metrics workers sample; do $(BIN)/python -m bench.$$name || exit 1; done
 
 lint: .venv/.test
 	$(BIN)/ruff check --fix .

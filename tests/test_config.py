@@ -38,8 +38,17 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "method.degrees": ("[1, 7]", (1, 7)),
     "method.interval": ("0.25", 0.25),
     "method.windows": ("[1, 8, 9]", (1, 8, 9)),
+    "method.fuse_degrees": ("true", True),
+    "method.projection": ("pca", "pca"),
+    "method.projection_width": ("64", 64),
+    "references.mode": ("list", "list"),
+    "references.count": ("12", 12),
+    "references.seed": ("-7", -7),
+    "references.uris": ("s3://lake/references.txt", "s3://lake/references.txt"),
+    "references.limit": ("300", 300),
+    "references.quadratic": ("true", True),
     "search.kind": ("gemm", "gemm"),
-    "search.dtype": ("fp16", "fp16"),
+    "search.dtype": ("int8", "int8"),
     "search.memory_gb": ("1.5", 1.5),
     "ray.address": ("ray://head:10001", "ray://head:10001"),
     "ray.encode.min": ("2", 2),
@@ -51,6 +60,14 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "ray.score.cpus": ("2", 2),
     "ray.score.gpus": ("0", 0.0),
     "metrics": ("musc", "musc"),
+}
+
+# settings that cannot stand alone -> what they need beside them
+NEEDED: dict[str, dict[str, Any]] = {
+    "ray.encode.max": {"ray.encode.min": 1},
+    "ray.encode.min": {"ray.encode.max": 9},
+    "references.mode": {"references.uris": "references.txt"},
+    "references.uris": {"references.mode": "list"},
 }
 
 # dotted name -> values that cannot work, as YAML reads them
@@ -84,7 +101,19 @@ REFUSED: list[tuple[str, Any]] = [
     ("method.windows", []),
     ("method.windows", [0, 1]),
     ("method.windows", [-1]),
+    ("method.fuse_degrees", "perhaps"),
+    ("method.projection", "svd"),
+    ("method.projection_width", 0),
+    ("method.projection_width", -4),
+    ("references.mode", "some"),
+    ("references.count", 2),
+    ("references.count", "all"),
+    ("references.seed", 0.5),
+    ("references.limit", 0),
+    ("references.quadratic", "perhaps"),
     ("search.kind", "hnsw"),
+    ("search.dtype", "tf32"),
+    ("search.dtype", "int4"),
     ("search.memory_gb", 0),
     ("search.memory_gb", float("inf")),
     ("ray.encode.min", 0),
@@ -143,6 +172,8 @@ def test_defaults_are_the_papers() -> None:
     assert config.method.degrees == (1, 3, 5)
     assert config.method.interval == 0.3
     assert config.method.windows == (1, 2, 3)
+    assert not config.method.fuse_degrees and config.method.projection == "none"
+    assert config.references.mode == "auto"  # all with all, as far as that is affordable
     assert config.metrics == "exact"
 
 
@@ -230,7 +261,7 @@ def test_table_of_settings_has_every_setting_there_is() -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_setting_can_be_given_by_yaml_and_by_flag_alike(name: str, tmp_path: Path) -> None:
     written, meant = SETTINGS[name]
-    more = {"ray.encode.max": {"ray.encode.min": 1}, "ray.encode.min": {"ray.encode.max": 9}}.get(name, {})
+    more = NEEDED.get(name, {})
     value = list(meant) if isinstance(meant, tuple) else meant
     from_yaml = parse(None, ["--config", write_yaml(tmp_path, tree(**more, **{name: value}))])
     flags = [f"--{key}={value}" for key, value in more.items()]
@@ -282,7 +313,14 @@ def test_configuration_can_be_printed_before_any_setting_is_known(capsys: pytest
         parse(None, ["--print_config"])
     assert caught.value.code == 0
     printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed["method"] == {"degrees": [1, 3, 5], "interval": 0.3, "windows": [1, 2, 3]}
+    assert printed["method"] == {
+        "degrees": [1, 3, 5],
+        "interval": 0.3,
+        "windows": [1, 2, 3],
+        "fuse_degrees": False,
+        "projection": "none",
+        "projection_width": 256,
+    }
 
 
 @pytest.mark.parametrize(
@@ -342,6 +380,19 @@ def test_help_answers_without_importing_what_takes_seconds() -> None:
     assert not imported & {"ray", "torch", "timm", "open_clip", "faiss", "pyarrow", "pandas", "numpy", "scipy", "PIL"}
 
 
-def test_faiss_in_half_precision_is_refused() -> None:
-    with pytest.raises(ConfigError, match="faiss searches in fp32"):
-        parse(None, ["--input.uri=a", "--output.uri=b", "--search.kind=faiss", "--search.dtype=bf16"])
+@pytest.mark.parametrize("dtype", ["fp16", "bf16", "int8"])
+def test_faiss_with_fewer_bits_is_refused(dtype: str) -> None:
+    with pytest.raises(ConfigError, match=f"faiss searches in fp32; use kind gemm or auto for {dtype}"):
+        parse(None, [*REQUIRED, "--search.kind=faiss", f"--search.dtype={dtype}"])
+    for kind in ("gemm", "auto"):
+        assert parse(None, [*REQUIRED, f"--search.kind={kind}", f"--search.dtype={dtype}"]).search.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["mode=list"], ["uris=a.txt"], ["mode=sample", "uris=a.txt"], ["mode=all", "uris=a.txt"]],
+    ids=" ".join,
+)
+def test_a_list_of_references_and_its_mode_go_together(flags: list[str]) -> None:
+    with pytest.raises(ConfigError, match="references: .*mode list and the file of uris go together"):
+        parse(None, [*REQUIRED, *(f"--references.{flag}" for flag in flags)])

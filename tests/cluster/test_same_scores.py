@@ -8,8 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from pipeline.command import parse
+from pipeline.errors import ConfigError
+from pipeline.lake.features import FeatureStore, feature_key
+from pipeline.lake.run import RunFolder
+from pipeline.lake.storage import Location
+from pipeline.method import Aggregation, anomaly_maps, pca, query_scores
+from pipeline.search.faiss import FaissSearch
 from pipeline.stages.run import Result, score_lake
 from tests.cluster.conftest import Head
 from tests.running import REPOSITORY, flags, read_scores, run_job, settings, small_lake
@@ -55,7 +62,8 @@ def test_a_run_leaves_what_readers_need(plain: Path) -> None:
     ]
     assert (plain / "latest.json").exists() and not (plain / "work" / "run_id=test").exists()
     scores = read_scores(plain)
-    assert len(scores) == 24 and (scores["status"] == "scored").all() and (scores["references"] == 11).all()
+    assert len(scores) == 24 and (scores["status"] == "scored").all()
+    assert (scores["references"] == 11).all() and (scores["stderr"] == 0).all()  # nothing was drawn
     assert all((folder / name).exists() for name in scores["map_uri"])
 
 
@@ -89,7 +97,7 @@ def test_any_number_of_workers_gives_the_same_scores(
 
 def test_either_search_gives_the_same_scores(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:
     result = on_cluster(head, lake, tmp_path, "--search.kind=faiss")
-    assert result.run["search"] == "faiss"
+    assert result.run["search"]["kind"] == "faiss"
     assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-5
 
 
@@ -97,6 +105,63 @@ def test_units_of_another_size_give_the_same_scores(head: Head, lake: Path, plai
     result = on_cluster(head, lake, tmp_path, "--search.memory_gb=0.003")
     assert sum(result.run["nodes"]["units"].values()) > 8  # a unit for each category and layer holds it whole
     assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-6
+
+
+def test_a_quadratic_run_is_refused_and_a_sample_of_references_taken_instead(
+    head: Head, lake: Path, plain: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"'brick' has 12 images.*about \d+ s.*references\.quadratic") as caught:
+        on_cluster(head, lake, tmp_path, "--references.mode=all", "--references.limit=11")
+    assert caught.value.exit_code == 2 and list(tmp_path.iterdir()) == []  # the run id is still free
+    on_cluster(head, lake, tmp_path, "--references.mode=sample", "--references.count=4")
+    sampled, scores = read_scores(tmp_path), read_scores(plain)
+    assert largest_difference(scores, sampled) > 1e-3
+    for _, category in sampled.groupby("category"):
+        assert sorted(category["references"]) == [3] * 4 + [4] * 8
+    assert np.isfinite(sampled["stderr"]).all() and (sampled["stderr"] > 0).all()
+    # the error is of one patch, and of a score that the largest of all patches makes: what it tells is a size
+    assert np.abs(sampled["score_raw"] - scores["score_raw"]).mean() < 3 * sampled["stderr"].mean()
+
+
+def test_a_list_of_references_is_taken_with_fused_and_projected_vectors_in_units_of_any_size(
+    head: Head, lake: Path, tmp_path: Path
+) -> None:
+    chosen = sorted(str(path) for path in (lake / "brick" / "test").rglob("*.png"))[::2]
+    chosen += sorted(str(path) for path in (lake / "gravel" / "test").rglob("*.png"))[:3]
+    (tmp_path / "references.txt").write_text("\n".join([*chosen, "/another/lake/1.png", ""]))
+    more = ["--references.mode=list", f"--references.uris={tmp_path / 'references.txt'}", "--method.fuse_degrees=true"]
+    more += ["--method.projection=pca", "--method.projection_width=48", "--search.memory_gb=0.002"]
+    result = on_cluster(head, lake, tmp_path / "out", *more)
+    assert sum(result.run["nodes"]["units"].values()) > 8
+    scores = read_scores(tmp_path / "out")
+    assert scores["stderr"].isna().all()  # nobody knows how they were chosen
+    references = scores["uri"].isin(chosen)
+    assert (scores["references"] == scores["category"].map({"brick": 6, "gravel": 3}) - references).all()
+
+    encoder = result.run["encoder"]
+    store = FeatureStore(
+        RunFolder(Location.parse(str(tmp_path / "out")), "test").features / encoder["fingerprint"],
+        tuple(encoder["grid"]),
+        encoder["width"],
+        tuple(encoder["layers"]),
+        "float16",
+    )
+    for category, rows in scores.groupby("category"):
+        found = store.find(str(category))
+        names = zip(rows["uri"], rows["etag"], strict=True)
+        keys = [feature_key(uri, etag, encoder["fingerprint"]) for uri, etag in names]
+        places = [(found[key].file, found[key].row) for key in keys]
+        own = np.flatnonzero(references[rows.index])
+        patch_scores = []
+        for layer in store.layers:
+            tokens = torch.from_numpy(store.tokens(places, layer))
+            [vectors] = Aggregation(store.grid, (1, 3, 5), fuse=True)(tokens[own])
+            paper = Aggregation(store.grid, (1, 3, 5), fuse=True, projection=pca(vectors.flatten(0, 1), 48))
+            position = torch.tensor([int(np.searchsorted(own, i)) if i in own else -1 for i in range(12)])
+            scored = query_scores(tokens, position, [tokens[own]], len(own), len(own), paper, 0.3, FaissSearch())
+            patch_scores.append(scored.scores)
+        maps = anomaly_maps(torch.stack(patch_scores).mean(dim=0), store.grid, 112)
+        np.testing.assert_allclose(rows["score_raw"], maps.amax(dim=(1, 2)), rtol=0, atol=1e-5)
 
 
 def test_a_renamed_copy_as_another_category_changes_nothing(
@@ -125,7 +190,8 @@ def test_a_renamed_copy_as_another_category_changes_nothing(
 
 def test_a_finished_run_is_read_and_not_done_again(lake: Path, plain: Path) -> None:
     before = (plain / "latest.json").stat().st_mtime_ns
-    result = score_lake(parse(None, flags(settings(lake, plain))))  # starts no Ray
+    # starts no Ray; what a run may cost does not tell runs apart
+    result = score_lake(parse(None, [*flags(settings(lake, plain)), "--references.quadratic=true"]))
     assert result.scores.num_rows == 24 and result.metrics["brick"]["image_auroc"].value is not None
     assert (plain / "latest.json").stat().st_mtime_ns == before
 

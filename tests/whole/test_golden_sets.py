@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from pipeline.config import EncoderConfig
 from pipeline.encoders import Encoder
 from pipeline.images import decode
-from pipeline.method import mutual_scores
+from pipeline.method import Aggregation, mutual_scores
 from pipeline.sample.weights import ENCODER, sample_weights
 from pipeline.search import GemmSearch
 from tests.running import flags, read_scores, run_job, settings
@@ -50,5 +50,6 @@ def test_patch_scores_and_embeddings_of_a_set_are_those_of_the_official_code(gol
     np.testing.assert_allclose(encoded.embeddings.numpy(), expected["cls"], atol=1e-5)
     stored = encoded.tokens.half()  # as the feature store keeps them
     with torch.inference_mode():
-        layers = [mutual_scores(of_layer, (16, 16), (1, 3, 5), 0.3, GemmSearch()) for of_layer in stored.unbind(1)]
+        paper = Aggregation((16, 16), (1, 3, 5))
+        layers = [mutual_scores(of_layer, paper, 0.3, GemmSearch()) for of_layer in stored.unbind(1)]
     np.testing.assert_allclose(torch.stack(layers).mean(dim=0).numpy(), expected["patch"], atol=2e-3)
