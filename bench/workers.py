@@ -210,7 +210,7 @@ def measure_two(report: Report) -> None:
     columns = ["workers", "by rates", "by one worker's units", "measured", "by rates / measured"]
     report.table(f"{name}, and measured", columns, rows)
     report.figure("two workers against one, as their units allow", one.working / rows[1][2], unit="x")
-    report.figure("slower because the other works too", two.working / rows[1][2], unit="x")
+    report.figure("two workers' time against what their units allow", two.working / rows[1][2], unit="x")
 
 
 def simulate(report: Report) -> dict[int, Plan]:

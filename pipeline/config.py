@@ -133,7 +133,7 @@ class SearchConfig(_Group):
     dtype: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """Precision of the compared vectors; sums are never rounded so."""
     memory_gb: float = Field(4.0, gt=0, allow_inf_nan=False)
-    """What one scoring worker may hold: bounds the blocks of query and reference images."""
+    """What one scoring worker may hold; a GPU should get most of its own, so that references are read less often."""
 
     @model_validator(mode="after")
     def _fits_the_search(self) -> Self:

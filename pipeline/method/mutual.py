@@ -124,10 +124,10 @@ def sampling_error(distances: Tensor, is_reference: Tensor, interval: float, pop
     """Return the standard error of one image's patch scores, for references drawn at random.
 
     With q between the k-th and the next smallest of R distances, the mean of the k smallest is the mean over the
-    references of `q - (q - d)^+ R / k`, and does not move with q to first order: its error is that of a mean of R values
-    drawn from a population without replacement. q is the next smallest: with the k-th itself the error of few
-    references would be found too small, and 0 for k = 1. All passes see the same references, so the values are averaged
-    over them first.
+    references of `q - (q - d)^+ R / k`, and does not move with q to first order: its error is that of a mean of R
+    values drawn from a population without replacement. q is the next smallest: with the k-th itself the error of few
+    references would be found too small, and 0 for k = 1. All passes see the same references, so the values are
+    averaged over them first.
 
     Args:
         distances: (r, P, R) of each pass; of the image to itself, inf.

@@ -130,7 +130,8 @@ def _blocks(category: str, members: Members, shape: Shape, memory: float, operat
             f"search.memory_gb {memory / 1e9:g} is too small for category {category!r}: one of its {total} images "
             f"against {members.references} others needs {(query + reference) / 1e9:.3g} GB"
         )
-    references = max(1, min(members.references, int(min(memory / 4, memory - query) // (reference + result))))
+    # Queries get most of the memory: the more of them, the less often the references are read
+    references = max(1, min(members.references, int(min(memory / 16, memory - query) // (reference + result))))
     query += result * (references - 1)
     queries = int((memory - references * reference) // query)
     # a reference is read and aggregated once for all queries of the unit, so that few of them waste its making
