@@ -96,17 +96,24 @@ def test_the_distance_of_an_image_to_itself_is_not_computed(dtype: str, shape: t
     assert torch.isinf(found[own, :, own]).all() and torch.isfinite(others(found)).all()
 
 
-# Widths of real encoders: the products' rounding grows with the width. Images of random vectors lie at 1 from their
-# centre, so that 0.125 is where squares stop being computed again from differences.
+# Widths of real encoders: the products' rounding grows with the width. Images of random vectors lie at about 1 from
+# their centre, so that 0.0625 is where squares stop being computed again from differences.
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("width", [16, 384, 1024])
-@pytest.mark.parametrize("distance", [0.0, 1e-4, 3e-4, 1e-3, 1e-2, 0.03, 0.032, 0.035, 0.1, 0.12, 0.13, 0.2])
-def test_duplicates_and_near_duplicates_keep_their_distance(search: Search, width: int, distance: float) -> None:
+@pytest.mark.parametrize(
+    # just above that bound a single distance, a fraction of a patch's score, keeps fewer digits: measured 7e-6 here, and
+    # 2e-5 with the largest rounding that was seen (pipeline/search/refine.py)
+    ("distance", "tolerance"),
+    [*((d, 1e-5) for d in (0.0, 1e-4, 3e-4, 1e-3, 1e-2, 0.03, 0.032, 0.035, 0.055, 0.1, 0.2)), (0.065, 2e-5)],
+)
+def test_duplicates_and_near_duplicates_keep_their_distance(
+    search: Search, width: int, distance: float, tolerance: float
+) -> None:
     images = unit_vectors(0, 3, 40, width)
     images[1] = moved(images[0], distance, 1)
     expected = exact(images, images)
-    assert_near(others(search.mutual(images)), others(expected))
-    assert_near(search.nearest(images[:1], images[1:]), expected[:1, :, 1:])
+    assert_near(others(search.mutual(images)), others(expected), tolerance)
+    assert_near(search.nearest(images[:1], images[1:]), expected[:1, :, 1:], tolerance)
 
 
 @pytest.mark.parametrize("search", SEARCHES)
