@@ -101,8 +101,8 @@ def test_the_distance_of_an_image_to_itself_is_not_computed(dtype: str, shape: t
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("width", [16, 384, 1024])
 @pytest.mark.parametrize(
-    # just above that bound a single distance, a fraction of a patch's score, keeps fewer digits: measured 7e-6 here, and
-    # 2e-5 with the largest rounding that was seen (pipeline/search/refine.py)
+    # just above that bound a single distance, a fraction of a patch's score, keeps fewer digits: measured 7e-6 here,
+    # and 2e-5 with the largest rounding that was seen (pipeline/search/refine.py)
     ("distance", "tolerance"),
     [*((d, 1e-5) for d in (0.0, 1e-4, 3e-4, 1e-3, 1e-2, 0.03, 0.032, 0.035, 0.055, 0.1, 0.2)), (0.065, 2e-5)],
 )
