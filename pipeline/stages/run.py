@@ -174,10 +174,15 @@ def _begin(folder: RunFolder, settings: dict[str, Any]) -> None:
 
 
 def _listed(config: ScoreConfig) -> set[str]:
-    """Read the uris of mode list."""
+    """Read the uris of mode list, whose lines may end as on Windows."""
     if config.references.uris is None:
         return set()
-    return set(Location.parse(config.references.uris).read_bytes().decode().split("\n"))
+    location = Location.parse(config.references.uris)
+    try:
+        lines = location.read_bytes().decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"references.uris {location} is not UTF-8 text: {error}") from error
+    return {line.removesuffix("\r") for line in lines}
 
 
 def _expected(catalog: Catalog, config: ScoreConfig, listed: set[str]) -> dict[str, Members]:
