@@ -83,7 +83,7 @@ def loop_of_200(maps: Array, masks: Array) -> float:
         binary[maps <= threshold], binary[maps > threshold] = False, True
         shares = []
         for found, mask in zip(binary, masks, strict=True):
-            for region in regionprops(label(mask)):  # type: ignore[no-untyped-call]
+            for region in regionprops(label(mask)):  # type: ignore[no-untyped-call]  # no types
                 shares.append(found[region.coords[:, 0], region.coords[:, 1]].sum() / region.area)
         inverse = ~masks
         rates.append(np.logical_and(inverse, binary).sum() / inverse.sum())

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from bench.report import Report, interleaved
 from pipeline.method.mutual import interval_average
+from pipeline.precision import DTYPES as PRECISIONS
 from pipeline.precision import keep_fp32_sums
 from pipeline.search import GemmSearch, tune
 from pipeline.search.faiss import FaissSearch
@@ -137,7 +138,7 @@ def peak(dtype: str, device: str) -> Callable[[], object]:
     if dtype == "int8":
         steps = (values * 40).clamp(-127, 127).to(torch.int8)
         return _synchronised(lambda: torch._int_mm(steps, steps.T))
-    values = values.to({"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype])
+    values = values.to(PRECISIONS[dtype])
     return _synchronised(lambda: values @ values.T)
 
 

@@ -6,7 +6,6 @@ from typing import Self
 
 from pipeline.config import ReferencesConfig
 from pipeline.errors import ConfigError
-from pipeline.plan.references import samples
 from pipeline.plan.units import Shape, Unit
 
 
@@ -63,6 +62,3 @@ def refuse_quadratic(config: ReferencesConfig, totals: Mapping[str, int], estima
                 f"{estimate}. Take references.mode sample (or auto), raise references.limit {config.limit}, "
                 "or set references.quadratic true"
             )
-
-
-__all__ = ["Cost", "Rates", "refuse_quadratic", "samples", "total_cost", "unit_cost"]

@@ -42,8 +42,8 @@ class GemmSearch:
         for rows in self._tiles(images):
             left = right[rows].turned()
             for row in range(rows.start, rows.stop - 1):  # pairs within the tile
-                one, others = slice(row, row + 1), slice(row + 1, rows.stop)
-                self._both_ways(best, left[one.start - rows.start : one.stop - rows.start], right, one, others)
+                one, others, place = slice(row, row + 1), slice(row + 1, rows.stop), row - rows.start
+                self._both_ways(best, left[place : place + 1], right, one, others)
             for columns in self._tiles(images, rows.stop):
                 self._both_ways(best, left, right, rows, columns)
         squares = self._products.squares(best, frame)

@@ -9,7 +9,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+from pipeline.precision import DTYPES
+
+HALVES = {name: DTYPES[name] for name in ("fp16", "bf16")}
 ALIGNMENT = 8  # columns and rows of a product on CUDA's tensor cores come in multiples of it
 DIGITS = 15  # int8 columns of 127 that a norm may fill, besides one for the rest
 LARGEST = 127

@@ -28,7 +28,7 @@ from pipeline.lake.features import FeatureStore
 from pipeline.lake.run import RunFolder, read_table, write_json, write_table
 from pipeline.lake.storage import Location
 from pipeline.metrics.category import Metric, mean_metrics
-from pipeline.plan.references import choose_references, samples
+from pipeline.plan.references import choose_references, expected_references, samples
 from pipeline.plan.units import Members
 from pipeline.stages.calibrate import announce, estimate
 from pipeline.stages.cluster import cluster, pool
@@ -190,7 +190,14 @@ def _expected(catalog: Catalog, config: ScoreConfig, listed: set[str]) -> dict[s
     uris: dict[str, list[str]] = {}
     for category, uri in zip(catalog.table["category"].to_pylist(), catalog.table["uri"].to_pylist(), strict=True):
         uris.setdefault(category, []).append(uri)
-    return {name: _drawn(name, of, config, listed)[1] for name, of in uris.items() if len(of) > 1}
+    several = {name: of for name, of in uris.items() if len(of) > 1}
+    if config.references.mode == "list":
+        return {name: _drawn(name, of, config, listed)[1] for name, of in several.items()}
+    settings = config.references  # how many is known without drawing them
+    return {
+        name: Members(len(of), expected_references(settings, len(of)), samples(settings, len(of)), "")
+        for name, of in several.items()
+    }
 
 
 def _drawn(category: str, uris: list[str], config: ScoreConfig, listed: set[str]) -> tuple[list[int], Members]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -83,7 +84,8 @@ class ScoreUnit:
         self._category, self._layer = "", -1
         self._places: list[tuple[str, int]] = []
         self._references = np.empty(0, np.int64)  # positions in the category, rising
-        self._aggregation = Aggregation(store.grid, self._method.degrees, self._method.fuse_degrees)
+        self._plain = Aggregation(store.grid, self._method.degrees, self._method.fuse_degrees)
+        self._aggregation = self._plain
 
     def __call__(self, block: pa.Table) -> pa.Table:
         rows = block.to_pylist()
@@ -123,15 +125,17 @@ class ScoreUnit:
         elif unit.layer == self._layer:
             return
         self._category, self._layer = unit.category, unit.layer
-        method, plain = self._method, Aggregation(self._store.grid, self._method.degrees, self._method.fuse_degrees)
+        method = self._method
         if method.projection == "none":
             return
         if method.projection == "random":
             projection = random_projection(self._store.width, method.projection_width).to(self._device)
         else:
             sample = self._tokens(self._references[:FITTED_ON], unit.layer)
-            projection = pca(torch.cat([vectors.flatten(0, 1) for vectors in plain(sample)]), method.projection_width)
-        self._aggregation = Aggregation(plain.grid, plain.degrees, plain.fuse, projection)
+            projection = pca(
+                torch.cat([vectors.flatten(0, 1) for vectors in self._plain(sample)]), method.projection_width
+            )
+        self._aggregation = replace(self._plain, projection=projection)
 
     def _own(self, unit: Unit) -> torch.Tensor:
         """Return each query's position among the references, -1 where it is none of them."""
