@@ -26,10 +26,10 @@ from pipeline.method.mutual import interval_average, sampling_error
 from pipeline.metrics.category import PixelTruth, pixel_metrics
 from pipeline.plan.references import choose_references
 from pipeline.search import GemmSearch
+from pipeline.stages.score import FITTED_ON
 
 DEGREES, INTERVAL, WINDOWS = (1, 3, 5), 0.3, (1, 2, 3)
 REFERENCES, SEEDS = (8, 16, 32, 64), 5
-FITTED_ON = 16  # images, as a run does it
 LOSES_NOTHING = 0.1  # percent points, on every set
 
 

@@ -57,14 +57,14 @@ def histogram(maps: Array, masks: Array, regions: Sequence[Region] | None = None
     """
     counts = np.zeros(2 * levels, np.int64)
     for anomaly_map, mask in zip(maps, masks, strict=True):  # one by one: indices take eight bytes a pixel
-        places = _levels(anomaly_map, levels)
+        places = to_levels(anomaly_map, levels)
         places[mask.astype(bool, copy=False)] += levels
         counts += np.bincount(places.ravel(), minlength=2 * levels)
     kinds = [regions_of(masks)] + ([] if regions is None else [regions])
     gains = np.empty((len(kinds), levels))
     for kind, found in enumerate(kinds):
         scores, shares = region_scores(maps, found)
-        gains[kind] = np.bincount(_levels(scores, levels), shares, levels)
+        gains[kind] = np.bincount(to_levels(scores, levels), shares, levels)
     return Histogram(counts[:levels], counts[levels:], gains, np.array([len(found) for found in kinds]))
 
 
@@ -103,7 +103,8 @@ def streamed_overlap(found: Histogram, kind: int, limit: float) -> Bounded:
     return _area(above / upto[-1], upto / upto[-1], found.gains[kind, ::-1] / found.regions[kind], limit)
 
 
-def _levels(scores: Array, levels: int) -> Array:
+def to_levels(scores: Array, levels: int = LEVELS) -> Array:
+    """Round scores, of any shape, to the nearest of even levels from 0 to TOP; those outside go to the ends."""
     return (scores / (TOP / (levels - 1))).round().clip(0, levels - 1).astype(np.intp)
 
 

@@ -28,13 +28,13 @@ from pipeline.metrics.category import (
     pixel_metrics,
     streamed_pixel_metrics,
 )
-from pipeline.metrics.stream import histogram
+from pipeline.metrics.stream import LEVELS, TOP, histogram, to_levels
 from pipeline.plan.units import Unit
 from pipeline.stages.cluster import map_on_tasks
 from pipeline.stages.progress import Progress, check_rows, results
 
 # Distances of vectors of length 1 lie in 0..2: with one scale for every map ever written, grey levels compare
-MAP_SCALE = 2 / 65535
+MAP_SCALE = TOP / (LEVELS - 1)
 MAP_BLOCK = 64  # images of one task
 # Of a category's maps for exact pixel metrics, which take 12 bytes for each (60 where half of them are anomalous); the
 # metrics of more are streamed
@@ -116,7 +116,7 @@ class Reducer:
         for uri, anomaly_map in zip(index["uri"].to_pylist(), maps, strict=True):
             names.append(f"maps/{partition('category', category)}/{file_key(uri)}.png")
             png = io.BytesIO()
-            levels = (anomaly_map / MAP_SCALE).round().clip(0, 65535).astype(np.uint16)
+            levels = to_levels(anomaly_map).astype(np.uint16)
             Image.fromarray(levels).save(png, "png", compress_level=1)
             (self.run.results / names[-1]).write_bytes(png.getvalue())
         at_worst = np.take_along_axis(errors, patch_scores.argmax(axis=1)[:, None], axis=1)[:, 0].tolist()

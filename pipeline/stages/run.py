@@ -28,13 +28,13 @@ from pipeline.lake.features import FeatureStore
 from pipeline.lake.run import RunFolder, read_table, write_json, write_table
 from pipeline.lake.storage import Location
 from pipeline.metrics.category import Metric, mean_metrics
-from pipeline.plan.references import choose_references, expected_references, samples
 from pipeline.plan.units import Members
 from pipeline.stages.calibrate import announce, estimate
 from pipeline.stages.cluster import cluster, pool
 from pipeline.stages.extract import extract
 from pipeline.stages.progress import check_rows
 from pipeline.stages.reduce import MAP_SCALE, METRICS, Reduced, Reducer
+from pipeline.stages.references import draw, expected_members, read_list
 from pipeline.stages.score import plan, score, shape_of
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,8 @@ def score_lake(config: ScoreConfig) -> Result:
     log.info("run      %s", run_id)
     log.info("catalog  %d images, layout %s, %d other files", len(catalog), catalog.layout, catalog.ignored)
     spec = Encoder(config.encoder).spec
-    listed = _listed(config)
-    expected = _expected(catalog, config, listed)
+    listed = read_list(config)
+    expected = expected_members(catalog, config, listed)
     plan(config, spec, expected, "cpu")  # too little memory is said before anything starts
     store = FeatureStore(
         folder.features / spec.fingerprint,
@@ -173,45 +173,6 @@ def _begin(folder: RunFolder, settings: dict[str, Any]) -> None:
     write_json(begun, settings)
 
 
-def _listed(config: ScoreConfig) -> set[str]:
-    """Read the uris of mode list, whose lines may end as on Windows."""
-    if config.references.uris is None:
-        return set()
-    location = Location.parse(config.references.uris)
-    try:
-        lines = location.read_bytes().decode().split("\n")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"references.uris {location} is not UTF-8 text: {error}") from error
-    return {line.removesuffix("\r") for line in lines}
-
-
-def _expected(catalog: Catalog, config: ScoreConfig, listed: set[str]) -> dict[str, Members]:
-    """Return the images listed in each category, of which some may drop out, as if all were encoded."""
-    uris: dict[str, list[str]] = {}
-    for category, uri in zip(catalog.table["category"].to_pylist(), catalog.table["uri"].to_pylist(), strict=True):
-        uris.setdefault(category, []).append(uri)
-    several = {name: of for name, of in uris.items() if len(of) > 1}
-    if config.references.mode == "list":
-        return {name: _drawn(name, of, config, listed)[1] for name, of in several.items()}
-    settings = config.references  # how many is known without drawing them
-    return {
-        name: Members(len(of), expected_references(settings, len(of)), samples(settings, len(of)), "")
-        for name, of in several.items()
-    }
-
-
-def _drawn(category: str, uris: list[str], config: ScoreConfig, listed: set[str]) -> tuple[list[int], Members]:
-    """Choose the references of a category; raises `ConfigError` when a list names fewer than two."""
-    references = choose_references(config.references, uris, listed)
-    if len(references) < 2:
-        raise ConfigError(
-            f"category {category!r} has {len(references)} of its {len(uris)} images in {config.references.uris}; "
-            "at least two references are needed"
-        )
-    drawn = samples(config.references, len(uris))
-    return references, Members(len(uris), len(references), drawn, "")
-
-
 def _members(
     catalog: Catalog,
     extracted: pa.Table,
@@ -236,7 +197,7 @@ def _members(
         if index.num_rows < 2:
             alone += index["image"].to_pylist()
             continue
-        references, of = _drawn(category, index["uri"].to_pylist(), config, listed)
+        references, of = draw(category, index["uri"].to_pylist(), config, listed)
         is_reference = np.isin(np.arange(index.num_rows), references)
         index = index.append_column("reference", pa.array(is_reference))
         counts |= dict(zip(index["image"].to_pylist(), (of.references - is_reference).tolist(), strict=True))

@@ -55,6 +55,15 @@ def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> Non
     torch.testing.assert_close(found.double(), expected.double(), rtol=0, atol=tolerance)
 
 
+def assert_finds_a_neighbour_at(distance: float, width: int, search: Search, tolerance: float) -> None:
+    """Hold both ways of searching to fp64, for three images of which the second is near the first."""
+    images = unit_vectors(0, 3, 40, width)
+    images[1] = moved(images[0], distance, 1)
+    expected = exact(images, images)
+    assert_near(others(search.mutual(images)), others(expected), tolerance)
+    assert_near(search.nearest(images[:1], images[1:]), expected[:1, :, 1:], tolerance)
+
+
 def largest_error(dtype: str, images: Tensor) -> float:
     """Return the largest error of both ways of a search between images (N, P, D)."""
     expected = exact(images, images)
@@ -109,11 +118,7 @@ def test_the_distance_of_an_image_to_itself_is_not_computed(dtype: str, shape: t
 def test_duplicates_and_near_duplicates_keep_their_distance(
     search: Search, width: int, distance: float, tolerance: float
 ) -> None:
-    images = unit_vectors(0, 3, 40, width)
-    images[1] = moved(images[0], distance, 1)
-    expected = exact(images, images)
-    assert_near(others(search.mutual(images)), others(expected), tolerance)
-    assert_near(search.nearest(images[:1], images[1:]), expected[:1, :, 1:], tolerance)
+    assert_finds_a_neighbour_at(distance, width, search, tolerance)
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -186,11 +191,7 @@ def test_rounding_keeps_the_distance_of_near_duplicates(dtype: str, distance: fl
 def test_rounding_moves_any_distance_no_more_than_its_bound(
     dtype: str, bound: float, width: int, distance: float
 ) -> None:
-    images = unit_vectors(0, 3, 40, width)
-    images[1] = moved(images[0], distance, 1)
-    expected = exact(images, images)
-    assert_near(others(GemmSearch(dtype).mutual(images)), others(expected), bound)
-    assert_near(GemmSearch(dtype).nearest(images[:1], images[1:]), expected[:1, :, 1:], bound)
+    assert_finds_a_neighbour_at(distance, width, GemmSearch(dtype), bound)
 
 
 # The queries choose the centre; an image unlike all of them must not be cut to their range, or it seems to be near.
