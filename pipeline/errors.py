@@ -6,6 +6,8 @@
     |   +-- CatalogError        2   the lake or its manifest is not what the settings say
     +-- NothingToScore          3   no image was found, or none could be scored
     +-- StorageError            1   a file or object could not be read or written
+    |   +-- ObjectChanged       1   it is not the one that was listed any more
+    |   +-- StoreUnavailable    1   the store did not answer for minutes, or refuses the credentials
     +-- IncompleteRun           1   rows are missing at the end of a stage
 
 A message says what happened, to which input, and what to do about it.
@@ -40,6 +42,14 @@ class NothingToScore(LakeScoreError):
 
 class StorageError(LakeScoreError):
     """A file or object could not be read or written."""
+
+
+class ObjectChanged(StorageError):
+    """A file or object is not the one that was listed any more."""
+
+
+class StoreUnavailable(StorageError):
+    """The store did not answer for minutes, or refuses the credentials: no file's fault."""
 
 
 class IncompleteRun(LakeScoreError):

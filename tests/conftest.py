@@ -1,6 +1,8 @@
 """What all tests share: a clean environment, and the material that lies beside the repository."""
 
 import os
+import socket
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +13,11 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
+from pipeline.lake import bucket as storage
+from pipeline.lake.storage import Location
+
 REPOSITORY = Path(__file__).parents[1]
+S3_PYTHON = REPOSITORY / ".venv-s3" / "bin" / "python"
 SHARED = Path(os.environ.get("LAKESCORE_SHARED", REPOSITORY.parent / "shared"))
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=50)
@@ -51,3 +57,47 @@ def golden() -> Callable[[str], Mapping[str, NDArray[Any]]]:
 def shared_data() -> Path:
     """Three sets of real images."""
     return beside("data")
+
+
+@pytest.fixture(scope="session")
+def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Start the server and return the usual AWS variables that lead to it; it stops when its input closes."""
+    if not S3_PYTHON.exists():
+        pytest.fail(f"{S3_PYTHON} is missing: make .venv-s3/.installed")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    command = [str(S3_PYTHON), "-W", "ignore", str(REPOSITORY / "tests" / "s3" / "server.py")]
+    command += [str(tmp_path_factory.mktemp("s3")), str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        said = process.stdout.readline()
+        assert said == "ready\n", said
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "test:key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        process.stdin.close()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def bucket(
+    s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """Yield the address of an empty bucket of the test's own."""
+    for name, value in s3_environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"test-{abs(hash(request.node.nodeid)) % 10**9}-{os.getpid()}"
+    storage.client.cache_clear()
+    storage.client().create_bucket(Bucket=name)
+    yield f"s3://{name}"
+    storage.client.cache_clear()  # its credentials are those of this test
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    """Return an empty folder, or an empty bucket: whoever takes it is tested on both."""
+    return Location.parse(str(tmp_path) if request.param == "folder" else request.getfixturevalue("bucket"))

@@ -76,7 +76,7 @@ def _from_listing(location: Location, layout: str) -> Catalog:
     items = list(arrange(layout, entries, root, lambda path: (location / path).read_bytes()))
     rows = []
     for item in items:
-        entry = entries.get(item.path) or Entry(item.path, 0, "", "named by the split file, but not there")
+        entry = entries.get(item.path) or Entry(item.path, 0, "", problem="named by the split file, but not there")
         rows.append(
             _row(
                 uri=(location / item.path).uri,

@@ -73,7 +73,7 @@ def describe(uris: list[str]) -> list[Entry]:
         try:
             return Location.parse(uri).entry()
         except StorageError as error:
-            return Entry(uri, 0, "", str(error))
+            return Entry(uri, 0, "", problem=str(error))
 
     with ThreadPoolExecutor(32) as pool:
         return list(pool.map(one, uris))

@@ -1,0 +1,60 @@
+"""What only a bucket does: pages, folders that are objects, credentials."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.errors import StorageError, StoreUnavailable
+from pipeline.lake import bucket as storage
+from pipeline.lake.storage import Location
+
+
+def test_a_listing_of_several_pages_is_whole(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, names = Location.parse(bucket) / "lake", [f"{number:02d}" for number in range(25)]
+    for name in names:
+        (lake / name).write_bytes(b"x")
+    pages, ask = [], storage.client().list_objects_v2
+
+    def ask_for_ten(**request: Any) -> Any:
+        pages.append(request)
+        return ask(**request, MaxKeys=10)
+
+    monkeypatch.setattr(storage.client(), "list_objects_v2", ask_for_ten)
+    assert sorted(entry.path for entry in lake.files()) == names and len(pages) == 3
+
+
+def test_the_empty_object_that_consoles_keep_for_a_folder_is_no_file(bucket: str) -> None:
+    for key in ("lake/", "lake/parts/", "lake/parts/a.png"):
+        storage.client().put_object(Bucket=bucket.removeprefix("s3://"), Key=key, Body=b"")
+    assert [entry.path for entry in (Location.parse(bucket) / "lake").files()] == ["parts/a.png"]
+
+
+def test_more_objects_than_one_request_deletes_are_removed(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "DELETED_AT_ONCE", 3)
+    for number in range(8):
+        (Location.parse(bucket) / f"work/{number}").write_bytes(b"x")
+    (Location.parse(bucket) / "work").remove()
+    assert list(Location.parse(bucket).files()) == []
+
+
+def test_wrong_credentials_are_an_error_that_does_not_show_them(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-wrong-secret")
+    storage.client.cache_clear()
+    location = Location.parse(bucket) / "a.png"
+    with pytest.raises(StoreUnavailable, match="a.png: the credentials are refused") as raised:
+        location.write_bytes(b"one")
+    assert "a-wrong-secret" not in str(raised.value)
+
+
+def test_without_credentials_nothing_waits(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    storage.client.cache_clear()
+    with pytest.raises(StoreUnavailable, match="Unable to locate credentials"):
+        (Location.parse(bucket) / "a.png").read_bytes()
+
+
+def test_a_bucket_that_is_not_there_is_an_error(bucket: str) -> None:
+    with pytest.raises(StorageError, match="no such file or object"):
+        list(Location.parse("s3://not-there-at-all/lake").files())
