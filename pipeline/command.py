@@ -4,10 +4,13 @@
 1   the run failed; nothing was published
 2   a setting cannot work
 3   nothing to score: no image was found, or every one was quarantined (published, with the reasons)
+4   another process does this run
+130 stopped by Ctrl-C, 143 by SIGTERM: the same command with the same run id takes it up
 """
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -15,7 +18,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from pydantic import ValidationError
 
 from pipeline.config import ScoreConfig
-from pipeline.errors import ConfigError, LakeScoreError
+from pipeline.errors import ConfigError, LakeScoreError, Stopped
 
 
 def show_log() -> None:
@@ -26,13 +29,22 @@ def show_log() -> None:
 
 def exit_code(main: Callable[[], int | None]) -> int:
     """Run a job; print one of our errors as one line (LAKESCORE_TRACEBACK=1 shows where it came from)."""
+    signal.signal(signal.SIGTERM, _stop)
     try:
         return main() or 0
+    except KeyboardInterrupt:
+        print("error: stopped by Ctrl-C", file=sys.stderr)
+        return 130
     except LakeScoreError as error:
         if os.environ.get("LAKESCORE_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def _stop(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: a second one would cut short what the first began
+    raise Stopped("asked to stop; the same command with the same output.run_id takes it up")
 
 
 def parse(description: str | None, arguments: Sequence[str] | None = None) -> ScoreConfig:

@@ -72,9 +72,13 @@ def open_(path: str) -> io.RawIOBase:
     return _Ranges(path, entry(path).size)
 
 
-def write(path: str, content: bytes) -> None:
+def write(path: str, content: bytes, over: str | None) -> None:
     """Write the whole content or nothing: a store keeps no half of an object."""
-    _retry(client().put_object, **_at(path), Body=content)
+    condition = {"IfMatch": f'"{over}"'} if over else {}
+    try:
+        _retry(client().put_object, **_at(path), Body=content, **condition)
+    except NotImplementedError:
+        _retry(client().put_object, **_at(path), Body=content)
 
 
 def create(path: str, content: bytes) -> bool:
@@ -230,7 +234,7 @@ def _meaning(error: Exception) -> Exception:
         return Unavailable(f"tried for {PATIENCE:.0f} s: {_say(error)}")
     if code in REFUSED or isinstance(error, NO_CREDENTIALS):
         return Unavailable(f"the credentials are refused: {_say(error)}")
-    return OSError(_say(error))
+    return NotImplementedError(_say(error)) if code == "NotImplemented" else OSError(_say(error))
 
 
 def _code(error: BaseException | None) -> str:

@@ -24,8 +24,8 @@ def open_(path: str) -> io.RawIOBase:
     return open(path, "rb", buffering=0)
 
 
-def write(path: str, content: bytes) -> None:
-    """Write the whole content or nothing."""
+def write(path: str, content: bytes, over: str | None) -> None:
+    """Write the whole content or nothing; a file system has no way to look at `over` in the same step."""
     _place(path, content, os.replace)
 
 
@@ -90,7 +90,10 @@ def _walk(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[Entry]:
             try:
                 info, is_folder = child.stat(), child.is_dir()
             except OSError:  # a link to nowhere, or to itself
-                info, is_folder = child.stat(follow_symlinks=False), False
+                try:
+                    info, is_folder = child.stat(follow_symlinks=False), False
+                except FileNotFoundError:  # gone since
+                    continue
             if is_folder:
                 yield from _walk(child.path, f"{prefix}{child.name}/", (*above, real))
             else:

@@ -5,6 +5,7 @@
 <output>/latest.json           names the newest whole run
 """
 
+import contextlib
 import io
 import json
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.errors import StorageError
+from pipeline.errors import ObjectChanged, StorageError
 from pipeline.lake.names import partition
 from pipeline.lake.storage import Location
 
@@ -64,13 +65,32 @@ class RunFolder:
 
     def publish(self, run: dict[str, Any]) -> None:
         """Make the results readable: run.json, then latest.json. Nothing of the run is written afterwards."""
-        write_json(self.results / "run.json", run)
-        self.point_at_it()
+        if not (self.results / "run.json").create(_json(run)):
+            raise StorageError(f"run {self.run_id} was published by another process meanwhile; nothing was changed")
+        self.point_at_it(run)
 
-    def point_at_it(self) -> None:
-        """Do what comes after run.json, which may have been cut short: name the run in latest.json, remove its work."""
-        write_json(self.output / "latest.json", {"run_id": self.run_id, "run": f"runs/run_id={self.run_id}"})
+    def point_at_it(self, run: dict[str, Any]) -> None:
+        """Do what comes after run.json, which may have been cut short: name the run in latest.json, remove its work.
+
+        A run that ended later stays the newest, whoever writes last.
+        """
+        latest = self.output / "latest.json"
+        content = _json({"run_id": self.run_id, "run": f"runs/run_id={self.run_id}", "finished": run["finished"]})
+        while not latest.create(content):
+            with contextlib.suppress(ObjectChanged):  # another run was quicker: look again
+                found = latest.entry().etag
+                if _ended(latest.read_bytes(found)) <= run["finished"]:
+                    latest.write_bytes(content, over=found)
+                break
         self.work.remove()
+
+
+def _ended(latest: bytes) -> str:
+    """Return when the run ended that a latest.json names; what is not ours ended before everything."""
+    try:
+        return str(json.loads(latest)["finished"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def latest_run(output: Location) -> str:
@@ -80,7 +100,11 @@ def latest_run(output: Location) -> str:
 
 def write_json(location: Location, value: Any) -> None:
     """Write a value as readable JSON, never with NaN, which JSON does not have."""
-    location.write_bytes((json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    location.write_bytes(_json(value))
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def write_table(location: Location, table: pa.Table) -> None:

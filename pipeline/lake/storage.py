@@ -22,7 +22,7 @@ class Store(Protocol):
 
     def read(self, path: str, etag: str | None) -> bytes: ...
     def open_(self, path: str) -> io.RawIOBase: ...
-    def write(self, path: str, content: bytes) -> None: ...
+    def write(self, path: str, content: bytes, over: str | None) -> None: ...
     def create(self, path: str, content: bytes) -> bool: ...
     def exists(self, path: str) -> bool: ...
     def is_file(self, path: str) -> bool: ...
@@ -86,10 +86,14 @@ class Location:
         with _storage_errors("read", self):
             return self._store.open_(self.path)
 
-    def write_bytes(self, content: bytes) -> None:
-        """Write the whole content or nothing, replacing what was there; raises `StorageError`."""
+    def write_bytes(self, content: bytes, over: str | None = None) -> None:
+        """Write the whole content or nothing, replacing what was there; raises `StorageError`.
+
+        `over` is the tag of what may be replaced: `ObjectChanged` is raised where the store finds another one. Not all
+        stores look: folders and some imitations of S3 replace what is there.
+        """
         with _storage_errors("write", self):
-            self._store.write(self.path, content)
+            self._store.write(self.path, content, over)
 
     def create(self, content: bytes) -> bool:
         """Write the whole content where nothing is yet; return false, and write nothing, where something is.

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,10 +94,13 @@ def cluster(config: RayConfig) -> Iterator[None]:
         options["address"] = address
         if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # a submitted job brings the code as its working directory
             options["runtime_env"] = {"py_modules": [str(Path(__file__).parents[1])]}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"the Ray cluster at {address or 'this machine'} cannot be used: {error}") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts a handler of its own, which exits without a word
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # stages show one line of their own

@@ -25,6 +25,7 @@ from pipeline.encoders import Encoder
 from pipeline.errors import ConfigError, IncompleteRun
 from pipeline.images import Reason
 from pipeline.lake.features import FeatureStore
+from pipeline.lake.lock import RunLock
 from pipeline.lake.run import RunFolder, read_table, write_json, write_table
 from pipeline.lake.storage import Location
 from pipeline.metrics.category import Metric, mean_metrics
@@ -61,16 +62,30 @@ def score_lake(config: ScoreConfig) -> Result:
     run_id = config.output.run_id or f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     folder = RunFolder(Location.parse(config.output.uri), run_id)
     settings = _identity(config)
-    if published := folder.finished():
-        _check_same(folder, settings, published["settings"])
-        log.info("run %s is finished already; nothing was done", run_id)
-        if folder.work.exists():
-            folder.point_at_it()
-        return read_result(folder)
+    if finished := _finished(folder, settings):
+        return finished
+    with RunLock(folder.output, run_id) as lock:
+        return _finished(folder, settings) or _score_lake(config, folder, settings, started, lock)
 
+
+def _finished(folder: RunFolder, settings: dict[str, Any]) -> Result | None:
+    """Return what a run published, and do what it may have left undone; None when it has published nothing yet."""
+    published = folder.finished()
+    if published is None:
+        return None
+    _check_same(folder, settings, published["settings"])
+    log.info("run %s is finished already; nothing was done", folder.run_id)
+    if folder.work.exists():
+        folder.point_at_it(published)
+    return read_result(folder)
+
+
+def _score_lake(
+    config: ScoreConfig, folder: RunFolder, settings: dict[str, Any], started: datetime, lock: RunLock
+) -> Result:
     clock = _Clock()
     catalog = build_catalog(config.input)
-    log.info("run      %s", run_id)
+    log.info("run      %s", folder.run_id)
     log.info("catalog  %d images, layout %s, %d other files", len(catalog), catalog.layout, catalog.ignored)
     spec = Encoder(config.encoder).spec
     listed = read_list(config)
@@ -93,16 +108,18 @@ def score_lake(config: ScoreConfig) -> Result:
         clock.lap("start")
         extracted = extract(catalog, config, spec, store)
         clock.lap("extract")
+        lock.check()
         images, members = _members(catalog, extracted.images, config, listed, settings, folder)
         nodes = score(plan(config, spec, members, workers.device), config, tuning, workers, store, folder)
         clock.lap("score")
+        lock.check()
         reducer = Reducer(config, store, folder, catalog.layout, catalog.mask_above)
         reduced = reducer({category: of.total for category, of in members.items()})
         clock.lap("reduce")
 
     scores = _scores(catalog, images, reduced)
     run = {
-        "run_id": run_id,
+        "run_id": folder.run_id,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "counts": _counts(scores) | {"features_reused": extracted.reused, "other_files": catalog.ignored},
@@ -118,6 +135,7 @@ def score_lake(config: ScoreConfig) -> Result:
         "versions": {"python": platform.python_version()} | _versions(),
         "host": {"name": socket.gethostname(), "machine": platform.machine(), "cpus": os.cpu_count()},
     }
+    lock.check()
     _publish(folder, catalog, scores, reduced.metrics, run)
     return Result(folder, scores, reduced.metrics, run)
 
