@@ -183,7 +183,7 @@ def score_by_sample(of: Set, layers: list[Tensor], count: int, seed: int) -> tup
     for distances in layers:
         rows = distances[..., chosen]  # (r, N, P, R)
         scores = torch.stack([interval_average(of_degree, own, INTERVAL) for of_degree in rows]).mean(dim=0)
-        errors = [sampling_error(rows[:, i], own[i] >= 0, INTERVAL, len(own)) for i in range(len(own))]
+        errors = [sampling_error(rows[:, i], INTERVAL, len(own)) for i in range(len(own))]
         found.append(torch.stack([scores, torch.stack(errors)]))
     patch_scores, errors_of_patches = torch.stack(found).mean(dim=0)
     maps = anomaly_maps(patch_scores, of.grid, SIZE)

@@ -105,24 +105,68 @@ class MethodConfig(_Group):
 class ReferencesConfig(_Group):
     """The images that each image of a category is compared with."""
 
-    mode: Literal["auto", "all", "sample", "list"] = "auto"
-    """All others of the category, a sample, or those in `uris`; auto takes all up to `limit` and a sample above."""
+    source: Literal["batch", "window", "pinned"] = "batch"
+    """The images of this run, those that runs of the last `days` scored, or those that a manifest pins."""
+    days: float = Field(7, gt=0, allow_inf_nan=False)
+    """Days before this run whose runs are its window: for source window, and for telling drift."""
+    pinned: str | None = None
+    """Manifest (.parquet, .csv) with uri and category of each reference, for source pinned."""
+    mode: Literal["auto", "all", "sample"] = "auto"
+    """All images of the source, or a sample; auto takes all up to `limit` and a sample above."""
     count: int = Field(256, ge=3)
     """Images of a category's sample: the cost of a run grows with images times this."""
     seed: int = 0
     """Another seed draws another sample."""
-    uris: str | None = None
-    """Text file or object with the uri of a reference image on each line, for mode list."""
     limit: int = Field(1000, gt=0)
     """Images of a category that may all be compared with each other, at a cost that grows with their square."""
     quadratic: bool = False
     """Run mode all above the limit too."""
+    burst: float = Field(0.999, gt=0, le=1)
+    """Images whose embeddings have this cosine or more are no references of each other; 1 takes identical ones only."""
 
     @model_validator(mode="after")
-    def _has_its_list(self) -> Self:
-        if (self.mode == "list") != (self.uris is not None):
-            raise ValueError("mode list and the file of uris go together")
+    def _has_its_manifest(self) -> Self:
+        if (self.source == "pinned") != (self.pinned is not None):
+            raise ValueError("source pinned and the manifest of pinned references go together")
         return self
+
+
+class RuleConfig(_Group):
+    """How a threshold is found for each category."""
+
+    rule: Literal["quantile", "share", "fixed"] = "quantile"
+    """A quantile of the references' own values, the share of this run's values that may be above, or a fixed value."""
+    value: float = Field(0.95, ge=0, le=2)
+    """The quantile, the share, or the distance from 0 to 2."""
+    categories: dict[str, float] = {}
+    """Other values for some categories."""
+
+    @model_validator(mode="after")
+    def _is_a_share(self) -> Self:
+        for value in (self.value, *self.categories.values()):
+            if not 0 <= value <= (2 if self.rule == "fixed" else 1):
+                raise ValueError(f"{value} is no value of rule {self.rule}: quantiles and shares lie in 0 to 1")
+        return self
+
+
+class DecisionConfig(_Group):
+    """Which images, and which of their pixels, are called anomalous."""
+
+    image: RuleConfig = RuleConfig()
+    """The threshold on an image's raw score."""
+    pixel: RuleConfig = RuleConfig(value=0.999)
+    """The threshold on the values of anomaly maps."""
+
+
+class DriftConfig(_Group):
+    """When this run's new images are said to differ from those of the window."""
+
+    distance: float = Field(0.3, gt=0, le=1)
+    """Kolmogorov-Smirnov distance of scores, or of the images' looks, from which they drift."""
+    quarantine: float = Field(0.05, gt=0, le=1)
+    """Rise of the share of quarantined images from which it drifts."""
+    significance: float = Field(0.001, gt=0, lt=1)
+    """Chance of such a difference between images of one kind, above which it is none."""
 
 
 class SearchConfig(_Group):
@@ -181,6 +225,8 @@ class ScoreConfig(_Group):
     method: MethodConfig = MethodConfig()
     references: ReferencesConfig = ReferencesConfig()
     search: SearchConfig = SearchConfig()
+    decision: DecisionConfig = DecisionConfig()
+    drift: DriftConfig = DriftConfig()
     ray: RayConfig = RayConfig()
     metrics: Literal["exact", "musc"] = "exact"
     """Metrics where labels are known; musc adds PRO over 200 linear thresholds, as the official code takes it."""

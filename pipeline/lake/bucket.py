@@ -116,17 +116,18 @@ def entry(path: str) -> Entry:
 
 def files(path: str) -> Iterator[Entry]:
     """Yield every object below a prefix, a page at a time, with paths from there."""
-    bucket, prefix = _prefix(path)
-    request: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
-    while True:
-        page = _retry(client().list_objects_v2, **request)
+    prefix = _prefix(path)[1]
+    for page in _pages(path):
         for item in page.get("Contents", ()):
             name = item["Key"].removeprefix(prefix)
             if name and not name.endswith("/"):  # consoles keep an empty object for a folder
                 yield Entry(name, item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp())
-        if not page.get("IsTruncated"):
-            return
-        request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def folders(path: str) -> list[str]:
+    prefix = _prefix(path)[1]
+    found = (item["Prefix"] for page in _pages(path, Delimiter="/") for item in page.get("CommonPrefixes", ()))
+    return [name.removeprefix(prefix).rstrip("/") for name in found]
 
 
 def remove(path: str) -> None:
@@ -173,6 +174,17 @@ class _Ranges(io.RawIOBase):
         buffer[: len(content)] = content
         self._position += len(content)
         return len(content)
+
+
+def _pages(path: str, **options: str) -> Iterator[dict[str, Any]]:
+    bucket, prefix = _prefix(path)
+    request: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **options}
+    while True:
+        page: dict[str, Any] = _retry(client().list_objects_v2, **request)
+        yield page
+        if not page.get("IsTruncated"):
+            return
+        request["ContinuationToken"] = page["NextContinuationToken"]
 
 
 def _get(path: str, options: dict[str, str]) -> bytes:

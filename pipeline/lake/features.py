@@ -1,17 +1,21 @@
 """The feature store: patch tokens and embeddings of every encoded image, kept between runs.
 
-    features/<fingerprint>/category=<c>/<block>.parquet
+    features/<fingerprint>/tokens/category=<c>/<block>.parquet    a binary column for each layer
+                           images/category=<c>/<block>.parquet    key, uri, size and look of each image, embedding
 
-One row, and one row group, for each image: `key`, `uri`, `width`, `height`, `embedding`, and a binary column for each
-layer, so that a unit of work reads its layer of its images and nothing else. A file is named by the keys in it:
-writing it again after a crash replaces it by the same bytes.
+Two files for each block, with the same rows: the small one is read whole, to find images and to compare them; of the
+large one, whose row groups are single images, a unit of work reads its layer of its images and nothing else. Files are
+named by the keys in them: writing them again after a crash replaces them by the same bytes. `images` is written last,
+and makes a block count.
 """
 
 import hashlib
+import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,19 +28,37 @@ from pipeline.lake.storage import Location
 
 BLOCK_BYTES = 128e6  # one file, and one task of the encoder
 BLOCK_IMAGES = 32
-READERS = 16  # files looked into at a time: a store answers many requests as fast as one
+READERS = 8  # files read at a time: a store answers many requests as fast as one
 
 log = logging.getLogger(__name__)
 
 
+LOOK = ("brightness", "contrast", "sharpness")
+# What is kept of each image beside tokens and embedding: sizes are in pixels of the original, and the look of its
+# pixels in shares of full scale
+ROW = pa.schema(
+    [
+        ("key", pa.string()),
+        ("uri", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        *((name, pa.float32()) for name in LOOK),
+    ]
+)
+
+
 @dataclass(frozen=True)
 class Stored:
-    """Where an image's features lie: a file's path below the store, and the row in it. Sizes are in pixels."""
+    """An image in the store: `file` and `row` say where its features lie, the rest is ROW's."""
 
     file: str
     row: int
+    uri: str
     width: int
     height: int
+    brightness: float
+    contrast: float
+    sharpness: float
 
 
 def feature_key(uri: str, etag: str, fingerprint: str) -> str:
@@ -69,38 +91,32 @@ class FeatureStore:
     def find(self, category: str) -> dict[str, Stored]:
         """Return what is stored for a category, by feature key."""
         folder = partition("category", category)
-        files = [f"{folder}/{entry.path}" for entry in (self.root / folder).files()]
+        files = [f"{folder}/{entry.path}" for entry in (self.root / "images" / folder).files()]
         with ThreadPoolExecutor(READERS) as readers:
-            return {key: stored for of_file in readers.map(self._keys, files) for key, stored in of_file}
+            return {key: stored for of_file in readers.map(self._stored, files) for key, stored in of_file}
 
-    def _keys(self, path: str) -> list[tuple[str, Stored]]:
+    def _stored(self, file: str) -> list[tuple[str, Stored]]:
         try:
-            with (self.root / path).open() as file:
-                columns = pq.read_table(file, columns=["key", "width", "height"]).to_pydict()
+            rows = self._images(file, ROW.names).to_pylist()
         except pa.ArrowException as error:  # damaged, or not ours: its images are encoded again
-            log.warning("features %s cannot be used: %s", self.root / path, error)
+            log.warning("features %s cannot be used: %s", self.root / "images" / file, error)
             return []
-        rows = enumerate(zip(*columns.values(), strict=True))
-        return [(key, Stored(path, row, width, height)) for row, (key, width, height) in rows]
+        return [(row.pop("key"), Stored(file, number, **row)) for number, row in enumerate(rows)]
 
     def write(
-        self,
-        category: str,
-        rows: dict[str, list[str] | list[int]],
-        tokens: NDArray[np.floating],
-        embeddings: NDArray[np.float32],
+        self, category: str, rows: Mapping[str, Sequence[Any]], tokens: NDArray[np.floating], embeddings: NDArray[Any]
     ) -> str:
-        """Write a block of images and return its path below the store.
+        """Write a block of images and return the path of its files.
 
         Args:
             category: the partition.
-            rows: columns key, uri, width, height, B values each.
+            rows: the columns of ROW, B values each.
             tokens: (B, L, P, D).
-            embeddings: (B, E).
+            embeddings: (B, E), fp32.
         """
         name = hashlib.sha256("\0".join(map(str, rows["key"])).encode()).hexdigest()[:24]
-        columns = {name: pa.array(values) for name, values in rows.items()}
-        columns["embedding"] = pa.FixedSizeListArray.from_arrays(embeddings.ravel(), embeddings.shape[1])
+        file = f"{partition('category', category)}/{name}.parquet"
+        columns = {}
         for index, layer in enumerate(self.layers):
             if self.dtype == "int8":
                 stored = pack(tokens[:, index])
@@ -110,37 +126,60 @@ class FeatureStore:
             columns[f"tokens_{layer}"] = pa.LargeBinaryArray.from_buffers(
                 pa.large_binary(), len(stored), [None, pa.py_buffer(offsets), pa.py_buffer(stored)]
             )
-        sink = pa.BufferOutputStream()
-        form = {"row_group_size": 1, "compression": "none", "use_dictionary": False, "write_statistics": False}
-        pq.write_table(pa.table(columns), sink, **form)
-        path = f"{partition('category', category)}/{name}.parquet"
-        (self.root / path).write_bytes(sink.getvalue().to_pybytes())
-        return path
+        _write(self.root / "tokens" / file, pa.table(columns), row_group_size=1)
+        images = pa.table({field.name: pa.array(rows[field.name], field.type) for field in ROW})
+        vectors = pa.FixedSizeListArray.from_arrays(embeddings.ravel(), embeddings.shape[1])
+        _write(self.root / "images" / file, images.append_column("embedding", vectors))
+        return file
 
     def tokens(self, places: Sequence[tuple[str, int]], layer: int) -> NDArray[np.floating]:
         """Read one layer of images: places are (file, row); returns (N, P, D) in their order."""
         patches = self.grid[0] * self.grid[1]
         result = np.empty((len(places), patches, self.width), self.precision)
-        for index, group in self._groups(places, f"tokens_{layer}"):
-            content = group[0].as_buffer()
-            if self.dtype == "int8":
-                result[index] = unpack(content, patches, self.width)
-            else:
-                result[index] = np.frombuffer(content, self.dtype).reshape(patches, self.width)
+
+        def read(file: str, indices: list[int]) -> None:
+            with (self.root / "tokens" / file).open() as opened:
+                parquet = pq.ParquetFile(opened)
+                for index in indices:
+                    group = parquet.read_row_group(places[index][1], columns=[f"tokens_{layer}"])
+                    content = group.column(0).chunk(0)[0].as_buffer()
+                    if self.dtype == "int8":
+                        result[index] = unpack(content, patches, self.width)
+                    else:
+                        result[index] = np.frombuffer(content, self.dtype).reshape(patches, self.width)
+
+        _of_each_file(places, read)
         return result
 
     def embeddings(self, places: Sequence[tuple[str, int]]) -> NDArray[np.float32]:
         """Read the embeddings of images: places are (file, row); returns (N, E) in their order."""
-        rows = [row for _, row in sorted(self._groups(places, "embedding"), key=lambda found: found[0])]
-        return np.stack([group[0].values.to_numpy() for group in rows])
+        found: list[Any] = [None] * len(places)
 
-    def _groups(self, places: Sequence[tuple[str, int]], column: str) -> Iterator[tuple[int, pa.Array]]:
-        """Yield (position in places, one-row column), each file opened once."""
-        by_file: dict[str, list[int]] = {}
-        for index, (file, _) in enumerate(places):
-            by_file.setdefault(file, []).append(index)
-        for name, indices in by_file.items():
-            with (self.root / name).open() as opened:
-                parquet = pq.ParquetFile(opened)
-                for index in indices:
-                    yield index, parquet.read_row_group(places[index][1], columns=[column])[column].chunk(0)
+        def read(file: str, indices: list[int]) -> None:
+            column = self._images(file, ["embedding"])["embedding"].combine_chunks()
+            vectors = column.flatten().to_numpy().reshape(len(column), -1)
+            for index in indices:
+                found[index] = vectors[places[index][1]]
+
+        _of_each_file(places, read)
+        return np.stack(found)
+
+    def _images(self, file: str, columns: list[str]) -> pa.Table:
+        return pq.read_table(io.BytesIO((self.root / "images" / file).read_bytes()), columns=columns)
+
+
+def _of_each_file(places: Sequence[tuple[str, int]], read: Callable[[str, list[int]], None]) -> None:
+    """Read each file once, several at a time: `read` gets it with the positions in `places` that it answers."""
+    by_file: dict[str, list[int]] = {}
+    for index, (file, _) in enumerate(places):
+        by_file.setdefault(file, []).append(index)
+    with ThreadPoolExecutor(min(READERS, len(by_file) or 1)) as readers:
+        for _ in readers.map(read, by_file.keys(), by_file.values()):
+            pass
+
+
+def _write(location: Location, table: pa.Table, row_group_size: int | None = None) -> None:
+    sink = pa.BufferOutputStream()
+    form = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    pq.write_table(table, sink, row_group_size=row_group_size, **form)
+    location.write_bytes(sink.getvalue().to_pybytes())

@@ -55,6 +55,13 @@ def files(path: str) -> Iterator[Entry]:
     return _walk(path, "", ())
 
 
+def folders(path: str) -> list[str]:
+    if not os.path.isdir(path):
+        return []
+    with os.scandir(path) as children:
+        return [child.name for child in children if child.is_dir()]
+
+
 def remove(path: str) -> None:
     """Delete a file, or a folder with all that is below; links are deleted, not what they lead to."""
     if os.path.islink(path) or not os.path.isdir(path):

@@ -44,6 +44,14 @@ class RunFolder:
         """Where the encoded images of a category are listed, in the order of the units' positions."""
         return self.work / "index" / f"{partition('category', category)}.parquet"
 
+    def references(self, category: str) -> Location:
+        """Where the images that a category is compared with are listed."""
+        return self.work / "references" / f"{partition('category', category)}.parquet"
+
+    def bursts(self, category: str) -> Location:
+        """Where pairs of an image's and a reference's position stand that are not compared."""
+        return self.work / "bursts" / f"{partition('category', category)}.parquet"
+
     def units(self, category: str) -> Location:
         """Where the units of a category are listed."""
         return self.work / "units" / f"{partition('category', category)}.parquet"

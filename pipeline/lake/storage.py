@@ -28,6 +28,7 @@ class Store(Protocol):
     def is_file(self, path: str) -> bool: ...
     def entry(self, path: str) -> Entry: ...
     def files(self, path: str) -> Iterator[Entry]: ...
+    def folders(self, path: str) -> list[str]: ...
     def remove(self, path: str) -> None: ...
 
 
@@ -124,6 +125,11 @@ class Location:
             for found in self._store.files(self.path):
                 if not any(part.startswith(".") for part in found.path.split("/")):
                     yield found
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders right below, hidden ones left out, without looking into them."""
+        with _storage_errors("list", self):
+            return sorted(name for name in self._store.folders(self.path) if not name.startswith("."))
 
     def remove(self) -> None:
         """Delete this file or everything below this folder; nothing happens when it is not there."""

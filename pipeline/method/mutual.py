@@ -28,7 +28,9 @@ class PatchScores:
     errors: Tensor
 
 
-def mutual_scores(tokens: Tensor, aggregation: Aggregation, interval: float, search: Search) -> Tensor:
+def mutual_scores(
+    tokens: Tensor, aggregation: Aggregation, interval: float, search: Search, apart: Tensor | None = None
+) -> Tensor:
     """Score the patches of all images of a category against each other, for one layer.
 
     Args:
@@ -36,6 +38,7 @@ def mutual_scores(tokens: Tensor, aggregation: Aggregation, interval: float, sea
         aggregation: LNAMD; scores are averaged over its passes.
         interval: share of the N - 1 smallest distances that is averaged.
         search: the nearest-patch search to use.
+        apart: pairs (K, 2) of an image and another one that it is not compared with.
 
     Returns:
         patch scores (N, P), fp32.
@@ -47,7 +50,9 @@ def mutual_scores(tokens: Tensor, aggregation: Aggregation, interval: float, sea
     own = torch.arange(len(tokens), device=tokens.device)
     total = torch.zeros(tokens.shape[:2], device=tokens.device)
     for vectors in aggregation(tokens):
-        total += interval_average(search.mutual(vectors), own, interval)
+        distances = search.mutual(vectors)
+        _keep_apart(distances, apart)
+        total += interval_average(distances, own, interval)
     return total / aggregation.passes
 
 
@@ -60,6 +65,7 @@ def query_scores(
     aggregation: Aggregation,
     interval: float,
     search: Search,
+    apart: Tensor | None = None,
 ) -> PatchScores:
     """Score the patches of a block of images against reference images of their category, streamed, for one layer.
 
@@ -75,6 +81,7 @@ def query_scores(
         aggregation: LNAMD; scores are averaged over its passes.
         interval: share of the smallest distances to other images that is averaged.
         search: the nearest-patch search to use.
+        apart: pairs (K, 2) of a query and another image among the references that it is not compared with.
 
     Raises:
         ValueError: when an image has no reference but itself, or another number of references came than promised.
@@ -91,10 +98,12 @@ def query_scores(
         seen += len(block)
     if seen != total:
         raise ValueError(f"{total} reference images were promised, {seen} came")
+    for rows in distances:
+        _keep_apart(rows, apart)
     scores = torch.stack([interval_average(rows, own, interval) for rows in distances]).mean(dim=0)
     if population <= total:
         return PatchScores(scores, torch.zeros_like(scores))
-    errors = [sampling_error(distances[:, i], own[i] >= 0, interval, population) for i in range(len(queries))]
+    errors = [sampling_error(distances[:, i], interval, population) for i in range(len(queries))]
     return PatchScores(scores, torch.stack(errors))
 
 
@@ -102,25 +111,27 @@ def interval_average(distances: Tensor, own: Tensor, interval: float) -> Tensor:
     """Average the smallest distances of each patch to the other images.
 
     Args:
-        distances: (A, P, R) to the nearest patch of each reference; that of an image to itself is overwritten.
+        distances: (A, P, R) to the nearest patch of each reference; that of an image to itself is overwritten. Those
+            that do not count are inf, for all patches of the image.
         own: (A,) position of each query image among the R, -1 where it is none of them.
         interval: share of the other images that is averaged, at least one.
 
     Returns:
         (A, P).
     """
-    total, is_reference = distances.shape[2], own >= 0
+    is_reference = own >= 0
     distances[is_reference.nonzero().flatten(), :, own[is_reference]] = torch.inf
+    others = distances[:, 0].isfinite().sum(dim=1)  # (A,)
     averages = torch.empty(distances.shape[:2], device=distances.device)
-    for chosen, others in ((is_reference, total - 1), (~is_reference, total)):
+    for count in sorted(set(others.tolist())):
+        chosen = others == count
         if chosen.all():  # without a copy
-            return _mean_of_smallest(distances, _count(others, interval))
-        if chosen.any():
-            averages[chosen] = _mean_of_smallest(distances[chosen], _count(others, interval))
+            return _mean_of_smallest(distances, _count(count, interval))
+        averages[chosen] = _mean_of_smallest(distances[chosen], _count(count, interval))
     return averages
 
 
-def sampling_error(distances: Tensor, is_reference: Tensor, interval: float, population: int) -> Tensor:
+def sampling_error(distances: Tensor, interval: float, population: int) -> Tensor:
     """Return the standard error of one image's patch scores, for references drawn at random.
 
     With q between the k-th and the next smallest of R distances, the mean of the k smallest is the mean over the
@@ -130,22 +141,27 @@ def sampling_error(distances: Tensor, is_reference: Tensor, interval: float, pop
     averaged over them first.
 
     Args:
-        distances: (r, P, R) of each pass; of the image to itself, inf.
-        is_reference: whether the image is one of the references, a scalar.
+        distances: (r, P, R) of each pass; inf where they do not count, such as that of the image to itself.
         interval: share of the distances that is averaged.
         population: number of images that the references were drawn from.
 
     Returns:
         (P,).
     """
-    others = distances.shape[2] - int(is_reference)
+    others = int(distances[0, 0].isfinite().sum())
     if others < 2:
         return torch.full(distances.shape[1:2], torch.inf, device=distances.device)
     count = _count(others, interval)
     quantile = distances.kthvalue(min(count + 1, others), dim=2, keepdim=True).values
-    values = ((quantile - distances).clamp_(min=0) * (others / count)).mean(dim=0)  # (P, R); 0 for the image itself
+    values = ((quantile - distances).clamp_(min=0) * (others / count)).mean(dim=0)  # (P, R); 0 for what does not count
     variance = (values.square().sum(dim=1) - values.sum(dim=1).square() / others).clamp_(min=0) / (others - 1)
     return (variance / others * (1 - others / max(population - 1, others))).sqrt()
+
+
+def _keep_apart(distances: Tensor, apart: Tensor | None) -> None:
+    """Let the distances (A, P, R) of pairs (K, 2) not count."""
+    if apart is not None:
+        distances[apart[:, 0], :, apart[:, 1]] = torch.inf
 
 
 def _count(others: int, interval: float) -> int:

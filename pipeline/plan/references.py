@@ -1,31 +1,24 @@
 """Which images of a category the others are compared with."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from pipeline.config import ReferencesConfig
 
 
 def samples(config: ReferencesConfig, total: int) -> bool:
-    """Say whether a category of so many images is compared with a sample of them."""
+    """Say whether, of so many images that could be references, a sample is taken."""
     if config.mode == "auto":
         return total > config.limit
     return config.mode == "sample"
 
 
-def choose_references(config: ReferencesConfig, uris: Sequence[str], listed: Collection[str]) -> list[int]:
-    """Return the positions of a category's references, rising.
+def choose_references(config: ReferencesConfig, uris: Sequence[str]) -> list[int]:
+    """Return the positions of a category's references among the uris of those that could be, rising.
 
     A sample is the images whose names have the smallest seeded hashes: it does not follow folders, which may tell
     labels, and most of it stays when the category grows.
-
-    Args:
-        config: settings.
-        uris: the encoded images of the category.
-        listed: the uris of mode list.
     """
-    if config.mode == "list":
-        return [position for position, uri in enumerate(uris) if uri in listed]
     if not samples(config, len(uris)):
         return list(range(len(uris)))
     hashes = [hashlib.sha256(f"{config.seed}\0{uri}".encode()).digest() for uri in uris]
@@ -33,5 +26,5 @@ def choose_references(config: ReferencesConfig, uris: Sequence[str], listed: Col
 
 
 def expected_references(config: ReferencesConfig, total: int) -> int:
-    """Return how many references a category of so many images will have; for mode list, at most."""
+    """Return how many references are taken of so many images that could be."""
     return min(total, config.count) if samples(config, total) else total

@@ -35,15 +35,18 @@ class Shape:
 
 @dataclass(frozen=True)
 class Members:
-    """The encoded images of a category: how many, how many of them are references, and whether these were drawn.
+    """The encoded images of a category: how many, and how many references they have.
 
-    `digest` changes with the images, the references and the settings of the run.
+    `population` is the number of images that the references were drawn from: theirs, where they were not drawn.
+    `digest` changes with the images, the references and the settings of the run. `mutual` says that the references are
+    among the images.
     """
 
     total: int
     references: int
-    drawn: bool
+    population: int
     digest: str
+    mutual: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class Unit:
     """Score images [start, stop) of a category, on one layer, against its references.
 
     A unit that holds the whole category, all of it references, multiplies each pair once. Positions count the
-    category's encoded images. `population` is what the references were drawn from: themselves, if they were not.
-    `members` is the images' digest: what was computed for other images is another unit.
+    category's encoded images. `population`, `mutual` and `members`, the digest, are those of `Members`: what was
+    computed for other images is another unit.
     """
 
     category: str
@@ -64,10 +67,11 @@ class Unit:
     population: int
     reference_block: int
     members: str
+    mutual: bool = True
 
     @property
     def whole(self) -> bool:
-        return self.stop - self.start == self.total == self.references
+        return self.mutual and self.stop - self.start == self.total == self.references
 
     @property
     def id(self) -> str:
@@ -84,7 +88,7 @@ def plan_units(
     The longest last would leave all workers but one idle at the end.
 
     Args:
-        categories: the encoded images of each, at least two.
+        categories: the encoded images of each.
         layers: the encoder's blocks; each is a unit of its own.
         shape: size of one layer of one image.
         memory: bytes that one worker may hold.
@@ -100,10 +104,18 @@ def plan_units(
         for layer in layers:
             for start in range(0, total, block):
                 stop = min(start + block, total)
-                population = total if members.drawn else members.references
                 units.append(
                     Unit(
-                        category, layer, start, stop, total, members.references, population, references, members.digest
+                        category,
+                        layer,
+                        start,
+                        stop,
+                        total,
+                        members.references,
+                        members.population,
+                        references,
+                        members.digest,
+                        members.mutual,
                     )
                 )
     return sorted(units, key=lambda unit: (unit.stop - unit.start) * unit.references, reverse=True)
@@ -111,14 +123,14 @@ def plan_units(
 
 def _blocks(category: str, members: Members, shape: Shape, memory: float, operations: float) -> tuple[int, int]:
     """Return how many query images and how many reference images a unit holds at a time."""
-    total, sampled = members.total, members.references < members.total
+    total, all_with_all = members.total, members.mutual and members.references == members.total
     vector = shape.patches * shape.width
     row = 4 * shape.patches * members.references  # fp32 distances of one image to its references
 
     # Whole category: tokens, one pass's vectors, centred and rounded, and a temporary; distances with a mask and the
     # selection of the smallest
     whole = total * (vector * (shape.bytes + 4 * 4) + 3 * row)
-    if not sampled and whole <= memory and (total <= FEWEST_QUERIES or total * total / 2 * shape.pair <= operations):
+    if all_with_all and whole <= memory and (total <= FEWEST_QUERIES or total * total / 2 * shape.pair <= operations):
         return total, total
 
     reference = vector * (shape.bytes + 4 * 4)

@@ -10,12 +10,11 @@ import pyarrow.compute as pc
 import ray
 import torch
 
-from pipeline.catalog import Catalog
 from pipeline.config import EncoderConfig, ScoreConfig
 from pipeline.encoders import Encoded, Encoder, EncoderSpec
 from pipeline.errors import StorageError
 from pipeline.images import Reason
-from pipeline.lake.features import FeatureStore, Stored, block_images, feature_key
+from pipeline.lake.features import LOOK, ROW, FeatureStore, Stored, block_images, feature_key
 from pipeline.stages.cluster import map_on_actors, map_on_tasks, pool, this_node
 from pipeline.stages.decode import decode_block
 from pipeline.stages.progress import Progress, check_rows, results
@@ -29,6 +28,7 @@ SCHEMA = pa.schema(
         ("detail", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
+        *((name, pa.float32()) for name in LOOK),
         ("file", pa.string()),
         ("row", pa.int32()),
         ("node", pa.string()),
@@ -38,19 +38,19 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Extracted:
-    """`images` follows SCHEMA, one row for each image of the catalog, in its order."""
+    """`images` follows SCHEMA, one row for each image, rising."""
 
     images: pa.Table
     reused: int
 
 
-def extract(catalog: Catalog, config: ScoreConfig, spec: EncoderSpec, store: FeatureStore) -> Extracted:
-    """Give every image of the catalog features in the store, or a reason why it has none."""
-    known = _reuse(catalog, spec, store, config.input.max_pixels)
-    reused = known.num_rows - len(catalog) + catalog.table["reason"].null_count  # the others cannot be opened
+def extract(images: pa.Table, config: ScoreConfig, spec: EncoderSpec, store: FeatureStore) -> Extracted:
+    """Give every image of a catalog's table features in the store, or a reason why it has none."""
+    known = _reuse(images, spec, store, config.input.max_pixels)
+    reused = known.num_rows - images.num_rows + images["reason"].null_count  # the others cannot be opened
     taken = pa.array(known["image"].to_pylist(), pa.int64())
-    todo = catalog.table.filter(pc.invert(pc.is_in(catalog.table["image"], value_set=taken)))
-    with Progress("extract", "images", len(catalog), already=known.num_rows) as progress:
+    todo = images.filter(pc.invert(pc.is_in(images["image"], value_set=taken)))
+    with Progress("extract", "images", images.num_rows, already=known.num_rows) as progress:
         if todo.num_rows:
             blocks = _blocks(todo, spec, store, config.encoder.batch_size)
             decode = partial(decode_block, size=config.encoder.size, max_pixels=config.input.max_pixels)
@@ -58,7 +58,7 @@ def extract(catalog: Catalog, config: ScoreConfig, spec: EncoderSpec, store: Fea
             arguments = {"config": config.encoder, "fingerprint": spec.fingerprint, "store": store}
             encoded = map_on_actors(decoded, len(blocks), EncodeBlock, arguments, pool(config.ray.encode))
             known = pa.concat_tables([known, results(encoded, progress).cast(SCHEMA)])
-    check_rows("extract", catalog.table["image"].to_pylist(), known["image"].to_pylist())
+    check_rows("extract", images["image"].to_pylist(), known["image"].to_pylist())
     return Extracted(known.sort_by("image"), reused)
 
 
@@ -102,17 +102,17 @@ class EncodeBlock:
         tokens, embeddings = encoded.tokens.cpu().numpy(), encoded.embeddings.cpu().numpy()
         if len(kept) < len(rows):  # hardly ever, and a copy
             tokens, embeddings = tokens[finite], embeddings[finite]
-        columns = {name: [row[name] for row in kept] for name in ("key", "uri", "width", "height")}
+        columns = {name: [row[name] for row in kept] for name in ROW.names}
         file = self._store.write(kept[0]["category"], columns, tokens, embeddings)
         for place, row in enumerate(kept):
             row |= {"file": file, "row": place}
 
 
-def _reuse(catalog: Catalog, spec: EncoderSpec, store: FeatureStore, max_pixels: int) -> pa.Table:
+def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, max_pixels: int) -> pa.Table:
     """Return rows of SCHEMA for images whose features are stored, and for those that cannot be opened."""
     rows: list[dict[str, Any]] = []
     stored: dict[str, dict[str, Stored]] = {}
-    for image in catalog.table.to_pylist():
+    for image in images.to_pylist():
         row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
         row["image"] = image["image"]
         if image["reason"] is not None:
@@ -123,7 +123,7 @@ def _reuse(catalog: Catalog, spec: EncoderSpec, store: FeatureStore, max_pixels:
             stored[category] = store.find(category)
         place = stored[category].get(feature_key(image["uri"], image["etag"], spec.fingerprint))
         if place is not None and place.width * place.height <= max_pixels:
-            rows.append(row | vars(place))
+            rows.append(row | {name: value for name, value in vars(place).items() if name in row})
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 

@@ -2,13 +2,13 @@
 
 import io
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import reduce
 
 import numpy as np
 import pyarrow as pa
-import ray
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -29,9 +29,11 @@ from pipeline.metrics.category import (
     streamed_pixel_metrics,
 )
 from pipeline.metrics.stream import LEVELS, TOP, histogram, to_levels
+from pipeline.metrics.thresholds import PIXEL_BINS, count_pixels, threshold
 from pipeline.plan.units import Unit
-from pipeline.stages.cluster import map_on_tasks
-from pipeline.stages.progress import Progress, check_rows, results
+from pipeline.stages.progress import Progress, check_rows
+from pipeline.stages.references import places
+from pipeline.stages.tasks import run_tasks
 
 # Distances of vectors of length 1 lie in 0..2: with one scale for every map ever written, grey levels compare
 MAP_SCALE = TOP / (LEVELS - 1)
@@ -48,6 +50,7 @@ IMAGES = pa.schema(
         ("stderr", pa.float64()),
         ("map_uri", pa.string()),
         ("score", pa.float64()),
+        ("threshold", pa.float64()),
     ]
 )
 METRICS = pa.schema(
@@ -63,10 +66,11 @@ METRICS = pa.schema(
 
 @dataclass(frozen=True)
 class Reduced:
-    """`images` follows IMAGES, a row for each encoded image; metrics by category."""
+    """`images` follows IMAGES, a row for each encoded image; metrics and counts of maps' values by category."""
 
     images: pa.Table
     metrics: dict[str, dict[str, Metric]]
+    pixels: dict[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -86,24 +90,28 @@ class Reducer:
         """
         count = sum(totals.values())
         if not count:
-            return Reduced(IMAGES.empty_table(), {})
+            return Reduced(IMAGES.empty_table(), {}, {})
         with Progress("maps", "images", count) as progress:
             blocks = [
                 pa.table({"category": [category], "start": [start], "stop": [min(start + MAP_BLOCK, total)]})
                 for category, total in totals.items()
                 for start in range(0, total, MAP_BLOCK)
             ]
-            images = _run(blocks, self.write_maps, progress).sort_by("image")
+            images = run_tasks(blocks, self.write_maps, progress)
+        pixels: dict[str, NDArray[np.int64]] = {category: np.zeros(PIXEL_BINS, np.int64) for category in totals}
+        for row in images.filter(pc.is_valid(images["pixels"])).select(["category", "pixels"]).to_pylist():
+            pixels[row["category"]] += row["pixels"]
+        images = images.drop_columns("pixels").sort_by([("category", "ascending"), ("image", "ascending")])
         with Progress("rescore", "images", count) as progress:
-            rescored = _run(_by_category(images), self.rescore, progress).sort_by("image")
+            rescored = run_tasks(_by_category(images), self.rescore, progress)
         check_rows("rescore", images["image"].to_pylist(), rescored["image"].to_pylist())
-        images = images.append_column("score", rescored["score"])
+        images = images.join(rescored, "image").sort_by([("category", "ascending"), ("image", "ascending")])
         with Progress("metrics", "images", count) as progress:
-            rows = _run(_by_category(images), self.measure, progress).to_pylist()
+            rows = run_tasks(_by_category(images), self.measure, progress).to_pylist()
         metrics: dict[str, dict[str, Metric]] = {category: {} for category in totals}
         for row in rows:
             metrics[row["category"]][row["name"]] = Metric(row["value"], row["reason"], row["error"])
-        return Reduced(images, metrics)
+        return Reduced(images.select(IMAGES.names), metrics, pixels)
 
     def write_maps(self, block: pa.Table) -> pa.Table:
         """Write the anomaly map of each image [start, stop) of a category; return raw scores and where the maps lie."""
@@ -119,8 +127,10 @@ class Reducer:
             levels = to_levels(anomaly_map).astype(np.uint16)
             Image.fromarray(levels).save(png, "png", compress_level=1)
             (self.run.results / names[-1]).write_bytes(png.getvalue())
+        counted = count_pixels(maps[self._counted(category, index)])
+        pixels = [counted, *[None] * (len(names) - 1)]  # of the block, in its first row
         at_worst = np.take_along_axis(errors, patch_scores.argmax(axis=1)[:, None], axis=1)[:, 0].tolist()
-        if self.config.references.mode == "list":  # chosen by somebody: nothing is known of their error
+        if self.config.references.source == "pinned":  # chosen by somebody: nothing is known of their error
             at_worst = [None] * len(names)
         return pa.table(
             {
@@ -129,18 +139,49 @@ class Reducer:
                 "score_raw": maps.max(axis=(1, 2)).astype(np.float64),
                 "stderr": pa.array(at_worst, pa.float64()),
                 "map_uri": names,
+                "pixels": pa.array(pixels, pa.list_(pa.int64())),
                 "count": [1] * len(names),
             }
         )
 
     def rescore(self, block: pa.Table) -> pa.Table:
-        """Apply RsCIN to a category: a row for each image with image and score_raw in, image and score out."""
-        index = read_table(self.run.index(block["category"][0].as_py()))
-        places = list(zip(index["file"].to_pylist(), index["row"].to_pylist(), strict=True))
-        raw = torch.from_numpy(block["score_raw"].to_numpy())
-        embeddings = torch.from_numpy(self.store.embeddings(places))
-        scores = rscin(raw, embeddings, self.config.method.windows).double().numpy()
-        return pa.table({"image": block["image"], "score": scores, "count": [1] * len(scores)})
+        """Apply RsCIN to a category, and find its threshold: image and score_raw in, image, score, threshold out.
+
+        References of earlier nights take part with the raw scores that they had then.
+        """
+        category = block["category"][0].as_py()
+        index, references = read_table(self.run.index(category)), read_table(self.run.references(category))
+        own = block["score_raw"].to_numpy()
+        positions, raw = references["position"].to_numpy(), references["score_raw"].to_numpy()
+        earlier = positions < 0
+        embeddings = self.store.embeddings(places(index) + places(references.filter(pa.array(earlier))))
+        everything = torch.from_numpy(np.concatenate([own, raw[earlier]]))
+        scores = (
+            rscin(everything, torch.from_numpy(embeddings), self.config.method.windows).double().numpy()[: len(own)]
+        )
+        of_references = np.concatenate([own[positions[~earlier]], raw[earlier]])
+        inputs = own[index["input"].to_numpy(zero_copy_only=False)]
+        found = threshold(self.config.decision.image, category, of_references, inputs)
+        return pa.table(
+            {
+                "image": block["image"],
+                "score": scores,
+                "threshold": pa.array([found] * len(scores), pa.float64()),
+                "count": [1] * len(scores),
+            }
+        )
+
+    def _counted(self, category: str, index: pa.Table) -> NDArray[np.bool_]:
+        """Say which images' maps the threshold on pixels is found from.
+
+        Those of the references, as far as they are scored in this run; of this run's images where none is, or where the
+        rule asks for a share of them.
+        """
+        inputs: NDArray[np.bool_] = index["input"].to_numpy(zero_copy_only=False)
+        if self.config.decision.pixel.rule == "share":
+            return inputs
+        positions = read_table(self.run.references(category))["position"].to_numpy()
+        return np.isin(index["position"].to_numpy(), positions) if (positions >= 0).any() else inputs
 
     def measure(self, block: pa.Table) -> pa.Table:
         """Measure a category where labels are known: a row for each metric, with METRICS' columns."""
@@ -216,8 +257,3 @@ def _by_category(images: pa.Table) -> list[pa.Table]:
     starts = np.flatnonzero(np.append(True, categories[1:] != categories[:-1]))
     stops = np.append(starts[1:], len(categories))
     return [images.slice(int(a), int(b - a)) for a, b in zip(starts, stops, strict=True)]
-
-
-def _run(blocks: list[pa.Table], function: Callable[[pa.Table], pa.Table], progress: Progress) -> pa.Table:
-    dataset = map_on_tasks(ray.data.from_arrow(blocks), function)
-    return results(dataset, progress)

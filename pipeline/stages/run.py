@@ -1,7 +1,6 @@
 """A whole run: catalog, extract, score, reduce, publish."""
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -10,36 +9,38 @@ import secrets
 import socket
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog import Catalog, build_catalog
 from pipeline.config import ScoreConfig
 from pipeline.encoders import Encoder
-from pipeline.errors import ConfigError, IncompleteRun
-from pipeline.images import Reason
+from pipeline.errors import ConfigError
 from pipeline.lake.features import FeatureStore
+from pipeline.lake.history import History, read_history
 from pipeline.lake.lock import RunLock
 from pipeline.lake.run import RunFolder, read_table, write_json, write_table
 from pipeline.lake.storage import Location
 from pipeline.metrics.category import Metric, mean_metrics
+from pipeline.metrics.thresholds import pixel_threshold
 from pipeline.plan.units import Members
 from pipeline.stages.calibrate import announce, estimate
 from pipeline.stages.cluster import cluster, pool
 from pipeline.stages.extract import extract
-from pipeline.stages.progress import check_rows
 from pipeline.stages.reduce import MAP_SCALE, METRICS, Reduced, Reducer
-from pipeline.stages.references import draw, expected_members, read_list
+from pipeline.stages.references import Chooser
+from pipeline.stages.rows import counts, drifts, found_now, scores_table
 from pipeline.stages.score import plan, score, shape_of
+from pipeline.stages.tonight import tonight
 
 log = logging.getLogger(__name__)
 
+PIXELS = pa.schema([("category", pa.string()), ("counts", pa.list_(pa.int64()))])
 VERSIONS = ("ray", "torch", "faiss-gpu", "faiss-cpu", "timm", "open_clip_torch", "pyarrow", "numpy", "pillow")
 
 
@@ -88,9 +89,6 @@ def _score_lake(
     log.info("run      %s", folder.run_id)
     log.info("catalog  %d images, layout %s, %d other files", len(catalog), catalog.layout, catalog.ignored)
     spec = Encoder(config.encoder).spec
-    listed = read_list(config)
-    expected = expected_members(catalog, config, listed)
-    plan(config, spec, expected, "cpu")  # too little memory is said before anything starts
     store = FeatureStore(
         folder.features / spec.fingerprint,
         grid=spec.grid,
@@ -98,18 +96,26 @@ def _score_lake(
         layers=spec.layers,
         dtype={"fp16": "float16", "fp32": "float32", "int8": "int8"}[config.encoder.store],
     )
+    since = started - timedelta(days=config.references.days)
+    history = read_history(folder.output, since, spec.fingerprint, settings)
+    work = tonight(catalog, config.references, history)
+    choose = Chooser(config, store, folder, spec.fingerprint, _window(history, since), settings)
+    expected = choose.expected(work.todo, work.pinned)
+    plan(config, spec, expected, "cpu")  # too little memory is said before anything starts
     clock.lap("catalog")
     with cluster(config.ray):
         workers = pool(config.ray.score)
         planned = plan(config, spec, expected, workers.device)
         cost, tuning = estimate(planned, shape_of(config, spec), config, spec, workers, folder.output)
         announce(cost, config, {category: of.total for category, of in expected.items()})
+        lock.check()
         _begin(folder, settings)
         clock.lap("start")
-        extracted = extract(catalog, config, spec, store)
+        extracted = extract(work.todo, config, spec, store)
         clock.lap("extract")
         lock.check()
-        images, members = _members(catalog, extracted.images, config, listed, settings, folder)
+        images, members = _compare(choose, work.todo, extracted.images)
+        clock.lap("compare")
         nodes = score(plan(config, spec, members, workers.device), config, tuning, workers, store, folder)
         clock.lap("score")
         lock.check()
@@ -117,12 +123,21 @@ def _score_lake(
         reduced = reducer({category: of.total for category, of in members.items()})
         clock.lap("reduce")
 
-    scores = _scores(catalog, images, reduced)
+    pixel_thresholds = _pixel_thresholds(config, history, reduced)
+    inputs = images.filter(images["input"])
+    found = found_now(inputs, reduced.images, config.decision, pixel_thresholds, folder.run_id, started)
+    scores = scores_table(catalog, found, work.carried)
+    drifted = drifts(config.drift, _new(scores, history), history.rows)
+    for category, name in [(c, n) for c, of in drifted.items() for n, drift in of.items() if drift.drifted]:
+        moved = drifted[category][name]
+        log.warning("drift    %s of %r: %.3g, before %.3g", name, category, moved.now, moved.before)
     run = {
         "run_id": folder.run_id,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "counts": _counts(scores) | {"features_reused": extracted.reused, "other_files": catalog.ignored},
+        "counts": counts(scores, folder.run_id) | {"features_reused": extracted.reused, "other_files": catalog.ignored},
+        "drifted": sorted(c for c, of in drifted.items() if any(drift.drifted for drift in of.values())),
+        "drift": {category: {name: asdict(drift) for name, drift in of.items()} for category, of in drifted.items()},
         "layout": catalog.layout,
         "search": asdict(tuning),
         "estimate": asdict(cost),
@@ -136,8 +151,55 @@ def _score_lake(
         "host": {"name": socket.gethostname(), "machine": platform.machine(), "cpus": os.cpu_count()},
     }
     lock.check()
-    _publish(folder, catalog, scores, reduced.metrics, run)
+    _publish(folder, catalog, scores, reduced, run)
     return Result(folder, scores, reduced.metrics, run)
+
+
+def _window(history: History, since: datetime) -> pa.Table | None:
+    """Return the images that were scored since a time; rows that runs carried over are older."""
+    scored = history.scored()
+    return None if scored is None else scored.filter(pc.greater_equal(scored["scored_at"], pa.scalar(since)))
+
+
+def _compare(choose: Chooser, todo: pa.Table, extracted: pa.Table) -> tuple[pa.Table, dict[str, Members]]:
+    """Choose references among what was extracted; return what is known of each image of `todo`, and what is scored.
+
+    `references` of an image is the number of others that it is compared with.
+    """
+    images = extracted  # rising, as `todo` is
+    for name in ("uri", "etag", "category", "label", "masks", "pinned", "input"):
+        images = images.append_column(name, todo[name])
+    compared, members = choose(images.filter(pc.is_null(images["reason"])))
+    images = images.drop_columns("masks")  # Arrow joins no lists
+    images = images.join(compared.rename_columns(["image", "references", "alone"]), "image").sort_by("image")
+    alone = pc.is_valid(images["alone"])
+    detail = "there is no other image of its category to compare it with"
+    columns = {
+        "reason": pc.coalesce(images["reason"], images["alone"]),
+        "detail": pc.if_else(alone, detail, images["detail"]),
+    }
+    for name, values in columns.items():
+        images = images.set_column(images.schema.get_field_index(name), name, values)
+    return images, members
+
+
+def _pixel_thresholds(config: ScoreConfig, history: History, reduced: Reduced) -> dict[str, float | None]:
+    """Return each category's threshold on pixels; the window's maps count where its images are the references."""
+    rule, found = config.decision.pixel, {}
+    for category, pixels in reduced.pixels.items():
+        if config.references.source == "window" and rule.rule == "quantile" and category in history.pixels:
+            pixels = pixels + history.pixels[category]
+        found[category] = pixel_threshold(rule, category, pixels)
+    return found
+
+
+def _new(scores: pa.Table, history: History) -> pa.Table:
+    """Return the rows of images that no run of the window has seen."""
+    if history.rows is None:
+        return scores
+    seen = set(zip(history.rows["uri"].to_pylist(), history.rows["etag"].to_pylist(), strict=True))
+    names = zip(scores["uri"].to_pylist(), scores["etag"].to_pylist(), strict=True)
+    return scores.filter(pa.array([name not in seen for name in names], pa.bool_()))
 
 
 def read_result(folder: RunFolder) -> Result:
@@ -168,7 +230,7 @@ class _Clock:
 
 def _identity(config: ScoreConfig) -> dict[str, Any]:
     """Return the settings that decide the results; where and how fast they are computed is none of them."""
-    kept = config.model_dump(mode="json", include={"input", "encoder", "method", "references", "search", "metrics"})
+    kept = config.model_dump(mode="json", exclude={"output", "ray", "drift"})
     kept["search"].pop("memory_gb")
     kept["references"].pop("quadratic")
     return kept
@@ -191,86 +253,10 @@ def _begin(folder: RunFolder, settings: dict[str, Any]) -> None:
     write_json(begun, settings)
 
 
-def _members(
-    catalog: Catalog,
-    extracted: pa.Table,
-    config: ScoreConfig,
-    listed: set[str],
-    settings: dict[str, Any],
-    folder: RunFolder,
-) -> tuple[pa.Table, dict[str, Members]]:
-    """List the encoded images of each category for the workers, and mark those that are alone in theirs.
-
-    `references` of an image is the number of others that it is compared with.
-    """
-    facts = ["uri", "category", "label", "masks"]
-    images = extracted
-    for name in facts:
-        images = images.append_column(name, catalog.table[name])
-    encoded = images.filter(pc.is_null(images["reason"]))
-    members, alone = {}, []
-    counts: dict[int, int] = {}
-    for category in pc.unique(encoded["category"]).to_pylist():
-        index = encoded.filter(pc.equal(encoded["category"], category))
-        if index.num_rows < 2:
-            alone += index["image"].to_pylist()
-            continue
-        references, of = draw(category, index["uri"].to_pylist(), config, listed)
-        is_reference = np.isin(np.arange(index.num_rows), references)
-        index = index.append_column("reference", pa.array(is_reference))
-        counts |= dict(zip(index["image"].to_pylist(), (of.references - is_reference).tolist(), strict=True))
-        content = json.dumps([index.select(["file", "row", "reference"]).to_pylist(), settings])
-        members[category] = replace(of, digest=hashlib.sha256(content.encode()).hexdigest()[:16])
-        write_table(folder.index(category), index)
-    mask = pc.is_in(images["image"], value_set=pa.array(alone, pa.int64()))
-    detail = "mutual scoring needs at least two images of a category"
-    for name, value in (("reason", str(Reason.ALONE)), ("detail", detail)):
-        images = images.set_column(images.schema.get_field_index(name), name, pc.if_else(mask, value, images[name]))
-    compared = pa.array([counts.get(image) for image in images["image"].to_pylist()], pa.int64())
-    return images.append_column("references", compared), members
-
-
-def _scores(catalog: Catalog, images: pa.Table, reduced: Reduced) -> pa.Table:
-    """Return one row for each image of the catalog, in its order, with a manifest's further columns behind ours."""
-    found = images.drop_columns("masks").join(reduced.images.drop_columns("category"), "image").sort_by("image")
-    check_rows("run", catalog.table["image"].to_pylist(), found["image"].to_pylist())
-    if unscored := pc.sum(pc.and_(pc.is_null(found["reason"]), pc.is_null(found["score"]))).as_py():
-        raise IncompleteRun(f"{unscored} images have neither a score nor a reason; nothing was published")
-    columns = {
-        "category": found["category"],
-        "uri": found["uri"],
-        "etag": catalog.table["etag"],
-        "status": pc.if_else(pc.is_null(found["reason"]), "scored", "quarantined"),
-        "reason": found["reason"],
-        "detail": found["detail"],
-        "score": found["score"],
-        "score_raw": found["score_raw"],
-        "stderr": found["stderr"],
-        "references": found["references"],
-        "label": catalog.table["label"],
-        "width": found["width"],
-        "height": found["height"],
-        "map_uri": found["map_uri"],
-    }
-    for name in catalog.kept.column_names:
-        columns[f"manifest_{name}" if name in columns else name] = catalog.kept[name]
-    return pa.table(columns).combine_chunks()
-
-
-def _counts(scores: pa.Table) -> dict[str, Any]:
-    reasons = Counter(reason for reason in scores["reason"].to_pylist() if reason is not None)
-    quarantined = sum(reasons.values())
-    return {
-        "images": scores.num_rows,
-        "scored": scores.num_rows - quarantined,
-        "quarantined": quarantined,
-        "reasons": dict(sorted(reasons.items())),
-    }
-
-
-def _publish(
-    folder: RunFolder, catalog: Catalog, scores: pa.Table, metrics: dict[str, dict[str, Metric]], run: dict[str, Any]
-) -> None:
+def _publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Reduced, run: dict[str, Any]) -> None:
+    metrics = reduced.metrics
+    pixels = [{"category": category, "counts": counted} for category, counted in reduced.pixels.items()]
+    write_table(folder.results / "pixels.parquet", pa.Table.from_pylist(pixels, schema=PIXELS))
     listed = catalog.table.drop_columns(["image", "reason", "detail"])
     write_table(folder.results / "catalog.parquet", listed)
     write_table(folder.results / "scores" / "part-00000.parquet", scores)

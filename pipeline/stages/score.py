@@ -1,7 +1,7 @@
 """Score: mutual scoring in units of work, each written as it is done and never done again."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, Unit, plan_unit
 from pipeline.search import Tuning, make_search
 from pipeline.stages.cluster import Pool, map_on_actors, this_node
 from pipeline.stages.progress import Progress, check_rows, results
+from pipeline.stages.references import places
 
 FITTED_ON = 16  # reference images whose vectors a PCA is fitted on
 
@@ -82,8 +83,10 @@ class ScoreUnit:
         self._method, self._store, self._run, self._device = config.method, store, run, device
         self._search = make_search(tuning, config.search.dtype, device)
         self._category, self._layer = "", -1
-        self._places: list[tuple[str, int]] = []
-        self._references = np.empty(0, np.int64)  # positions in the category, rising
+        self._images: list[tuple[str, int]] = []  # where the features of the category's images lie
+        self._references: list[tuple[str, int]] = []
+        self._place_of = np.empty(0, np.int64)  # of each image among the references, -1 where it is none of them
+        self._bursts = np.empty((0, 2), np.int64)
         self._plain = Aggregation(store.grid, self._method.degrees, self._method.fuse_degrees)
         self._aggregation = self._plain
 
@@ -98,9 +101,9 @@ class ScoreUnit:
     @torch.inference_mode()
     def _score(self, unit: Unit) -> None:
         self._turn_to(unit)
-        queries = self._tokens(range(unit.start, unit.stop), unit.layer)
+        queries = self._tokens(self._images[unit.start : unit.stop], unit.layer)
         if unit.whole:
-            scores = mutual_scores(queries, self._aggregation, self._method.interval, self._search)
+            scores = mutual_scores(queries, self._aggregation, self._method.interval, self._search, self._apart(unit))
             found = PatchScores(scores, torch.zeros_like(scores))
         else:
             step = unit.reference_block
@@ -113,15 +116,20 @@ class ScoreUnit:
                 self._aggregation,
                 self._method.interval,
                 self._search,
+                self._apart(unit),
             )
         write_array(self._run.patch_scores(unit.id), torch.stack([found.scores, found.errors]).cpu().numpy())
 
     def _turn_to(self, unit: Unit) -> None:
         """Load what units of one category and layer share."""
         if unit.category != self._category:
-            index = read_table(self._run.index(unit.category))
-            self._places = list(zip(index["file"].to_pylist(), index["row"].to_pylist(), strict=True))
-            self._references = np.flatnonzero(index["reference"].to_numpy(zero_copy_only=False))
+            references = read_table(self._run.references(unit.category))
+            self._images, self._references = places(read_table(self._run.index(unit.category))), places(references)
+            positions = references["position"].to_numpy()
+            self._place_of = np.full(unit.total, -1)
+            self._place_of[positions[positions >= 0]] = np.flatnonzero(positions >= 0)
+            bursts = read_table(self._run.bursts(unit.category))
+            self._bursts = np.stack([bursts["image"].to_numpy(), bursts["reference"].to_numpy()], axis=1)
         elif unit.layer == self._layer:
             return
         self._category, self._layer = unit.category, unit.layer
@@ -139,11 +147,13 @@ class ScoreUnit:
 
     def _own(self, unit: Unit) -> torch.Tensor:
         """Return each query's position among the references, -1 where it is none of them."""
-        queries = np.arange(unit.start, unit.stop)
-        places = np.searchsorted(self._references, queries)
-        found = self._references[np.minimum(places, len(self._references) - 1)] == queries
-        return torch.from_numpy(np.where(found, places, -1)).to(self._device)
+        return torch.from_numpy(self._place_of[unit.start : unit.stop]).to(self._device)
 
-    def _tokens(self, positions: Iterable[int], layer: int) -> torch.Tensor:
-        places = [self._places[position] for position in positions]
+    def _apart(self, unit: Unit) -> torch.Tensor:
+        """Return the pairs (K, 2) of a query and a reference that are one burst."""
+        image = self._bursts[:, 0]
+        pairs = self._bursts[(image >= unit.start) & (image < unit.stop)] - (unit.start, 0)
+        return torch.from_numpy(pairs).to(self._device)
+
+    def _tokens(self, places: Sequence[tuple[str, int]], layer: int) -> torch.Tensor:
         return torch.from_numpy(self._store.tokens(places, layer)).to(self._device)

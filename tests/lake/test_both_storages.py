@@ -92,3 +92,10 @@ def test_hidden_files_are_not_listed(place: Location) -> None:
         (place / name).write_bytes(b"x")
     assert sorted(entry.path for entry in place.files()) == ["a", "b/c"]
     assert [entry.path for entry in (place / ".i").files()] == ["j"]
+
+
+def test_folders_are_named_without_looking_into_them(place: Location) -> None:
+    for name in ("a", "b/c", "b/d/e", ".h/i", "f g=#1/x"):
+        (place / name).write_bytes(b"x")
+    assert place.folders() == ["b", "f g=#1"]
+    assert (place / "b").folders() == ["d"] and (place / "absent").folders() == []

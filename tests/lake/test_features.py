@@ -15,7 +15,8 @@ from pipeline.lake.int8 import pack
 from pipeline.lake.storage import Location
 
 Array = NDArray[Any]
-Rows = dict[str, list[str] | list[int]]
+Rows = dict[str, list[Any]]
+LOOK = (0.5, 0.25, 0.125)
 LAYERS = (2, 11)
 HOSTILE = [
     "a/b",
@@ -45,6 +46,9 @@ def block(seed: int, images: int = 3) -> tuple[Rows, Array, Array]:
         "uri": [f"s3://lake/{n}.png" for n in numbers],
         "width": [640 + n for n in numbers],
         "height": [480 + n for n in numbers],
+        "brightness": [0.5] * images,
+        "contrast": [0.25] * images,
+        "sharpness": [0.125] * images,
     }
     tokens = generator.normal(size=(images, len(LAYERS), 6, 8)).astype(np.float32)
     return rows, tokens, generator.normal(size=(images, 5)).astype(np.float32)
@@ -92,17 +96,17 @@ def test_find_gives_the_place_and_size_of_every_key(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     first, second = store.write("bottle", *block(0)), store.write("bottle", *block(1, images=1))
     assert store.find("bottle") == {
-        "key0": Stored(first, 0, 640, 480),
-        "key1": Stored(first, 1, 641, 481),
-        "key2": Stored(first, 2, 642, 482),
-        "key10": Stored(second, 0, 650, 490),
+        "key0": Stored(first, 0, "s3://lake/0.png", 640, 480, *LOOK),
+        "key1": Stored(first, 1, "s3://lake/1.png", 641, 481, *LOOK),
+        "key2": Stored(first, 2, "s3://lake/2.png", 642, 482, *LOOK),
+        "key10": Stored(second, 0, "s3://lake/10.png", 650, 490, *LOOK),
     }
 
 
 def test_find_does_not_depend_on_the_order_of_the_columns(tmp_path: Path) -> None:
     store, (rows, tokens, embeddings) = new_store(tmp_path), block(0, images=1)
     file = store.write("bottle", dict(reversed(rows.items())), tokens, embeddings)
-    assert store.find("bottle") == {"key0": Stored(file, 0, 640, 480)}
+    assert store.find("bottle") == {"key0": Stored(file, 0, "s3://lake/0.png", 640, 480, *LOOK)}
 
 
 def test_find_gives_nothing_for_a_category_that_was_never_written(tmp_path: Path) -> None:
@@ -116,7 +120,8 @@ def test_find_gives_nothing_for_a_category_that_was_never_written(tmp_path: Path
 def test_a_hostile_category_is_one_folder_below_the_store_and_read_back(tmp_path: Path, category: str) -> None:
     store, (rows, tokens, embeddings) = new_store(tmp_path / "deep" / "store"), block(0)
     file = store.write(category, rows, tokens, embeddings)
-    assert files_below(tmp_path) == [tmp_path / "deep" / "store" / file]
+    store_root = tmp_path / "deep" / "store"
+    assert files_below(tmp_path) == [store_root / "images" / file, store_root / "tokens" / file]
     assert file.count("/") == 1
     found = store.find(category)
     assert list(found) == rows["key"]
@@ -136,18 +141,19 @@ def test_hostile_categories_do_not_see_each_other(tmp_path: Path) -> None:
 def test_writing_a_block_again_gives_the_same_bytes_and_no_second_file(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     file = store.write("bottle", *block(0))
-    before = (tmp_path / file).read_bytes()
+    before = {path: path.read_bytes() for path in files_below(tmp_path)}
     assert store.write("bottle", *block(0)) == file
-    assert files_below(tmp_path) == [tmp_path / file] and (tmp_path / file).read_bytes() == before
+    assert {path: path.read_bytes() for path in files_below(tmp_path)} == before and len(before) == 2
 
 
 def test_writing_a_block_again_replaces_a_file_that_is_damaged(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     file = store.write("bottle", *block(0))
-    before = (tmp_path / file).read_bytes()
-    (tmp_path / file).write_bytes(before[:100])
-    store.write("bottle", *block(0))
-    assert (tmp_path / file).read_bytes() == before
+    for path in files_below(tmp_path):
+        before = path.read_bytes()
+        path.write_bytes(before[:100])
+        assert store.write("bottle", *block(0)) == file
+        assert path.read_bytes() == before
 
 
 def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(
@@ -170,7 +176,7 @@ def test_blocks_of_other_images_or_another_order_are_other_files(tmp_path: Path)
         store.write("bottle", turned, tokens[::-1], embeddings[::-1]),
         store.write("bottle", *block(1)),
     }
-    assert len(files) == len(files_below(tmp_path)) == 3
+    assert len(files) == 3 and len(files_below(tmp_path)) == 6
 
 
 def test_a_feature_key_changes_with_the_image_its_content_and_the_encoder() -> None:
@@ -198,9 +204,26 @@ def test_a_block_holds_the_whole_batches_that_fit_and_at_least_one(image_bytes: 
 def test_a_damaged_file_is_named_and_its_neighbours_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = new_store(tmp_path)
     path = store.write("bottle", *block(0))
-    (tmp_path / path).with_name("damaged.parquet").write_bytes(b"PAR1 no more")
+    (tmp_path / "images" / path).with_name("damaged.parquet").write_bytes(b"PAR1 no more")
     assert sorted(store.find("bottle")) == ["key0", "key1", "key2"]
     assert "damaged.parquet" in caplog.text
+
+
+def test_a_block_whose_images_were_not_written_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, write = new_store(tmp_path), Location.write_bytes
+
+    def killed(self: Location, content: bytes) -> None:
+        if "/images/" in self.path:
+            raise KeyboardInterrupt
+        write(self, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Location, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.write("bottle", *block(0))
+    assert len(files_below(tmp_path)) == 1 and store.find("bottle") == {}
+    store.write("bottle", *block(0))
+    assert len(store.find("bottle")) == 3
 
 
 def test_int8_tokens_come_back_within_half_a_step_of_each_channel_in_half_the_bytes(tmp_path: Path) -> None:
@@ -208,8 +231,7 @@ def test_int8_tokens_come_back_within_half_a_step_of_each_channel_in_half_the_by
     tokens[..., 3] *= 200  # one channel far larger than all others, which must not cost them their steps
     tokens[0, 0, :, 5] = 0
     store = FeatureStore(Location.parse(str(tmp_path)), grid=(3, 2), width=8, layers=LAYERS, dtype="int8")
-    rows: dict[str, list[str] | list[int]] = {"key": ["a", "b"], "uri": ["a", "b"], "width": [1, 1], "height": [1, 1]}
-    file = store.write("part", rows, tokens, np.zeros((2, 5), np.float32))
+    file = store.write("part", block(0, images=2)[0], tokens, np.zeros((2, 5), np.float32))
     for position, layer in enumerate(LAYERS):
         found = store.tokens([(file, 1), (file, 0)], layer)
         assert found.dtype == np.float16

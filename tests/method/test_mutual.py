@@ -270,7 +270,7 @@ def drawn(distances: torch.Tensor, references: int, samples: int) -> torch.Tenso
 def test_the_standard_error_is_the_deviation_of_scores_over_samples(name: str, references: int) -> None:
     found = drawn(population(name, 400), references, 2000)
     scores = torch.stack([interval_average(rows[None].clone(), torch.tensor([-1]), 0.3)[0] for rows in found])
-    errors = sampling_error(found, torch.tensor(False), 0.3, 401)
+    errors = sampling_error(found, 0.3, 401)
     assert float(errors.mean()) == pytest.approx(float(scores.mean(dim=0).std()), rel=0.25)
 
 
@@ -278,7 +278,7 @@ def test_the_standard_error_is_the_deviation_of_scores_over_samples(name: str, r
 def test_the_standard_error_is_0_when_all_are_drawn_and_shrinks_on_the_way_there(interval: float) -> None:
     distances = population("one hump", 400)
     errors = [
-        float(sampling_error(drawn(distances, references, 200), torch.tensor(False), interval, 401).mean())
+        float(sampling_error(drawn(distances, references, 200), interval, 401).mean())
         for references in (25, 50, 100, 200, 399, 400)
     ]
     assert errors[-1] == 0 and errors[-2] > 0
@@ -293,8 +293,8 @@ def test_an_image_among_its_references_has_the_error_of_the_others(
     distances = generator.uniform(0.1, 2, size=(2, 5, references)).astype(np.float32)
     distances[:, :, own % references] = np.inf
     others = np.delete(distances, own % references, axis=2)
-    found = sampling_error(torch.from_numpy(distances), torch.tensor(True), interval, 100)
-    expected = sampling_error(torch.from_numpy(others), torch.tensor(False), interval, 100)
+    found = sampling_error(torch.from_numpy(distances), interval, 100)
+    expected = sampling_error(torch.from_numpy(others), interval, 100)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
     assert (found > 0).all() and found.isfinite().all()
 
@@ -303,4 +303,4 @@ def test_an_image_among_its_references_has_the_error_of_the_others(
 def test_one_other_image_says_nothing_of_the_error(references: int, is_reference: bool) -> None:
     distances = torch.full((1, 4, references), 0.5)
     distances[:, :, references - 1 :] = torch.inf if is_reference else 0.5
-    assert sampling_error(distances, torch.tensor(is_reference), 0.3, 50).isinf().all()
+    assert sampling_error(distances, 0.3, 50).isinf().all()
