@@ -27,6 +27,9 @@ class Reason(StrEnum):
     TOO_SMALL = "too_small"
     SEVERAL_FRAMES = "several_frames"
     UNSUPPORTED_MODE = "unsupported_mode"
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
     NOT_FINITE = "not_finite"
     ALONE = "alone"
 
@@ -55,6 +58,7 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
 
     Raises:
         Quarantine: with the reason.
+        MemoryError: where memory is limited.
     """
     if not content:
         raise Quarantine(Reason.EMPTY, "the file has no bytes")
@@ -73,7 +77,7 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
                 raise Quarantine(Reason.SEVERAL_FRAMES, f"{frames} frames: store each as an image of its own")
             ImageOps.exif_transpose(image, in_place=True)  # turned or not, it would be copied otherwise
             resized = _to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
-        except Quarantine:
+        except (Quarantine, MemoryError):
             raise
         except Exception as error:  # damage surfaces as any of a dozen types, depending on the format
             raise Quarantine(Reason.DAMAGED, _say(error)) from error
@@ -81,17 +85,21 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
 
 
 def open_image(content: bytes) -> Image.Image:
-    """Open an image by its content and check what can be checked before decoding; raises `Quarantine`."""
+    """Open an image by its content and check what can be checked before decoding; raises as `decode` does."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise Quarantine(Reason.TOO_LARGE, _say(error)) from error
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow: UnidentifiedImageError, but OSError, ValueError, SyntaxError too
         raise Quarantine(Reason.NOT_AN_IMAGE, "no known image format") from error
     if image.format == "PNG":
         # Pillow decodes a PNG whose end is missing and fills it with black; only verify() reads every checksum
         try:
             Image.open(io.BytesIO(content)).verify()
+        except MemoryError:
+            raise
         except Exception as error:
             raise Quarantine(Reason.DAMAGED, _say(error)) from error
     return image

@@ -109,6 +109,9 @@ def test_reasons_are_the_fixed_list() -> None:
         "too_small",
         "several_frames",
         "unsupported_mode",
+        "crashed",
+        "timeout",
+        "out_of_memory",
         "not_finite",
         "alone",
     ]

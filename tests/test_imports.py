@@ -12,6 +12,7 @@ ROOMS = {
     "config": set[str](),
     "command": {"config", "errors"},
     "images": set[str](),
+    "decoder": {"errors", "images"},
     "precision": set[str](),
     "method": {"errors", "config"},
     "plan": {"errors", "config"},
@@ -22,7 +23,19 @@ ROOMS = {
     "encoders": {"errors", "config", "images", "lake", "precision"},
     "report": {"errors", "config", "images", "lake", "metrics"},
     "sample": {"errors", "config", "lake", "encoders"},
-    "stages": {"errors", "config", "images", "method", "plan", "metrics", "search", "lake", "catalog", "encoders"},
+    "stages": {
+        "errors",
+        "config",
+        "images",
+        "decoder",
+        "method",
+        "plan",
+        "metrics",
+        "search",
+        "lake",
+        "catalog",
+        "encoders",
+    },
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
