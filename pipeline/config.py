@@ -25,6 +25,10 @@ class InputConfig(_Group):
     """How categories, labels and masks are laid out; auto looks and says what it took."""
     max_pixels: int = Field(100_000_000, gt=0)
     """Larger images are quarantined before they are decoded (width times height)."""
+    max_bytes: int = Field(1 << 30, gt=0)
+    """Larger files are quarantined before they are read."""
+    max_seconds: float = Field(60, gt=0, le=86_400)
+    """Images that take longer to decode are quarantined."""
 
 
 class OutputConfig(_Group):

@@ -53,7 +53,7 @@ def extract(images: pa.Table, config: ScoreConfig, spec: EncoderSpec, store: Fea
     with Progress("extract", "images", images.num_rows, already=known.num_rows) as progress:
         if todo.num_rows:
             blocks = _blocks(todo, spec, store, config.encoder.batch_size)
-            decode = partial(decode_block, size=config.encoder.size, max_pixels=config.input.max_pixels)
+            decode = partial(decode_block, config=config.input, size=config.encoder.size)
             decoded = map_on_tasks(ray.data.from_arrow(blocks), decode)
             arguments = {"config": config.encoder, "fingerprint": spec.fingerprint, "store": store}
             encoded = map_on_actors(decoded, len(blocks), EncodeBlock, arguments, pool(config.ray.encode))

@@ -1,0 +1,77 @@
+"""One block of files on its way to pixels: order, and bad files that cost their own row only."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pipeline.config import InputConfig
+from pipeline.decoder import Decoder
+from pipeline.images import Quarantine, decode
+from pipeline.stages import decode as stage
+from pipeline.stages.decode import decode_block
+from tests.corpus import CORPUS
+from tests.decoders import misbehave
+
+SIDE = 32
+CONFIG = InputConfig(uri="lake", max_pixels=1_000_000, max_bytes=1_000_000)
+
+
+def block(folder: Path, contents: dict[str, bytes]) -> pa.Table:
+    """Write files and list them as the catalog does."""
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    sizes = pa.array([len(content) for content in contents.values()], pa.int64())
+    return pa.table({"uri": [str(folder / name) for name in contents], "size": sizes, "key": list(contents)})
+
+
+@pytest.fixture
+def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with closing(Decoder(60, 1 << 30, misbehave)) as decoder:
+        monkeypatch.setattr(stage, "_decoder", lambda config: decoder)
+        yield
+
+
+def test_every_row_has_the_pixels_or_the_reason_of_its_own_file(tmp_path: Path) -> None:
+    contents = {name: content for name, (content, _) in CORPUS.items()}
+    rows = decode_block(block(tmp_path, contents), CONFIG, SIDE).to_pylist()
+    assert [row["key"] for row in rows] == list(contents)
+    for row, content in zip(rows, contents.values(), strict=True):
+        try:
+            pixels, size = decode(content, SIDE, CONFIG.max_pixels)
+        except Quarantine as error:
+            assert (row["reason"], row["detail"]) == (error.reason, error.detail)
+            assert row["pixels"] is row["width"] is row["height"] is None
+        else:
+            assert row["pixels"] == pixels.tobytes()
+            assert (row["width"], row["height"]) == size
+            assert row["reason"] is row["detail"] is None
+
+
+@pytest.mark.usefixtures("misbehaving")
+def test_image_that_ends_the_decoder_costs_no_other_row(tmp_path: Path) -> None:
+    contents = {"a": b"first", "b": b"segfault", "c": b"second", "d": b"allocate", "e": b"third"}
+    found = decode_block(block(tmp_path, contents), CONFIG, SIDE)
+    assert found["reason"].to_pylist() == [None, "crashed", None, "out_of_memory", None]
+    assert [pixels and pixels[:1] for pixels in found["pixels"].to_pylist()] == [b"f", None, b"s", None, b"t"]
+
+
+def test_file_that_cannot_be_read_costs_no_other_row(tmp_path: Path) -> None:
+    good = CORPUS["good.png"][0]
+    listed = block(tmp_path, {"a": good, "b": good, "c": good})
+    (tmp_path / "b").unlink()
+    found = decode_block(listed, CONFIG, SIDE)
+    assert found["reason"].to_pylist() == [None, "unreadable", None]
+    assert found["detail"][1].as_py() == f"cannot read {tmp_path / 'b'}: there is no such file or object"
+
+
+def test_file_of_too_many_bytes_is_not_read(tmp_path: Path) -> None:
+    good = CORPUS["good.png"][0]
+    listed = block(tmp_path, {"at the limit": good, "above": good + b"\0"})
+    (tmp_path / "above").unlink()
+    config = CONFIG.model_copy(update={"max_bytes": len(good)})
+    found = decode_block(listed, config, SIDE)
+    assert found["reason"].to_pylist() == [None, "too_large"]
+    assert found["detail"][1].as_py() == f"{len(good) + 1} bytes, the limit is {len(good)}"
