@@ -1,5 +1,6 @@
-"""One block of files on its way to pixels: order, and bad files that cost their own row only."""
+"""One block of files on its way to pixels: order, what is read ahead, and bad files that cost their own row only."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,7 @@ from pipeline.config import InputConfig
 from pipeline.decoder import Decoder
 from pipeline.images import Quarantine, decode
 from pipeline.stages import decode as stage
-from pipeline.stages.decode import decode_block
+from pipeline.stages.decode import READERS, decode_block
 from tests.corpus import CORPUS
 from tests.decoders import misbehave
 
@@ -75,3 +76,33 @@ def test_file_of_too_many_bytes_is_not_read(tmp_path: Path) -> None:
     found = decode_block(listed, config, SIDE)
     assert found["reason"].to_pylist() == [None, "too_large"]
     assert found["detail"][1].as_py() == f"{len(good) + 1} bytes, the limit is {len(good)}"
+
+
+def test_files_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(READERS, timeout=30)
+
+    def read(uri: str, size: int, max_bytes: int) -> bytes:
+        together.wait()
+        return uri.encode()
+
+    monkeypatch.setattr(stage, "_read", read)
+    names = [str(number) for number in range(3 * READERS)]
+    contents = [content.result() for content in stage._read_ahead(names, [0] * len(names), 1)]
+    assert contents == [name.encode() for name in names]
+
+
+@pytest.mark.parametrize("count", [0, 1, READERS, 5 * READERS])
+def test_no_more_files_are_held_than_there_are_readers_beside_the_one_in_hand(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def read(uri: str, size: int, max_bytes: int) -> bytes:
+        begun.append(uri)
+        return b""
+
+    monkeypatch.setattr(stage, "_read", read)
+    for done, content in enumerate(stage._read_ahead([str(n) for n in range(count)], [0] * count, 1)):
+        content.result()
+        assert len(begun) <= done + READERS
+    assert sorted(begun, key=int) == [str(n) for n in range(count)]
