@@ -176,7 +176,7 @@ def all_distances(of: Set) -> list[Tensor]:
 @torch.inference_mode()
 def score_by_sample(of: Set, layers: list[Tensor], count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return raw scores (N,), maps (N, S, S) and the scores' standard errors (N,) for a sample of references."""
-    chosen = choose_references(ReferencesConfig(mode="sample", count=count, seed=seed), of.uris, ())
+    chosen = choose_references(ReferencesConfig(mode="sample", count=count, seed=seed), of.uris)
     own = torch.full((len(of.uris),), -1)
     own[chosen] = torch.arange(len(chosen))
     found = []

@@ -19,10 +19,11 @@ import pyarrow as pa
 import torch
 from matplotlib.figure import Figure
 
+from bench.lists import feature_rows, write_lists
 from bench.report import Report
 from pipeline.config import ScoreConfig
 from pipeline.lake.features import FeatureStore
-from pipeline.lake.run import RunFolder, write_table
+from pipeline.lake.run import RunFolder
 from pipeline.lake.storage import Location
 from pipeline.plan.cost import total_cost
 from pipeline.plan.references import choose_references
@@ -82,9 +83,7 @@ def write_features(root: Location, images: int) -> None:
         count = min(BLOCK, images - start)
         tokens = generator.normal(size=(count, 1, GRID[0] * GRID[1], WIDTH)).astype(np.float16)
         names = [f"{number:05d}" for number in range(start, start + count)]
-        ones = [1] * count
-        rows: dict[str, list[str] | list[int]] = {"key": names, "uri": names, "width": ones, "height": ones}
-        file = store.write("part", rows, tokens, np.zeros((count, 1), np.float32))
+        file = store.write("part", feature_rows(names), tokens, np.zeros((count, 1), np.float32))
         places += [[file, row] for row in range(count)]
     (root / "places.json").write_bytes(json.dumps(places).encode())
 
@@ -106,15 +105,7 @@ def drive(root: str, images: int, mode: str) -> float:
     places = json.loads((Location.parse(root) / "places.json").read_bytes())[:images]
     uris = [f"{number:05d}" for number in range(images)]
     settings = config.references.model_copy(update={"mode": mode, "count": REFERENCES})
-    references = choose_references(settings, uris, ())
-    index = pa.table(
-        {
-            "file": [file for file, _ in places],
-            "row": pa.array([row for _, row in places], pa.int32()),
-            "reference": np.isin(np.arange(images), references),
-        }
-    )
-    write_table(run.index("part"), index)
+    write_lists(run, "part", places, choose_references(settings, uris))
     return peak_memory()
 
 
@@ -126,7 +117,7 @@ def work(root: str, images: int, mode: str) -> list[Any]:
     run, config, store = folder(root, images, mode), config_for(root), store_at(Location.parse(root))
     references = REFERENCES if mode == "sample" else images
     shape = Shape(GRID[0] * GRID[1], WIDTH, 2, 3, 3, WIDTH)
-    members = {"part": Members(images, references, mode == "sample", f"{mode}{images}")}
+    members = {"part": Members(images, references, images, f"{mode}{images}")}
     units = plan_units(members, [LAYER], shape, MEMORY_GB * 1e9, UNIT_OPERATIONS["cpu"] / 100)
     worker = score.ScoreUnit(config, untuned("gemm", "cpu"), store, run, "cpu", torch.get_num_threads())
     start = time.perf_counter()

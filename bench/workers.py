@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import ray
 from matplotlib.figure import Figure
 
+from bench.lists import feature_rows, write_lists
 from bench.report import Report
 from pipeline.config import InputConfig, OutputConfig, RayConfig, ReferencesConfig, ScoreConfig
 from pipeline.lake.features import FeatureStore
-from pipeline.lake.run import RunFolder, write_table
+from pipeline.lake.run import RunFolder
 from pipeline.lake.storage import Location
 from pipeline.plan.cost import Rates, total_cost, unit_cost
-from pipeline.plan.references import expected_references, samples
+from pipeline.plan.references import expected_references
 from pipeline.plan.schedule import Schedule, schedule
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, Unit, plan_units
 from pipeline.search import untuned
@@ -101,10 +101,9 @@ class SmallLake:
         for category, total in SMALL.items():
             tokens = generator.normal(size=(total, len(SMALL_LAYERS), SMALL_SHAPE.patches, WIDTH)).astype(np.float32)
             names = [f"{category}{image}" for image in range(total)]
-            sizes: list[int] = [224] * total
-            rows: dict[str, list[str] | list[int]] = {"key": names, "uri": names, "width": sizes, "height": sizes}
-            self._places[category] = self._store.write(category, rows, tokens, np.zeros((total, 1), np.float32))
-        members = {category: Members(total, total, False, "") for category, total in SMALL.items()}
+            vectors = np.zeros((total, 1), np.float32)
+            self._places[category] = self._store.write(category, feature_rows(names), tokens, vectors)
+        members = {category: Members(total, total, total, "") for category, total in SMALL.items()}
         self.units = plan_units(members, SMALL_LAYERS, SMALL_SHAPE, 4e9, SMALL_OPERATIONS)
 
     def __call__(self, workers: int) -> Run:
@@ -112,8 +111,9 @@ class SmallLake:
         run = StampedRun(self._output, str(next(self._runs)))
         for category, file in self._places.items():
             total = SMALL[category]
-            index = {"file": [file] * total, "row": range(total), "reference": [True] * total}
-            write_table(RunFolder.index(run, category), pa.table({name: list(of) for name, of in index.items()}))
+            write_lists(
+                RunFolder(run.output, run.run_id), category, [(file, row) for row in range(total)], range(total)
+            )
         config = ScoreConfig(input=InputConfig(uri="none"), output=OutputConfig(uri=self._output.path))
         start = time.perf_counter()
         score(self.units, config, untuned("gemm", "cpu"), Pool(workers, workers, 1, 0), self._store, run)
@@ -170,7 +170,7 @@ def large_lake() -> dict[str, Members]:
         f"references\n{ASSUMED}"
     )
     return {
-        f"{number:03d}": Members(total, expected_references(config, total), samples(config, total), "")
+        f"{number:03d}": Members(total, expected_references(config, total), total, "")
         for number, total in enumerate(sizes.tolist())
     }
 

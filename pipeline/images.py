@@ -20,6 +20,7 @@ class Reason(StrEnum):
     """Why an image has no score. The list is fixed: dashboards count by it."""
 
     UNREADABLE = "unreadable"
+    CHANGED = "changed"
     EMPTY = "empty"
     NOT_AN_IMAGE = "not_an_image"
     DAMAGED = "damaged"

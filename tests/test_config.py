@@ -43,15 +43,27 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "method.fuse_degrees": ("true", True),
     "method.projection": ("pca", "pca"),
     "method.projection_width": ("64", 64),
-    "references.mode": ("list", "list"),
+    "references.source": ("pinned", "pinned"),
+    "references.days": ("2.5", 2.5),
+    "references.pinned": ("s3://lake/pinned.csv", "s3://lake/pinned.csv"),
+    "references.mode": ("sample", "sample"),
     "references.count": ("12", 12),
     "references.seed": ("-7", -7),
-    "references.uris": ("s3://lake/references.txt", "s3://lake/references.txt"),
     "references.limit": ("300", 300),
     "references.quadratic": ("true", True),
+    "references.burst": ("0.99", 0.99),
     "search.kind": ("gemm", "gemm"),
     "search.dtype": ("int8", "int8"),
     "search.memory_gb": ("1.5", 1.5),
+    "decision.image.rule": ("fixed", "fixed"),
+    "decision.image.value": ("0.25", 0.25),
+    "decision.image.categories": ('{"007": 0.5}', {"007": 0.5}),
+    "decision.pixel.rule": ("share", "share"),
+    "decision.pixel.value": ("0.125", 0.125),
+    "decision.pixel.categories": ('{"a b": 0.75}', {"a b": 0.75}),
+    "drift.distance": ("0.5", 0.5),
+    "drift.quarantine": ("0.25", 0.25),
+    "drift.significance": ("0.01", 0.01),
     "ray.address": ("ray://head:10001", "ray://head:10001"),
     "ray.encode.min": ("2", 2),
     "ray.encode.max": ("4", 4),
@@ -68,8 +80,8 @@ SETTINGS: dict[str, tuple[str, Any]] = {
 NEEDED: dict[str, dict[str, Any]] = {
     "ray.encode.max": {"ray.encode.min": 1},
     "ray.encode.min": {"ray.encode.max": 9},
-    "references.mode": {"references.uris": "references.txt"},
-    "references.uris": {"references.mode": "list"},
+    "references.source": {"references.pinned": "pinned.csv"},
+    "references.pinned": {"references.source": "pinned"},
 }
 
 # dotted name -> values that cannot work, as YAML reads them
@@ -79,6 +91,11 @@ REFUSED: list[tuple[str, Any]] = [
     ("input.max_pixels", "many"),
     ("input.max_bytes", 0),
     ("input.max_seconds", 0),
+    ("references.days", 0),
+    ("references.burst", 1.5),
+    ("decision.image.value", -0.1),
+    ("decision.image.value", 2.5),
+    ("drift.distance", 0),
     ("input.max_seconds", float("inf")),
     ("output.run_id", ""),
     ("output.run_id", "a/b"),
@@ -395,9 +412,22 @@ def test_faiss_with_fewer_bits_is_refused(dtype: str) -> None:
 
 @pytest.mark.parametrize(
     "flags",
-    [["mode=list"], ["uris=a.txt"], ["mode=sample", "uris=a.txt"], ["mode=all", "uris=a.txt"]],
+    [["source=pinned"], ["pinned=a.csv"], ["source=window", "pinned=a.csv"]],
     ids=" ".join,
 )
-def test_a_list_of_references_and_its_mode_go_together(flags: list[str]) -> None:
-    with pytest.raises(ConfigError, match="references: .*mode list and the file of uris go together"):
+def test_pinned_references_and_their_source_go_together(flags: list[str]) -> None:
+    with pytest.raises(
+        ConfigError, match="references: .*source pinned and the manifest of pinned references go together"
+    ):
         parse(None, [*REQUIRED, *(f"--references.{flag}" for flag in flags)])
+
+
+@pytest.mark.parametrize(("rule", "works"), [("quantile", False), ("share", False), ("fixed", True)])
+@pytest.mark.parametrize("flag", ["value=1.5", "categories={a: 1.5}"])
+def test_quantiles_and_shares_are_1_at_most_and_distances_2(rule: str, works: bool, flag: str) -> None:
+    flags = [*REQUIRED, f"--decision.image.rule={rule}", f"--decision.image.{flag}"]
+    if works:
+        assert parse(None, flags).decision.image.rule == rule
+        return
+    with pytest.raises(ConfigError, match=f"decision.image: .*1.5 is no value of rule {rule}"):
+        parse(None, flags)

@@ -27,7 +27,7 @@ def threshold(
         return value
     values, quantile = (references, value) if rule.rule == "quantile" else (own, 1 - value)
     values = values[np.isfinite(values)]
-    return float(np.quantile(values, quantile, method="higher")) if len(values) else None
+    return float(np.quantile(values, quantile)) if len(values) else None
 
 
 def count_pixels(maps: NDArray[np.floating]) -> NDArray[np.int64]:

@@ -10,10 +10,21 @@ import pyarrow as pa
 
 from pipeline.config import InputConfig
 from pipeline.decoder import Decoder
-from pipeline.errors import StorageError
-from pipeline.images import Quarantine, Reason
+from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
+from pipeline.images import Quarantine, Reason, look
+from pipeline.lake.features import LOOK
 from pipeline.lake.storage import Location
 
+DECODED = pa.schema(
+    [
+        ("pixels", pa.binary()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        *((name, pa.float32()) for name in LOOK),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
 READERS = 8  # threads, and files in memory beside the one being decoded
 # What a decoder may hold beside the file: the most that a format was seen to take (32-bit greys, 28 bytes a pixel;
 # JPEG 2000 with transparency 24), some more, and what libraries and their threads map
@@ -23,25 +34,29 @@ BYTES_PER_PIXEL, BYTES_OF_LIBRARIES = 40, 1 << 30
 def decode_block(block: pa.Table, config: InputConfig, size: int) -> pa.Table:
     """Add the pixels of each image: `pixels` (size * size * 3 bytes), or a reason why there are none.
 
-    An image's failure never leaves this function: an exception here would cost its whole block.
+    An image's failure never leaves this function: an exception here would cost its whole block. Raises
+    `StoreUnavailable` when it is not the image's.
     """
     decode = _decoder(config)
     rows = []
-    for content in _read_ahead(block["uri"].to_pylist(), block["size"].to_pylist(), config.max_bytes):
-        row: dict[str, Any] = {"pixels": None, "width": None, "height": None, "reason": None, "detail": None}
+    for content in _read_ahead(block, config.max_bytes):
+        row: dict[str, Any] = dict.fromkeys(DECODED.names)
         try:
             pixels, (row["width"], row["height"]) = decode(content.result(), size, config.max_pixels)
             row["pixels"] = pixels.tobytes()
+            row |= zip(LOOK, look(pixels), strict=True)
         except Quarantine as error:
             row |= {"reason": str(error.reason), "detail": error.detail}
+        except ObjectChanged as error:
+            row |= {"reason": str(Reason.CHANGED), "detail": f"{error}; the next run takes it as it is then"}
+        except StoreUnavailable:  # true of all files: the run ends, and is taken up when the store is back
+            raise
         except StorageError as error:
             row |= {"reason": str(Reason.UNREADABLE), "detail": str(error)}
         rows.append(row)
-    types = [pa.binary(), pa.int32(), pa.int32(), pa.string(), pa.string()]
-    for (name, kind), values in zip(
-        zip(rows[0], types, strict=True), zip(*(row.values() for row in rows), strict=True), strict=True
-    ):
-        block = block.append_column(name, pa.array(values, kind))
+    decoded = pa.Table.from_pylist(rows, schema=DECODED)
+    for name in DECODED.names:
+        block = block.append_column(DECODED.field(name), decoded[name])
     return block
 
 
@@ -52,19 +67,19 @@ def _decoder(config: InputConfig) -> Decoder:
     return Decoder(config.max_seconds, memory)
 
 
-def _read_ahead(uris: list[str], sizes: list[int], max_bytes: int) -> Iterator[Future[bytes]]:
+def _read_ahead(block: pa.Table, max_bytes: int) -> Iterator[Future[bytes]]:
     """Yield the content of each file, or why there is none, while the next ones are read: a store answers late."""
     with ThreadPoolExecutor(READERS) as pool:
         reads: deque[Future[bytes]] = deque()
-        for uri, size in zip(uris, sizes, strict=True):
-            reads.append(pool.submit(_read, uri, size, max_bytes))
+        for row in block.select(["uri", "etag", "size"]).to_pylist():
+            reads.append(pool.submit(_read, row["uri"], row["etag"], row["size"], max_bytes))
             if len(reads) == READERS:
                 yield reads.popleft()
         while reads:
             yield reads.popleft()
 
 
-def _read(uri: str, size: int, max_bytes: int) -> bytes:
+def _read(uri: str, etag: str, size: int, max_bytes: int) -> bytes:
     if size > max_bytes:  # a film or an archive
         raise Quarantine(Reason.TOO_LARGE, f"{size} bytes, the limit is {max_bytes}")
-    return Location.parse(uri).read_bytes()
+    return Location.parse(uri).read_bytes(etag)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import ray
 import torch
 
-from pipeline.config import EncoderConfig, ScoreConfig
+from pipeline.config import EncoderConfig, InputConfig, ScoreConfig
 from pipeline.encoders import Encoded, Encoder, EncoderSpec
 from pipeline.errors import StorageError
 from pipeline.images import Reason
@@ -46,7 +46,7 @@ class Extracted:
 
 def extract(images: pa.Table, config: ScoreConfig, spec: EncoderSpec, store: FeatureStore) -> Extracted:
     """Give every image of a catalog's table features in the store, or a reason why it has none."""
-    known = _reuse(images, spec, store, config.input.max_pixels)
+    known = _reuse(images, spec, store, config.input)
     reused = known.num_rows - images.num_rows + images["reason"].null_count  # the others cannot be opened
     taken = pa.array(known["image"].to_pylist(), pa.int64())
     todo = images.filter(pc.invert(pc.is_in(images["image"], value_set=taken)))
@@ -108,7 +108,7 @@ class EncodeBlock:
             row |= {"file": file, "row": place}
 
 
-def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, max_pixels: int) -> pa.Table:
+def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, config: InputConfig) -> pa.Table:
     """Return rows of SCHEMA for images whose features are stored, and for those that cannot be opened."""
     rows: list[dict[str, Any]] = []
     stored: dict[str, dict[str, Stored]] = {}
@@ -122,7 +122,8 @@ def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, max_pixels:
         if category not in stored:
             stored[category] = store.find(category)
         place = stored[category].get(feature_key(image["uri"], image["etag"], spec.fingerprint))
-        if place is not None and place.width * place.height <= max_pixels:
+        fits = image["size"] <= config.max_bytes  # what is stored obeys tonight's limits, too
+        if place is not None and fits and place.width * place.height <= config.max_pixels:
             rows.append(row | {name: value for name, value in vars(place).items() if name in row})
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
@@ -131,7 +132,7 @@ def _blocks(todo: pa.Table, spec: EncoderSpec, store: FeatureStore, batch: int) 
     """Cut images into blocks of one category, each of which becomes one file."""
     bytes_per_image = len(spec.layers) * spec.patches * spec.width * np.dtype(store.dtype).itemsize
     step = block_images(bytes_per_image, batch)
-    columns = ["image", "uri", "category", "size"]
+    columns = ["image", "uri", "etag", "category", "size"]
     keys = [
         feature_key(uri, etag, spec.fingerprint)
         for uri, etag in zip(todo["uri"].to_pylist(), todo["etag"].to_pylist(), strict=True)

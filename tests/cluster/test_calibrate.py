@@ -25,7 +25,7 @@ def test_what_was_measured_is_kept_below_the_output_for_the_next_run(
 ) -> None:
     monkeypatch.setattr(calibrate, "WORTH_MEASURING", 0)
     config = ScoreConfig.model_validate({"input": {"uri": "in"}, "output": {"uri": "out"}, "search": {"dtype": "bf16"}})
-    units = plan(config, SPEC, {"bottle": Members(20, 20, False, "d1")}, "cpu")
+    units = plan(config, SPEC, {"bottle": Members(20, 20, 20, "d1")}, "cpu")
     shape, output = shape_of(config, SPEC), Location.parse(str(tmp_path))
     with cluster(RayConfig(address=head.address)):
         workers = pool(config.ray.score)

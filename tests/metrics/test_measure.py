@@ -44,11 +44,13 @@ def category(folder: Path, layout: str) -> Reducer:
             masks = [str(path)]
             patches[image, top // 7 * GRID + left // 7] += 0.5
         label = None if image in UNLABELLED else bool(image % 2)
-        facts = {"image": image, "uri": f"{image}.png", "label": label, "masks": masks}
+        facts: dict[str, Any] = {"position": image, "input": True}
+        facts |= {"image": image, "uri": f"{image}.png", "label": label, "masks": masks}
         rows.append(facts | {"width": SIZE, "height": SIZE, "file": "f", "row": image})
 
     run = RunFolder(Location.parse(str(folder / "out")), "test")
     write_table(run.index("box"), pa.Table.from_pylist(rows))
+    write_table(run.references("box"), pa.table({"position": list(range(IMAGES))}))
     whole = Unit("box", 2, 0, IMAGES, IMAGES, IMAGES, IMAGES, IMAGES, "m")
     spans = [(layer, start, stop) for layer in (2, 5) for start, stop in ((0, 5), (5, IMAGES))]
     units = [replace(whole, layer=layer, start=start, stop=stop) for layer, start, stop in spans]

@@ -16,7 +16,7 @@ LAYERS = (5, 11)
 
 
 def units(total: int, references: int, memory: float = 1e9, operations: float = 1e15) -> list[Unit]:
-    members = Members(total, references, references < total, "d1")
+    members = Members(total, references, total, "d1")
     return plan_units({"bottle": members}, LAYERS, SHAPE, memory, operations)
 
 
@@ -94,7 +94,6 @@ def test_a_quadratic_run_is_refused_with_its_estimate_and_the_ways_out() -> None
         ({"mode": "all", "quadratic": True}, 21),
         ({"mode": "auto"}, 21),
         ({"mode": "sample"}, 21),
-        ({"mode": "list", "uris": "list.txt"}, 21),
     ],
 )
 def test_other_runs_are_not_refused(settings: dict[str, object], total: int) -> None:

@@ -19,14 +19,14 @@ def uris(total: int) -> list[str]:
 
 
 def chosen(config: ReferencesConfig, names: list[str]) -> set[str]:
-    return {names[position] for position in choose_references(config, names, ())}
+    return {names[position] for position in choose_references(config, names)}
 
 
 @given(SAMPLES, NAMES)
 def test_a_sample_is_as_many_different_positions_as_asked_for_rising(
     config: ReferencesConfig, names: list[str]
 ) -> None:
-    found = choose_references(config, names, ())
+    found = choose_references(config, names)
     assert found == sorted(set(found)) and len(found) == min(config.count, len(names))
     assert all(0 <= position < len(names) for position in found)
 
@@ -49,15 +49,15 @@ def test_a_growing_category_changes_no_more_references_than_it_has_new_images(
 def test_the_sample_of_a_seed_is_always_the_same() -> None:
     # Another hash would be another sample for every run of before.
     config = ReferencesConfig(mode="sample", count=5)
-    assert choose_references(config, uris(30), ()) == [1, 6, 12, 13, 20]
-    assert choose_references(config.model_copy(update={"seed": 1}), uris(30), ()) == [1, 4, 16, 17, 23]
+    assert choose_references(config, uris(30)) == [1, 6, 12, 13, 20]
+    assert choose_references(config.model_copy(update={"seed": 1}), uris(30)) == [1, 4, 16, 17, 23]
 
 
 def test_samples_follow_no_folder_and_no_position() -> None:
     # A fifth of the images is anomalous, and so is a fifth of what is drawn, within four standard errors of 400 samples
     # of 50 out of 200.
     names = uris(200)
-    draws = [choose_references(ReferencesConfig(mode="sample", count=50, seed=seed), names, ()) for seed in range(400)]
+    draws = [choose_references(ReferencesConfig(mode="sample", count=50, seed=seed), names) for seed in range(400)]
     bad = np.array([sum(position % 5 == 0 for position in draw) for draw in draws])
     error = np.sqrt(50 * 0.2 * 0.8 * (1 - 50 / 200) / 400)
     assert abs(bad.mean() - 10) < 4 * error
@@ -65,26 +65,14 @@ def test_samples_follow_no_folder_and_no_position() -> None:
     assert drawn.min() > 60 and drawn.max() < 140  # each image in a quarter of them, 100 times give or take 8.7
 
 
-def test_a_list_is_taken_as_it_is_and_names_of_other_categories_are_left_out() -> None:
-    config = ReferencesConfig(mode="list", uris="list.txt", count=3)
-    names = uris(9)
-    assert choose_references(config, names, {names[7], names[2], names[0], names[5], "/lake/other/1.png"}) == [
-        0,
-        2,
-        5,
-        7,
-    ]
-    assert choose_references(config, names, set()) == []
-
-
 @pytest.mark.parametrize(
     ("mode", "total", "drawn"),
-    [("auto", 20, False), ("auto", 21, True), ("sample", 2, True), ("all", 10**6, False), ("list", 10**6, False)],
+    [("auto", 20, False), ("auto", 21, True), ("sample", 2, True), ("all", 10**6, False)],
 )
 def test_auto_draws_a_sample_above_its_limit_and_the_other_modes_do_what_they_say(
     mode: str, total: int, drawn: bool
 ) -> None:
-    config = ReferencesConfig.model_validate({"mode": mode, "limit": 20, "uris": "a" if mode == "list" else None})
+    config = ReferencesConfig.model_validate({"mode": mode, "limit": 20})
     assert samples(config, total) is drawn
 
 
@@ -92,4 +80,4 @@ def test_auto_draws_a_sample_above_its_limit_and_the_other_modes_do_what_they_sa
 @given(st.integers(0, 40), st.integers(3, 30), st.integers(1, 30))
 def test_as_many_references_are_expected_as_will_be_chosen(mode: str, total: int, count: int, limit: int) -> None:
     config = ReferencesConfig.model_validate({"mode": mode, "count": count, "limit": limit})
-    assert expected_references(config, total) == len(choose_references(config, uris(total), ()))
+    assert expected_references(config, total) == len(choose_references(config, uris(total)))

@@ -50,7 +50,7 @@ def least(references: int, shape: Shape) -> int:
 
 
 def members_of(total: int, references: int, digest: str = "d1") -> Members:
-    return Members(total, references, references < total, digest)
+    return Members(total, references, total, digest)
 
 
 def plan(members: tuple[int, int], shape: Shape, memory: float, queries: float) -> list[Unit]:
@@ -132,11 +132,11 @@ def test_memory_that_does_not_hold_one_image_is_a_config_error_that_names_the_ca
         plan(members, shape, least(members[1], shape) - 1, 1e9)
 
 
-@pytest.mark.parametrize(("drawn", "population"), [(True, 100), (False, 7)])
-def test_only_a_sample_that_was_drawn_stands_for_all_images(drawn: bool, population: int) -> None:
-    # References that somebody chose are compared with for their own sake.
-    units = plan_units({"bottle": Members(100, 7, drawn, "d1")}, LAYERS, PLAIN, 1e9, 1e15)
-    assert {unit.population for unit in units} == {population}
+def test_references_of_earlier_nights_are_no_reason_to_multiply_pairs_once() -> None:
+    earlier = Members(10, 10, 300, "d1", mutual=False)
+    units = plan_units({"bottle": earlier}, LAYERS, PLAIN, 1e12, 1e15)
+    assert len(units) == len(LAYERS) and not any(unit.whole for unit in units)
+    assert {unit.population for unit in units} == {300}
 
 
 def test_categories_are_planned_each_by_its_own_size_and_the_largest_units_come_first() -> None:

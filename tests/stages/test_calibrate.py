@@ -36,7 +36,7 @@ def config(**references: object) -> ScoreConfig:
 
 
 def units(images: int) -> list[Unit]:
-    return plan(config(), SPEC, {"bottle": Members(images, images, False, "d1")}, "cpu")
+    return plan(config(), SPEC, {"bottle": Members(images, images, images, "d1")}, "cpu")
 
 
 @pytest.mark.usefixtures("threads")

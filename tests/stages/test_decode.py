@@ -10,7 +10,9 @@ import pytest
 
 from pipeline.config import InputConfig
 from pipeline.decoder import Decoder
+from pipeline.errors import StoreUnavailable
 from pipeline.images import Quarantine, decode
+from pipeline.lake.storage import Location
 from pipeline.stages import decode as stage
 from pipeline.stages.decode import READERS, decode_block
 from tests.corpus import CORPUS
@@ -24,8 +26,20 @@ def block(folder: Path, contents: dict[str, bytes]) -> pa.Table:
     """Write files and list them as the catalog does."""
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    sizes = pa.array([len(content) for content in contents.values()], pa.int64())
-    return pa.table({"uri": [str(folder / name) for name in contents], "size": sizes, "key": list(contents)})
+    entries = [Location.parse(str(folder / name)).entry() for name in contents]
+    return pa.table(
+        {
+            "uri": [str(folder / name) for name in contents],
+            "etag": [entry.etag for entry in entries],
+            "size": pa.array([entry.size for entry in entries], pa.int64()),
+            "key": list(contents),
+        }
+    )
+
+
+def listed(names: list[str]) -> pa.Table:
+    strings, sizes = pa.array(names, pa.string()), pa.array([0] * len(names), pa.int64())
+    return pa.table({"uri": strings, "etag": strings, "size": sizes})
 
 
 @pytest.fixture
@@ -61,19 +75,38 @@ def test_image_that_ends_the_decoder_costs_no_other_row(tmp_path: Path) -> None:
 
 def test_file_that_cannot_be_read_costs_no_other_row(tmp_path: Path) -> None:
     good = CORPUS["good.png"][0]
-    listed = block(tmp_path, {"a": good, "b": good, "c": good})
+    files = block(tmp_path, {"a": good, "b": good, "c": good})
     (tmp_path / "b").unlink()
-    found = decode_block(listed, CONFIG, SIDE)
+    found = decode_block(files, CONFIG, SIDE)
     assert found["reason"].to_pylist() == [None, "unreadable", None]
     assert found["detail"][1].as_py() == f"cannot read {tmp_path / 'b'}: there is no such file or object"
 
 
+def test_file_that_was_replaced_since_it_was_listed_is_not_taken_for_the_listed_one(tmp_path: Path) -> None:
+    good = CORPUS["good.png"][0]
+    files = block(tmp_path, {"a": good, "b": good})
+    (tmp_path / "b").write_bytes(good + b"\0")
+    found = decode_block(files, CONFIG, SIDE)
+    assert found["reason"].to_pylist() == [None, "changed"]
+    assert "it changed since it was listed" in found["detail"][1].as_py()
+
+
+def test_store_that_is_gone_is_no_image_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(self: Location, etag: str) -> bytes:
+        raise StoreUnavailable(f"cannot read {self}: tried for 120 s")
+
+    files = block(tmp_path, {"a": CORPUS["good.png"][0]})
+    monkeypatch.setattr(Location, "read_bytes", gone)
+    with pytest.raises(StoreUnavailable, match="tried for 120 s"):
+        decode_block(files, CONFIG, SIDE)
+
+
 def test_file_of_too_many_bytes_is_not_read(tmp_path: Path) -> None:
     good = CORPUS["good.png"][0]
-    listed = block(tmp_path, {"at the limit": good, "above": good + b"\0"})
+    files = block(tmp_path, {"at the limit": good, "above": good + b"\0"})
     (tmp_path / "above").unlink()
     config = CONFIG.model_copy(update={"max_bytes": len(good)})
-    found = decode_block(listed, config, SIDE)
+    found = decode_block(files, config, SIDE)
     assert found["reason"].to_pylist() == [None, "too_large"]
     assert found["detail"][1].as_py() == f"{len(good) + 1} bytes, the limit is {len(good)}"
 
@@ -81,13 +114,13 @@ def test_file_of_too_many_bytes_is_not_read(tmp_path: Path) -> None:
 def test_files_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     together = threading.Barrier(READERS, timeout=30)
 
-    def read(uri: str, size: int, max_bytes: int) -> bytes:
+    def read(uri: str, etag: str, size: int, max_bytes: int) -> bytes:
         together.wait()
         return uri.encode()
 
     monkeypatch.setattr(stage, "_read", read)
     names = [str(number) for number in range(3 * READERS)]
-    contents = [content.result() for content in stage._read_ahead(names, [0] * len(names), 1)]
+    contents = [content.result() for content in stage._read_ahead(listed(names), 1)]
     assert contents == [name.encode() for name in names]
 
 
@@ -97,12 +130,12 @@ def test_no_more_files_are_held_than_there_are_readers_beside_the_one_in_hand(
 ) -> None:
     begun: list[str] = []
 
-    def read(uri: str, size: int, max_bytes: int) -> bytes:
+    def read(uri: str, etag: str, size: int, max_bytes: int) -> bytes:
         begun.append(uri)
         return b""
 
     monkeypatch.setattr(stage, "_read", read)
-    for done, content in enumerate(stage._read_ahead([str(n) for n in range(count)], [0] * count, 1)):
+    for done, content in enumerate(stage._read_ahead(listed([str(n) for n in range(count)]), 1)):
         content.result()
         assert len(begun) <= done + READERS
     assert sorted(begun, key=int) == [str(n) for n in range(count)]

@@ -11,7 +11,7 @@ from pipeline.config import EncoderConfig
 from pipeline.encoders import Encoded, EncoderSpec
 from pipeline.errors import StorageError
 from pipeline.images import Pixels
-from pipeline.lake.features import FeatureStore
+from pipeline.lake.features import LOOK, FeatureStore
 from pipeline.lake.storage import Location
 from pipeline.stages import extract
 from pipeline.stages.extract import EncodeBlock
@@ -61,6 +61,7 @@ def decoded(*brightness: int) -> pa.Table:
             "pixels": pa.array(pixels, pa.binary()),
             "width": pa.array([None if none else 640 for none in nothing], pa.int32()),
             "height": pa.array([None if none else 480 for none in nothing], pa.int32()),
+            **{name: pa.array([0.5] * len(brightness), pa.float32()) for name in LOOK},
             "reason": pa.array(["damaged" if none else None for none in nothing], pa.string()),
             "detail": pa.array(["why" if none else None for none in nothing], pa.string()),
         }

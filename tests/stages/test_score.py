@@ -41,5 +41,5 @@ def test_the_settings_say_what_is_compared(
 def test_vectors_cannot_be_projected_to_more_values_than_they_have() -> None:
     wide = config(projection="pca", projection_width=33)
     with pytest.raises(ConfigError, match="projection_width 33 is more than the 32 values of timm:any"):
-        plan(wide, SPEC, {"bottle": Members(3, 3, False, "d1")}, "cpu")
+        plan(wide, SPEC, {"bottle": Members(3, 3, 3, "d1")}, "cpu")
     assert shape_of(config(projection="none", projection_width=33), SPEC).compared == 32
