@@ -172,7 +172,7 @@ def _digest(module: torch.nn.Module) -> str:
 
 def _fingerprint(config: EncoderConfig, spec: EncoderSpec, backbone: Backbone, parameters: str) -> str:
     identity = {
-        "features": 1,  # raise it when decoding, preprocessing or the stored form changes
+        "features": 2,  # raise it when decoding, preprocessing or the stored form changes
         "parameters": parameters,
         "architecture": config.name.partition("/")[0].partition(".")[0],
         "layers": spec.layers,

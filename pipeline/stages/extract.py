@@ -1,5 +1,6 @@
 """Extract: decode on CPU tasks, encode on actors, write the features; what is stored already is not encoded again."""
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,11 +14,14 @@ import torch
 from pipeline.config import EncoderConfig, InputConfig, ScoreConfig
 from pipeline.encoders import Encoded, Encoder, EncoderSpec
 from pipeline.errors import StorageError
-from pipeline.images import Reason
+from pipeline.images import Pixels, Reason
 from pipeline.lake.features import LOOK, ROW, FeatureStore, Stored, block_images, feature_key
+from pipeline.memory import is_out_of_memory
 from pipeline.stages.cluster import map_on_actors, map_on_tasks, pool, this_node
 from pipeline.stages.decode import decode_block
 from pipeline.stages.progress import Progress, check_rows, results
+
+log = logging.getLogger(__name__)
 
 # What this stage finds out about each image. `file` and `row` are null where `reason` says why there are no features;
 # `node` is null where nothing had to be done.
@@ -83,11 +87,30 @@ class EncodeBlock:
             pixels = np.stack(
                 [np.frombuffer(block["pixels"][i].as_buffer(), np.uint8).reshape(side, side, 3) for i in good]
             )
-            encoded = self._encoder(pixels, getattr(torch, self._store.precision))
-            self._write(encoded, [rows[i] for i in good])
+            self._encode(pixels, [rows[i] for i in good])
         done = {"node": this_node(), "count": 1}
         kept = [{name: row.get(name) for name in SCHEMA.names} | done for row in rows]
         return pa.Table.from_pylist(kept, schema=SCHEMA.append(pa.field("count", pa.int64())))
+
+    def _encode(self, pixels: Pixels, rows: list[dict[str, Any]]) -> None:
+        """Encode images and write their features; with less at a time where memory runs out."""
+        try:
+            self._write(self._encoder(pixels, getattr(torch, self._store.precision)), rows)
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Here, since the error held on to what did not fit
+        if self._encoder.batch_size > 1:
+            self._encoder.batch_size //= 2
+            log.warning("memory ran out: this worker encodes batches of %d from now on", self._encoder.batch_size)
+            self._encode(pixels, rows)
+        elif len(rows) > 1:
+            for half in (slice(None, len(rows) // 2), slice(len(rows) // 2, None)):
+                self._encode(pixels[half], rows[half])
+        else:
+            detail = "the encoder finds no memory for one image: take a smaller encoder.size, or a larger worker"
+            rows[0] |= {"reason": str(Reason.OUT_OF_MEMORY), "detail": detail}
 
     def _write(self, encoded: Encoded, rows: list[dict[str, Any]]) -> None:
         """Write a file of the rows' features, and say in each row where they lie, or why they are not kept."""

@@ -1,5 +1,6 @@
 """Score: mutual scoring in units of work, each written as it is done and never done again."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,15 +12,18 @@ import torch
 
 from pipeline.config import ScoreConfig
 from pipeline.encoders import EncoderSpec
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, LakeScoreError
 from pipeline.lake.features import FeatureStore
 from pipeline.lake.run import RunFolder, read_table, write_array, write_table
+from pipeline.memory import is_out_of_memory
 from pipeline.method import Aggregation, PatchScores, mutual_scores, pca, query_scores, random_projection
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, Unit, plan_units
 from pipeline.search import Tuning, make_search
 from pipeline.stages.cluster import Pool, map_on_actors, this_node
 from pipeline.stages.progress import Progress, check_rows, results
 from pipeline.stages.references import places
+
+log = logging.getLogger(__name__)
 
 FITTED_ON = 16  # reference images whose vectors a PCA is fitted on
 
@@ -101,24 +105,45 @@ class ScoreUnit:
     @torch.inference_mode()
     def _score(self, unit: Unit) -> None:
         self._turn_to(unit)
+        found = self._scores(unit)
+        write_array(self._run.patch_scores(unit.id), torch.stack([found.scores, found.errors]).cpu().numpy())
+
+    def _scores(self, unit: Unit) -> PatchScores:
+        """Score a unit, in smaller parts where memory runs out."""
+        try:
+            return self._at_once(unit)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            middle = (unit.start + unit.stop) // 2
+            if middle == unit.start:
+                raise LakeScoreError(
+                    f"one image of category {unit.category!r} against {unit.references} references is more than this "
+                    "worker's memory: lower references.count, or take workers with more"
+                ) from error
+        log.warning("memory ran out for images %d to %d of %r: scoring halves", unit.start, unit.stop, unit.category)
+        block = max(1, unit.reference_block // 2)
+        halves = (replace(unit, stop=middle, reference_block=block), replace(unit, start=middle, reference_block=block))
+        first, second = (self._scores(half) for half in halves)
+        return PatchScores(torch.cat([first.scores, second.scores]), torch.cat([first.errors, second.errors]))
+
+    def _at_once(self, unit: Unit) -> PatchScores:
         queries = self._tokens(self._images[unit.start : unit.stop], unit.layer)
         if unit.whole:
             scores = mutual_scores(queries, self._aggregation, self._method.interval, self._search, self._apart(unit))
-            found = PatchScores(scores, torch.zeros_like(scores))
-        else:
-            step = unit.reference_block
-            found = query_scores(
-                queries,
-                self._own(unit),
-                (self._tokens(self._references[i : i + step], unit.layer) for i in range(0, unit.references, step)),
-                unit.references,
-                unit.population,
-                self._aggregation,
-                self._method.interval,
-                self._search,
-                self._apart(unit),
-            )
-        write_array(self._run.patch_scores(unit.id), torch.stack([found.scores, found.errors]).cpu().numpy())
+            return PatchScores(scores, torch.zeros_like(scores))
+        step = unit.reference_block
+        return query_scores(
+            queries,
+            self._own(unit),
+            (self._tokens(self._references[i : i + step], unit.layer) for i in range(0, unit.references, step)),
+            unit.references,
+            unit.population,
+            self._aggregation,
+            self._method.interval,
+            self._search,
+            self._apart(unit),
+        )
 
     def _turn_to(self, unit: Unit) -> None:
         """Load what units of one category and layer share."""

@@ -20,15 +20,20 @@ SIDE, LAYERS = 16, (2, 11)
 SPEC = EncoderSpec("bright", grid=(3, 2), width=8, embedding=5, layers=LAYERS, fingerprint="f")
 NOTHING = -1  # the brightness of an image that could not be decoded
 TOO_BRIGHT = 255
+TOO_HEAVY = 254
 
 
 class Bright:
     """Stands in for an encoder: an image's tokens and embedding are its brightness, of the brightest no number."""
 
+    memory = 8  # images that a forward pass has memory for
+
     def __init__(self, config: EncoderConfig, device: str) -> None:
-        self.spec = SPEC
+        self.spec, self.batch_size = SPEC, 8
 
     def __call__(self, pixels: Pixels, dtype: torch.dtype) -> Encoded:
+        if self.batch_size > self.memory or (pixels[:, 0, 0, 0] == TOO_HEAVY).any():
+            torch.empty(10**15)  # bytes that nobody has
         brightness = torch.from_numpy(pixels[:, 0, 0, 0].astype(np.float32))
         brightness[brightness == TOO_BRIGHT] = torch.inf
         tokens = brightness.to(dtype)[:, None, None, None].repeat(1, len(LAYERS), SPEC.patches, SPEC.width)
@@ -93,3 +98,27 @@ def test_features_that_cannot_be_written_end_the_block(worker: EncodeBlock, stor
     Path(store.root.path).write_text("in the way")
     with pytest.raises(StorageError, match="cannot write"):
         worker(decoded(1, 2))
+
+
+def test_memory_that_runs_out_costs_smaller_batches_and_then_only_the_images_that_do_not_fit(
+    worker: EncodeBlock, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bright, "memory", 2)
+    found = worker(decoded(7, 8, 9)).to_pylist()
+    assert worker._encoder.batch_size == 2 and [row["reason"] for row in found] == [None] * 3
+    found = worker(decoded(7, TOO_HEAVY, NOTHING, 9, 3)).to_pylist()
+    assert [row["reason"] for row in found] == [None, "out_of_memory", "damaged", None, None]
+    good = [row for row in found if row["reason"] is None]
+    tokens = store.tokens([(row["file"], row["row"]) for row in good], LAYERS[0])
+    assert tokens[:, 0, 0].tolist() == [7, 9, 3]
+
+
+def test_other_errors_of_the_encoder_are_not_taken_for_memory(
+    worker: EncodeBlock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Bright, *_: object) -> Encoded:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Bright, "__call__", broken)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        worker(decoded(1))
