@@ -21,6 +21,8 @@ class InputConfig(_Group):
 
     uri: str
     """Folder, bucket prefix (s3://bucket/prefix), or manifest (.parquet, .csv)."""
+    roots: tuple[str, ...] = ()
+    """Folders and bucket prefixes that a manifest's images may lie below, beside the manifest's own."""
     layout: Layout = "auto"
     """How categories, labels and masks are laid out; auto looks and says what it took."""
     max_pixels: int = Field(100_000_000, gt=0)

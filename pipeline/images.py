@@ -19,6 +19,7 @@ Pixels = NDArray[np.uint8]
 class Reason(StrEnum):
     """Why an image has no score. The list is fixed: dashboards count by it."""
 
+    FORBIDDEN = "forbidden"
     UNREADABLE = "unreadable"
     CHANGED = "changed"
     EMPTY = "empty"

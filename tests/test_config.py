@@ -23,6 +23,7 @@ REQUIRED = ["--input.uri", "lake", "--output.uri", "out"]
 # dotted name -> (as written behind a flag, what it means); each differs from its default
 SETTINGS: dict[str, tuple[str, Any]] = {
     "input.uri": ("s3://lake/parts", "s3://lake/parts"),
+    "input.roots": ("[s3://a/b, /c]", ("s3://a/b", "/c")),
     "input.layout": ("visa", "visa"),
     "input.max_pixels": ("5000", 5000),
     "input.max_bytes": ("70000", 70000),

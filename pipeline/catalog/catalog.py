@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
-from pipeline.catalog.manifest import KNOWN, describe, read_manifest
+from pipeline.catalog.manifest import KNOWN, describe, forbidden, read_manifest
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
 from pipeline.images import Reason
@@ -57,7 +57,7 @@ def build_catalog(config: InputConfig) -> Catalog:
         raise CatalogError(f"there is nothing at {location}; input.uri is a folder, a bucket prefix, or a manifest")
     is_table = location.path.lower().endswith((".parquet", ".csv")) and location.is_file()
     if config.layout == "manifest" or (config.layout == "auto" and is_table):
-        return _from_manifest(location)
+        return _from_manifest(location, [Location.parse(root) for root in config.roots])
     if location.is_file():
         raise CatalogError(f"{location} is one file; give the folder that holds the images, or a .parquet or .csv")
     return _from_listing(location, config.layout)
@@ -97,20 +97,36 @@ def _from_listing(location: Location, layout: str) -> Catalog:
     return _catalog(layout, rows, pa.table({}), ignored, mask_above=0.0 if layout == "visa" else 0.5)
 
 
-def _from_manifest(location: Location) -> Catalog:
+def _from_manifest(location: Location, roots: list[Location]) -> Catalog:
     table = read_manifest(location)
     if not table.num_rows:
         raise NothingToScore(f"the manifest {location} has no rows")
-    entries = describe(table["uri"].to_pylist())
     columns = {name: table[name].to_pylist() for name in KNOWN}
-    rows = [
-        _row(uri=uri, category=category, label=label, masks=[mask] if mask else [], entry=entry)
-        for uri, category, label, mask, entry in zip(*columns.values(), entries, strict=True)
-    ]
+    roots = [Location(location.protocol, location.path.rpartition("/")[0] or "/"), *roots]
+    outside = [forbidden(uri, mask, roots) for uri, mask in zip(columns["uri"], columns["mask_uri"], strict=True)]
+    if all(outside):
+        raise CatalogError(f"{location}: none of its {len(outside)} images may be read: {outside[0]}")
+    entries = iter(describe([uri for uri, why in zip(columns["uri"], outside, strict=True) if why is None]))
+    rows = []
+    for uri, category, label, mask, why in zip(*columns.values(), outside, strict=True):
+        masks = [mask] if mask else []
+        if why is None:
+            rows.append(_row(uri=uri, category=category, label=label, masks=masks, entry=next(entries)))
+        else:
+            entry = Entry(uri, 0, "", problem=why)
+            rows.append(_row(uri=uri, category=category, label=label, masks=[], entry=entry, reason=Reason.FORBIDDEN))
     return _catalog("manifest", rows, table.drop_columns(list(KNOWN)), ignored=0, mask_above=0.5)
 
 
-def _row(*, uri: str, category: str, label: bool | None, masks: list[str], entry: Entry) -> dict[str, Any]:
+def _row(
+    *,
+    uri: str,
+    category: str,
+    label: bool | None,
+    masks: list[str],
+    entry: Entry,
+    reason: Reason = Reason.UNREADABLE,
+) -> dict[str, Any]:
     return {
         "uri": uri,
         "category": category,
@@ -118,7 +134,7 @@ def _row(*, uri: str, category: str, label: bool | None, masks: list[str], entry
         "masks": masks,
         "size": entry.size,
         "etag": entry.etag,
-        "reason": Reason.UNREADABLE if entry.problem else None,
+        "reason": reason if entry.problem else None,
         "detail": entry.problem,
     }
 

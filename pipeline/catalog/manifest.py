@@ -2,13 +2,14 @@
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pipeline.errors import CatalogError, StorageError
+from pipeline.errors import CatalogError, ConfigError, StorageError
 from pipeline.lake.storage import Entry, Location
 
 KNOWN = ("uri", "category", "label", "mask_uri")
@@ -52,7 +53,7 @@ def read_manifest(location: Location) -> pa.Table:
         if None in values:
             raise CatalogError(f"{location}: row {values.index(None) + 1} has no {name}")
     folder = Location(location.protocol, location.path.rpartition("/")[0])
-    resolved = [Location.parse(_resolve(folder, uri).uri).uri for uri in uris if uri is not None]
+    resolved = [_resolve(folder, uri) for uri in uris if uri is not None]
     if twice := [uri for uri, count in Counter(resolved).items() if count > 1]:
         some = ", ".join(repr(uri) for uri in twice[:5])
         raise CatalogError(f"{location}: {len(twice)} uris stand more than once, such as {some}; keep one row each")
@@ -61,7 +62,7 @@ def read_manifest(location: Location) -> pa.Table:
         "uri": pa.array(resolved, pa.string()),
         "category": pa.array(categories, pa.string()),
         "label": pa.array([_label(location, value) for value in texts["label"]], pa.bool_()),
-        "mask_uri": pa.array([_resolve(folder, uri).uri if uri else None for uri in texts["mask_uri"]], pa.string()),
+        "mask_uri": pa.array([_resolve(folder, uri) if uri else None for uri in texts["mask_uri"]], pa.string()),
     }
     return pa.table(columns | {name: table[name] for name in table.column_names if name not in KNOWN})
 
@@ -79,8 +80,31 @@ def describe(uris: list[str]) -> list[Entry]:
         return list(pool.map(one, uris))
 
 
-def _resolve(folder: Location, uri: str) -> Location:
-    return Location.parse(uri) if "://" in uri or uri.startswith("/") else folder / uri
+def forbidden(uri: str, mask: str | None, roots: Sequence[Location]) -> str | None:
+    """Say why an image must not be read: it or its mask lies below none of the roots; None where it may."""
+    for found in (uri, mask):
+        if found is None:
+            continue
+        try:
+            allowed = any(Location.parse(found).is_below(root) for root in roots)
+        except ConfigError as error:  # another scheme, or no bucket
+            return str(error)
+        except ValueError:  # a NUL byte: no file's name, as reading will say
+            continue
+        if not allowed:
+            places = ", ".join(map(str, roots))
+            return f"{found} is not below {places}; input.roots names more places that a manifest may point to"
+    return None
+
+
+def _resolve(folder: Location, uri: str) -> str:
+    """Return the address of a manifest's uri as results write it; what is no address of ours stays as it is."""
+    if "://" not in uri and not uri.startswith("/"):
+        uri = (folder / uri).uri
+    try:
+        return Location.parse(uri).uri
+    except ConfigError:
+        return uri
 
 
 def _strings(location: Location, table: pa.Table, name: str) -> list[str | None]:

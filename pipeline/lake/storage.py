@@ -70,6 +70,16 @@ class Location:
     def __truediv__(self, name: str) -> "Location":
         return Location(self.protocol, f"{self.path.rstrip('/')}/{name}")
 
+    def is_below(self, root: "Location") -> bool:
+        """Tell whether this lies below a folder or prefix, wherever links and `..` lead; not whether it is there."""
+        if self.protocol != root.protocol:
+            return False
+        if self.protocol == "file":
+            path, above = os.path.realpath(self.path), os.path.realpath(root.path)
+            return path.startswith(above.rstrip("/") + "/")
+        # keys are literal, but not every store and proxy thinks so
+        return self.path.startswith(f"{root.path}/") and ".." not in self.path.split("/")
+
     def __str__(self) -> str:
         return self.uri
 

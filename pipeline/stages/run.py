@@ -98,7 +98,7 @@ def _score_lake(
     )
     since = started - timedelta(days=config.references.days)
     history = read_history(folder.output, since, spec.fingerprint, settings)
-    work = tonight(catalog, config.references, history)
+    work = tonight(catalog, config, history)
     choose = Chooser(config, store, folder, spec.fingerprint, _window(history, since), settings)
     expected = choose.expected(work.todo, work.pinned)
     plan(config, spec, expected, "cpu")  # too little memory is said before anything starts

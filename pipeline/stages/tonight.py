@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog import Catalog, build_catalog
-from pipeline.config import InputConfig, ReferencesConfig
+from pipeline.config import InputConfig, ScoreConfig
 from pipeline.lake.history import History
 
 
@@ -29,16 +29,18 @@ class Tonight:
         return {row["values"]: row["counts"] for row in pc.value_counts(rows["category"]).to_pylist()}
 
 
-def tonight(catalog: Catalog, config: ReferencesConfig, history: History) -> Tonight:
+def tonight(catalog: Catalog, config: ScoreConfig, history: History) -> Tonight:
     """Sort out what is to be done with the images of a catalog; raises what reading the pinned manifest raises."""
     table, carried = catalog.table, None
-    if config.source == "window" and (scored := history.scored()) is not None:
+    if config.references.source == "window" and (scored := history.scored()) is not None:
         carried = _carried(table, scored.filter(scored["same"]))
         table = table.filter(pc.invert(pc.is_in(table["image"], value_set=carried["image"].combine_chunks())))
     table = table.append_column("input", pa.array([True] * table.num_rows, pa.bool_()))
-    if config.pinned is None:
+    if config.references.pinned is None:
         return Tonight(table.append_column("pinned", pa.array([False] * table.num_rows, pa.bool_())), carried)
-    chosen = build_catalog(InputConfig(uri=config.pinned, layout="manifest")).table
+    lake = config.input.uri.rpartition("/")[0] if catalog.layout == "manifest" else config.input.uri
+    roots = (lake, *config.input.roots)
+    chosen = build_catalog(InputConfig(uri=config.references.pinned, roots=roots, layout="manifest")).table
     both = set(zip(chosen["category"].to_pylist(), chosen["uri"].to_pylist(), strict=True))
     names = list(zip(table["category"].to_pylist(), table["uri"].to_pylist(), strict=True))
     table = table.append_column("pinned", pa.array([name in both for name in names], pa.bool_()))

@@ -14,7 +14,7 @@ from pipeline.catalog import Catalog, build_catalog
 from pipeline.catalog.manifest import read_manifest
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
-from pipeline.lake.storage import Location
+from pipeline.lake.storage import Entry, Location
 from tests.corpus import HOSTILE_NAMES, write_files
 
 Rows = list[dict[str, Any]]
@@ -337,3 +337,62 @@ def test_mask_is_handed_on_with_its_image(tmp_path: Path) -> None:
     assert catalog.table["masks"].to_pylist() == [[f"{tmp_path}/m.png"], []]
     assert catalog.table["label"].to_pylist() == [True, False]
     assert catalog.mask_above == 0.5
+
+
+OUTSIDE = [
+    "../outside.png",
+    "deep/../../outside2.png",
+    "/etc/hostname",
+    "file:///etc/passwd",
+    "link/outside.png",
+    "s3://another-bucket/a.png",
+    "http://169.254.169.254/latest/meta-data/iam",
+    "https://me:secret@host/a.png",
+    "ftp://host/a.png",
+    "s3://",
+    "~/a.png",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_outside_of_the_allowed_folders_is_a_row_that_was_not_read(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = write_files(tmp_path / "lake", "a.png", "m.png")
+    write_files(tmp_path, "outside.png")
+    (lake / "link").symlink_to(tmp_path)
+    rows = [{"uri": uri, "category": "x", "mask_uri": None} for uri in ["a.png", *OUTSIDE]]
+    rows.append({"uri": "m.png", "category": "x", "mask_uri": "../outside.png"})
+    asked: list[str] = []
+    entry = Location.entry
+
+    def noted(self: Location) -> Entry:
+        asked.append(self.uri)
+        return entry(self)
+
+    monkeypatch.setattr(Location, "entry", noted)
+    found = catalog_of(write(lake, kind, rows)).table.to_pylist()
+    assert len(found) == len(rows) and asked == [f"{lake}/a.png"]
+    reasons = {row["uri"]: (row["reason"], row["detail"], row["masks"]) for row in found}
+    assert reasons.pop(f"{lake}/a.png") == (None, None, [])
+    assert {reason for reason, _, _ in reasons.values()} == {"forbidden"}
+    assert all("secret" not in detail and not masks for _, detail, masks in reasons.values())
+
+
+def test_other_roots_may_be_named(tmp_path: Path) -> None:
+    lake, other = write_files(tmp_path / "lake", "a.png"), write_files(tmp_path / "other", "b.png", "c/d.png")
+    rows = [{"uri": uri, "category": "x"} for uri in ("a.png", str(other / "b.png"), "../other/c/d.png", "../x.png")]
+    manifest = write(lake, "csv", rows)
+    found = build_catalog(InputConfig(uri=manifest.uri, roots=(str(other),))).table.to_pylist()
+    assert {row["uri"]: row["reason"] for row in found} == {
+        f"{lake}/a.png": None,
+        f"{other}/b.png": None,
+        f"{other}/c/d.png": None,
+        f"{tmp_path}/x.png": "forbidden",
+    }
+
+
+def test_a_manifest_with_nothing_inside_says_what_to_set(tmp_path: Path) -> None:
+    manifest = write(tmp_path, "csv", [{"uri": "s3://bucket/a.png", "category": "x"}])
+    with pytest.raises(CatalogError, match="none of its 1 images may be read: .*input.roots"):
+        catalog_of(manifest)
