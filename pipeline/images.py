@@ -2,6 +2,8 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 import numpy as np
@@ -64,7 +66,7 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
     """
     if not content:
         raise Quarantine(Reason.EMPTY, "the file has no bytes")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _limit_of_pillow(max_pixels):
         warnings.simplefilter("ignore")  # Pillow's warning of a large image: max_pixels decides that here
         image = open_image(content)
         width, height = image.size
@@ -81,9 +83,21 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
             resized = _to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
         except (Quarantine, MemoryError):
             raise
+        except Image.DecompressionBombError as error:
+            raise Quarantine(Reason.TOO_LARGE, _say(error)) from error
         except Exception as error:  # damage surfaces as any of a dozen types, depending on the format
             raise Quarantine(Reason.DAMAGED, _say(error)) from error
     return np.asarray(resized), image.size
+
+
+@contextmanager
+def _limit_of_pillow(max_pixels: int) -> Iterator[None]:
+    """Let Pillow refuse what it decodes before it tells the size, such as a picture larger than its icon says."""
+    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # refused is what has more than twice as many
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = None
 
 
 def open_image(content: bytes) -> Image.Image:

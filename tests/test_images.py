@@ -1,5 +1,6 @@
 """decode(): every kind of file ends as pixels or as a reason."""
 
+import struct
 import warnings
 from pathlib import PurePosixPath
 from typing import Any
@@ -190,6 +191,13 @@ def test_limit_of_pixels_is_the_setting_and_nobody_elses() -> None:
     The file ends right after its header, so that what comes after the limit is reached without 200 MB of pixels.
     """
     assert reason_of(png(14_000, 14_000, 8, 0, b"")[:60], 400_000_000) == Reason.DAMAGED
+
+
+def test_a_picture_larger_than_its_icon_says_is_not_decoded() -> None:
+    """The picture ends right after its header, so that only a limit that comes before decoding finds it too large."""
+    picture = png(30_000, 30_000, 8, 2, b"")[:60]
+    entry = struct.pack("<BBBBHHII", 32, 32, 0, 0, 1, 24, len(picture), 22)
+    assert reason_of(struct.pack("<HHH", 0, 1, 1) + entry + picture) == Reason.TOO_LARGE
 
 
 def test_image_of_the_smallest_side_is_decoded_and_one_pixel_less_is_too_small() -> None:
