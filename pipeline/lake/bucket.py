@@ -36,10 +36,9 @@ PASSING = frozenset(
 )
 REFUSED = frozenset("InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken InvalidToken TokenRefreshRequired".split())
 BROKEN = (
-    aws.HTTPClientError,  # connections that cannot be made, time out, or are closed
+    aws.ConnectionError,  # that cannot be made
+    aws.HTTPClientError,  # that time out, or are closed
     aws.IncompleteReadError,
-    aws.ResponseStreamingError,
-    aws.ReadTimeoutError,
     ConnectionError,
 )
 NO_CREDENTIALS = (aws.NoCredentialsError, aws.PartialCredentialsError, aws.TokenRetrievalError)

@@ -350,7 +350,6 @@ OUTSIDE = [
     "https://me:secret@host/a.png",
     "ftp://host/a.png",
     "s3://",
-    "~/a.png",
 ]
 
 

@@ -20,8 +20,8 @@ from botocore.exceptions import (
 )
 
 from tests.s3.proxy import FaultyProxy
-from tests.s3.test_storage_s3 import NAMES
 
+NAMES = ["plain.png", "a b.png", "é.png", "c#d%20.png", "line\nbreak.png", "q?x=1.png", "d/e/[f]*.png"]
 ONCE = Config(retries={"total_max_attempts": 1})
 LARGE = bytes(range(256)) * 4096 * 12  # 12 MB: uploaded in two parts
 
