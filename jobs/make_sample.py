@@ -8,7 +8,8 @@ import sys
 
 from jsonargparse import ArgumentParser
 
-from pipeline.command import exit_code, show_log
+from pipeline.command import exit_code
+from pipeline.log import show_log
 from pipeline.sample import make_sample
 
 

@@ -4,16 +4,18 @@
     score_dataset.py --input.uri s3://lake/parts --output.uri s3://lake/scores
     score_dataset.py --config score.yaml
 
-Exit codes: 0 done, 1 failed, 2 wrong configuration, 3 nothing to score.
+Exit codes: 0 done, 1 failed, 2 wrong configuration, 3 nothing to score, 4 another process does this run, 143 stopped.
 """
 
 import sys
 
-from pipeline.command import exit_code, parse, show_log
+from pipeline.command import exit_code, parse
+from pipeline.log import show_log
 
 
 def main() -> int:
     config = parse(__doc__)
+    show_log(config.log)
     # Ray, torch and Arrow take seconds to import: --help and a wrong setting do not wait for them
     from pipeline.report.table import summary_table
     from pipeline.stages.run import score_lake

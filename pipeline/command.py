@@ -11,7 +11,6 @@
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -20,11 +19,7 @@ from pydantic import ValidationError
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError, LakeScoreError, Stopped
 
-
-def show_log() -> None:
-    """Write our own log lines to stderr, and of the libraries only what needs attention."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("pipeline").setLevel(logging.INFO)
+log = logging.getLogger(__name__)
 
 
 def exit_code(main: Callable[[], int | None]) -> int:
@@ -33,12 +28,12 @@ def exit_code(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C", file=sys.stderr)
+        log.error("error: stopped by Ctrl-C", extra={"exit_code": 130})
         return 130
     except LakeScoreError as error:
         if os.environ.get("LAKESCORE_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        log.error("error: %s", error, extra={"exit_code": error.exit_code})
         return error.exit_code
 
 

@@ -234,5 +234,7 @@ class ScoreConfig(_Group):
     decision: DecisionConfig = DecisionConfig()
     drift: DriftConfig = DriftConfig()
     ray: RayConfig = RayConfig()
+    log: Literal["text", "json"] = "text"
+    """Log lines for people, or JSON objects with run, stage and unit for machines."""
     metrics: Literal["exact", "musc"] = "exact"
     """Metrics where labels are known; musc adds PRO over 200 linear thresholds, as the official code takes it."""

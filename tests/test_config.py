@@ -74,6 +74,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "ray.score.max": ("5", 5),
     "ray.score.cpus": ("2", 2),
     "ray.score.gpus": ("0", 0.0),
+    "log": ("json", "json"),
     "metrics": ("musc", "musc"),
 }
 

@@ -8,7 +8,6 @@ in an outage.
 
 import io
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
@@ -18,6 +17,7 @@ import botocore.exceptions as aws
 from botocore.config import Config
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from pipeline.lake import traffic
 from pipeline.lake.entry import Changed, Entry, Unavailable
 
 P = ParamSpec("P")
@@ -44,7 +44,6 @@ BROKEN = (
 NO_CREDENTIALS = (aws.NoCredentialsError, aws.PartialCredentialsError, aws.TokenRetrievalError)
 
 log = logging.getLogger(__name__)
-retried: Counter[str] = Counter()  # by error: what this process had to ask for again
 
 
 @cache
@@ -223,7 +222,7 @@ def _retry(request: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> 
 
 def _count(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    retried[_code(error) or type(error).__name__] += 1
+    traffic.retried(_code(error) or type(error).__name__)
     if state.attempt_number == 5:  # a second or two in: worth a line, and not before
         log.warning("the store does not answer (%s), trying for %.0f s more", _say(error), PATIENCE)
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.lake import traffic
 from pipeline.lake.int8 import pack, unpack
 from pipeline.lake.names import partition
 from pipeline.lake.storage import Location
@@ -149,6 +150,7 @@ class FeatureStore:
                         result[index] = np.frombuffer(content, self.dtype).reshape(patches, self.width)
 
         _of_each_file(places, read)
+        traffic.moved("read", result.nbytes)
         return result
 
     def embeddings(self, places: Sequence[tuple[str, int]]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from typing import Protocol
 from botocore.exceptions import BotoCoreError
 
 from pipeline.errors import ConfigError, ObjectChanged, StorageError, StoreUnavailable
-from pipeline.lake import bucket, folder
+from pipeline.lake import bucket, folder, traffic
 from pipeline.lake.entry import Changed, Entry, Unavailable
 
 __all__ = ["Entry", "Location"]
@@ -90,7 +90,9 @@ class Location:
     def read_bytes(self, etag: str | None = None) -> bytes:
         """Return the content; raises `StorageError`, and `ObjectChanged` when it has not the tag that is given."""
         with _storage_errors("read", self):
-            return self._store.read(self.path, etag)
+            content = self._store.read(self.path, etag)
+        traffic.moved("read", len(content))
+        return content
 
     def open(self) -> io.RawIOBase:
         """Open for reading at any position; the caller closes it. Raises `StorageError`."""
@@ -105,6 +107,7 @@ class Location:
         """
         with _storage_errors("write", self):
             self._store.write(self.path, content, over)
+        traffic.moved("written", len(content))
 
     def create(self, content: bytes) -> bool:
         """Write the whole content where nothing is yet; return false, and write nothing, where something is.

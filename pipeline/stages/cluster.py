@@ -17,6 +17,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from pipeline.config import PoolConfig, RayConfig
 from pipeline.errors import ConfigError
+from pipeline.stages.telemetry import count_run
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,9 @@ def cluster(config: RayConfig) -> Iterator[None]:
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         yield
+    except Exception:
+        count_run("failed")
+        raise
     finally:
         ray.shutdown()
 

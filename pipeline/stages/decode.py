@@ -14,6 +14,7 @@ from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
 from pipeline.images import Quarantine, Reason, look
 from pipeline.lake.features import LOOK
 from pipeline.lake.storage import Location
+from pipeline.stages.telemetry import count_traffic
 
 DECODED = pa.schema(
     [
@@ -54,6 +55,7 @@ def decode_block(block: pa.Table, config: InputConfig, size: int) -> pa.Table:
         except StorageError as error:
             row |= {"reason": str(Reason.UNREADABLE), "detail": str(error)}
         rows.append(row)
+    count_traffic()
     decoded = pa.Table.from_pylist(rows, schema=DECODED)
     for name in DECODED.names:
         block = block.append_column(DECODED.field(name), decoded[name])

@@ -20,6 +20,7 @@ from pipeline.memory import is_out_of_memory
 from pipeline.stages.cluster import map_on_actors, map_on_tasks, pool, this_node
 from pipeline.stages.decode import decode_block
 from pipeline.stages.progress import Progress, check_rows, results
+from pipeline.stages.telemetry import count_traffic
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class EncodeBlock:
                 [np.frombuffer(block["pixels"][i].as_buffer(), np.uint8).reshape(side, side, 3) for i in good]
             )
             self._encode(pixels, [rows[i] for i in good])
+        count_traffic()
         done = {"node": this_node(), "count": 1}
         kept = [{name: row.get(name) for name in SCHEMA.names} | done for row in rows]
         return pa.Table.from_pylist(kept, schema=SCHEMA.append(pa.field("count", pa.int64())))

@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 
 from pipeline import errors
 from pipeline.errors import IncompleteRun, LakeScoreError
+from pipeline.log import context
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Progress:
         self._terminal = sys.stderr.isatty()
 
     def __enter__(self) -> Self:
+        context["stage"] = self._stage
         return self
 
     def add(self, count: int) -> None:
@@ -50,8 +52,11 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._terminal:
             sys.stderr.write("\r\033[K")
+        now = time.monotonic()
         if kind is None and self._total:
-            log.info(self._line(time.monotonic()))
+            facts = {"done": self._done, "total": self._total, "seconds": round(now - self._start, 3)}
+            log.info(self._line(now), extra=facts)
+        context.pop("stage", None)
 
     def _line(self, now: float) -> str:
         seconds = max(now - self._start, 1e-9)
@@ -71,6 +76,11 @@ def results(dataset: Dataset, progress: Progress) -> pa.Table:
     tables = []
     for table in _tables(dataset):
         progress.add(sum(table["count"].to_pylist()))
+        if "id" in table.column_names:
+            for row in table.select(["id", "seconds", "node"]).to_pylist():
+                log.debug(
+                    "done %s", row["id"], extra={"unit": row["id"], "seconds": row["seconds"], "node": row["node"]}
+                )
         tables.append(table.drop_columns("count"))
     return pa.concat_tables(tables)
 

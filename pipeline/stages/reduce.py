@@ -34,6 +34,7 @@ from pipeline.plan.units import Unit
 from pipeline.stages.progress import Progress, check_rows
 from pipeline.stages.references import places
 from pipeline.stages.tasks import run_tasks
+from pipeline.stages.telemetry import count_traffic
 
 # Distances of vectors of length 1 lie in 0..2: with one scale for every map ever written, grey levels compare
 MAP_SCALE = TOP / (LEVELS - 1)
@@ -127,6 +128,7 @@ class Reducer:
             levels = to_levels(anomaly_map).astype(np.uint16)
             Image.fromarray(levels).save(png, "png", compress_level=1)
             (self.run.results / names[-1]).write_bytes(png.getvalue())
+        count_traffic()
         counted = count_pixels(maps[self._counted(category, index)])
         pixels = [counted, *[None] * (len(names) - 1)]  # of the block, in its first row
         at_worst = np.take_along_axis(errors, patch_scores.argmax(axis=1)[:, None], axis=1)[:, 0].tolist()

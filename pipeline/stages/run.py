@@ -1,47 +1,43 @@
 """A whole run: catalog, extract, score, reduce, publish."""
 
-import contextlib
 import json
 import logging
-import os
-import platform
 import secrets
-import socket
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 
-from pipeline.catalog import Catalog, build_catalog
+from pipeline.catalog import build_catalog
 from pipeline.config import ScoreConfig
 from pipeline.encoders import Encoder
 from pipeline.errors import ConfigError
 from pipeline.lake.features import FeatureStore
 from pipeline.lake.history import History, read_history
 from pipeline.lake.lock import RunLock
-from pipeline.lake.run import RunFolder, read_table, write_json, write_table
+from pipeline.lake.run import RunFolder, read_table, write_json
 from pipeline.lake.storage import Location
-from pipeline.metrics.category import Metric, mean_metrics
+from pipeline.log import context
+from pipeline.metrics.category import Metric
 from pipeline.metrics.thresholds import pixel_threshold
 from pipeline.plan.units import Members
+from pipeline.stages import telemetry
 from pipeline.stages.calibrate import announce, estimate
 from pipeline.stages.cluster import cluster, pool
 from pipeline.stages.extract import extract
-from pipeline.stages.reduce import MAP_SCALE, METRICS, Reduced, Reducer
+from pipeline.stages.publish import publish, say_drift, surroundings
+from pipeline.stages.reduce import MAP_SCALE, Reduced, Reducer
 from pipeline.stages.references import Chooser
 from pipeline.stages.rows import counts, drifts, found_now, scores_table
 from pipeline.stages.score import plan, score, shape_of
 from pipeline.stages.tonight import tonight
 
 log = logging.getLogger(__name__)
-
-PIXELS = pa.schema([("category", pa.string()), ("counts", pa.list_(pa.int64()))])
-VERSIONS = ("ray", "torch", "faiss-gpu", "faiss-cpu", "timm", "open_clip_torch", "pyarrow", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -65,6 +61,7 @@ def score_lake(config: ScoreConfig) -> Result:
     settings = _identity(config)
     if finished := _finished(folder, settings):
         return finished
+    context["run_id"] = run_id
     with RunLock(folder.output, run_id) as lock:
         return _finished(folder, settings) or _score_lake(config, folder, settings, started, lock)
 
@@ -123,36 +120,33 @@ def _score_lake(
         reduced = reducer({category: of.total for category, of in members.items()})
         clock.lap("reduce")
 
-    pixel_thresholds = _pixel_thresholds(config, history, reduced)
-    inputs = images.filter(images["input"])
-    found = found_now(inputs, reduced.images, config.decision, pixel_thresholds, folder.run_id, started)
-    scores = scores_table(catalog, found, work.carried)
-    drifted = drifts(config.drift, _new(scores, history), history.rows)
-    for category, name in [(c, n) for c, of in drifted.items() for n, drift in of.items() if drift.drifted]:
-        moved = drifted[category][name]
-        log.warning("drift    %s of %r: %.3g, before %.3g", name, category, moved.now, moved.before)
-    run = {
-        "run_id": folder.run_id,
-        "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "counts": counts(scores, folder.run_id) | {"features_reused": extracted.reused, "other_files": catalog.ignored},
-        "drifted": sorted(c for c, of in drifted.items() if any(drift.drifted for drift in of.values())),
-        "drift": {category: {name: asdict(drift) for name, drift in of.items()} for category, of in drifted.items()},
-        "layout": catalog.layout,
-        "search": asdict(tuning),
-        "estimate": asdict(cost),
-        "encoder": asdict(spec),
-        "map_scale": MAP_SCALE,
-        "nodes": {"images": _by_node(extracted.images["node"]), "units": dict(nodes)},
-        "seconds": clock.seconds,
-        "settings": settings,
-        "config": config.model_dump(mode="json"),
-        "versions": {"python": platform.python_version()} | _versions(),
-        "host": {"name": socket.gethostname(), "machine": platform.machine(), "cpus": os.cpu_count()},
-    }
-    lock.check()
-    _publish(folder, catalog, scores, reduced, run)
-    return Result(folder, scores, reduced.metrics, run)
+        pixel_thresholds = _pixel_thresholds(config, history, reduced)
+        inputs = images.filter(images["input"])
+        found = found_now(inputs, reduced.images, config.decision, pixel_thresholds, folder.run_id, started)
+        scores = scores_table(catalog, found, work.carried)
+        drifted = drifts(config.drift, _new(scores, history), history.rows)
+        run = {
+            "run_id": folder.run_id,
+            "started": started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "counts": counts(scores, folder.run_id)
+            | {"features_reused": extracted.reused, "other_files": catalog.ignored},
+            **say_drift(drifted),
+            "layout": catalog.layout,
+            "search": asdict(tuning),
+            "estimate": asdict(cost),
+            "encoder": asdict(spec),
+            "map_scale": MAP_SCALE,
+            "nodes": {"images": _by_node(extracted.images["node"]), "units": dict(nodes)},
+            "seconds": clock.seconds,
+            "settings": settings,
+            "config": config.model_dump(mode="json"),
+            **surroundings(),
+        }
+        lock.check()
+        publish(folder, catalog, scores, reduced, run)
+        telemetry.count_published(scores, len(run["drifted"]))
+        return Result(folder, scores, reduced.metrics, run)
 
 
 def _window(history: History, since: datetime) -> pa.Table | None:
@@ -216,7 +210,7 @@ def read_result(folder: RunFolder) -> Result:
 
 
 class _Clock:
-    """Seconds of each stage."""
+    """Seconds of each stage, for run.json and for the metrics."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -225,12 +219,15 @@ class _Clock:
     def lap(self, stage: str) -> None:
         now = time.monotonic()
         self.seconds[stage] = round(now - self._last, 3)
+        if ray.is_initialized():
+            telemetry.observe_stage(stage, self.seconds[stage])
+            telemetry.count_traffic()
         self._last = now
 
 
 def _identity(config: ScoreConfig) -> dict[str, Any]:
     """Return the settings that decide the results; where and how fast they are computed is none of them."""
-    kept = config.model_dump(mode="json", exclude={"output", "ray", "drift"})
+    kept = config.model_dump(mode="json", exclude={"output", "ray", "drift", "log"})
     kept["input"].pop("max_seconds")
     kept["search"].pop("memory_gb")
     kept["references"].pop("quadratic")
@@ -254,34 +251,5 @@ def _begin(folder: RunFolder, settings: dict[str, Any]) -> None:
     write_json(begun, settings)
 
 
-def _publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Reduced, run: dict[str, Any]) -> None:
-    metrics = reduced.metrics
-    pixels = [{"category": category, "counts": counted} for category, counted in reduced.pixels.items()]
-    write_table(folder.results / "pixels.parquet", pa.Table.from_pylist(pixels, schema=PIXELS))
-    listed = catalog.table.drop_columns(["image", "reason", "detail"])
-    write_table(folder.results / "catalog.parquet", listed)
-    write_table(folder.results / "scores" / "part-00000.parquet", scores)
-    mean = mean_metrics(metrics.values())
-    rows = [
-        {"category": category, "name": name, **asdict(metric)}
-        for category, of in [*metrics.items(), (None, mean)]  # null: the mean over the categories
-        for name, metric in of.items()
-    ]
-    write_table(folder.results / "metrics.parquet", pa.Table.from_pylist(rows, schema=METRICS))
-    if any(metric.value is not None for of in metrics.values() for metric in of.values()):
-        content = {name: {key: asdict(metric) for key, metric in of.items()} for name, of in metrics.items()}
-        means = {name: asdict(metric) for name, metric in mean.items()}
-        write_json(folder.results / "metrics.json", {"categories": content, "mean": means})
-    folder.publish(run)
-
-
 def _by_node(nodes: pa.ChunkedArray) -> dict[str, int]:
     return dict(Counter(node for node in nodes.to_pylist() if node is not None))
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in VERSIONS:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

@@ -1,6 +1,7 @@
 """Score: mutual scoring in units of work, each written as it is done and never done again."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from pipeline.search import Tuning, make_search
 from pipeline.stages.cluster import Pool, map_on_actors, this_node
 from pipeline.stages.progress import Progress, check_rows, results
 from pipeline.stages.references import places
+from pipeline.stages.telemetry import count_traffic, observe_unit
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +97,14 @@ class ScoreUnit:
         self._aggregation = self._plain
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        rows = block.to_pylist()
-        for row in rows:
-            self._score(Unit(**{name: value for name, value in row.items() if name != "unit"}))
-        return pa.table(
-            {"unit": [row["unit"] for row in rows], "node": [this_node()] * len(rows), "count": [1] * len(rows)}
-        )
+        [row] = block.to_pylist()
+        number, unit = row.pop("unit"), Unit(**row)
+        start = time.perf_counter()
+        self._score(unit)
+        seconds = time.perf_counter() - start
+        observe_unit(seconds)
+        count_traffic()
+        return pa.table({"unit": [number], "id": [unit.id], "seconds": [seconds], "node": [this_node()], "count": [1]})
 
     @torch.inference_mode()
     def _score(self, unit: Unit) -> None:

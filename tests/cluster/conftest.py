@@ -19,16 +19,18 @@ READY = "block forever until terminated"
 
 @dataclass(frozen=True)
 class Head:
-    """Addresses of the cluster, for drivers and for job submission."""
+    """Addresses of the cluster: for drivers, for job submission, and for Prometheus; and its process."""
 
     address: str
     jobs: str
+    metrics: str
+    pid: int
 
 
 @pytest.fixture(scope="session")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     """Start a head node of four logical CPUs, and stop it by its process id."""
-    port, dashboard, agent = _free_port(), _free_port(), _free_port()
+    port, dashboard, agent, metrics = (_free_port() for _ in range(4))
     binaries = Path(sys.executable).parent
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     # the entry point of a submitted job runs the python of this path
@@ -37,6 +39,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     command += [
         f"--dashboard-port={dashboard}",
         f"--dashboard-agent-listen-port={agent}",
+        f"--metrics-export-port={metrics}",
         "--num-cpus=4",
         "--disable-usage-stats",
         "--log-style=record",
@@ -55,7 +58,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
             pytest.fail(f"ray start ended: {''.join(said[-5:])}")
         jobs = f"http://127.0.0.1:{dashboard}"
         _wait_for_job_agent(jobs)
-        yield Head(f"127.0.0.1:{port}", jobs)
+        yield Head(f"127.0.0.1:{port}", jobs, f"http://127.0.0.1:{metrics}/metrics", process.pid)
     finally:
         os.killpg(process.pid, signal.SIGKILL)  # its own session; asked politely, it takes half a minute
         process.wait(timeout=60)

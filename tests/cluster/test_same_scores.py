@@ -57,6 +57,7 @@ def test_a_run_leaves_what_readers_need(plain: Path) -> None:
         "maps",
         "metrics.json",
         "metrics.parquet",
+        "pixels.parquet",
         "run.json",
         "scores",
     ]
