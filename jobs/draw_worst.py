@@ -24,7 +24,7 @@ def main() -> None:
     from pipeline.lake.run import RunFolder, latest_run
     from pipeline.lake.storage import Location
     from pipeline.report.sheet import draw_sheet
-    from pipeline.stages.run import read_result
+    from pipeline.result import read_result
 
     output = Location.parse(arguments.output)
     result = read_result(RunFolder(output, arguments.run_id or latest_run(output)))

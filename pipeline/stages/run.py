@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,12 +20,12 @@ from pipeline.errors import ConfigError
 from pipeline.lake.features import FeatureStore
 from pipeline.lake.history import History, read_history
 from pipeline.lake.lock import RunLock
-from pipeline.lake.run import RunFolder, read_table, write_json
+from pipeline.lake.run import RunFolder, write_json
 from pipeline.lake.storage import Location
 from pipeline.log import context
-from pipeline.metrics.category import Metric
 from pipeline.metrics.thresholds import pixel_threshold
 from pipeline.plan.units import Members
+from pipeline.result import Result, read_result
 from pipeline.stages import telemetry
 from pipeline.stages.calibrate import announce, estimate
 from pipeline.stages.cluster import cluster, pool
@@ -38,16 +38,6 @@ from pipeline.stages.score import plan, score, shape_of
 from pipeline.stages.tonight import tonight
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run did: where it lies, its scores (a row for each input), metrics by category, and run.json."""
-
-    folder: RunFolder
-    scores: pa.Table
-    metrics: dict[str, dict[str, Metric]]
-    run: dict[str, Any]
 
 
 def score_lake(config: ScoreConfig) -> Result:
@@ -194,19 +184,6 @@ def _new(scores: pa.Table, history: History) -> pa.Table:
     seen = set(zip(history.rows["uri"].to_pylist(), history.rows["etag"].to_pylist(), strict=True))
     names = zip(scores["uri"].to_pylist(), scores["etag"].to_pylist(), strict=True)
     return scores.filter(pa.array([name not in seen for name in names], pa.bool_()))
-
-
-def read_result(folder: RunFolder) -> Result:
-    """Read a published run back."""
-    run = folder.finished()
-    if run is None:
-        raise ConfigError(f"there is no finished run at {folder.results}")
-    metrics: dict[str, dict[str, Metric]] = {}
-    for row in read_table(folder.results / "metrics.parquet").to_pylist():
-        if row["category"] is not None:
-            found = Metric(row["value"], row["reason"], row.get("error"))  # runs of before errors were told lack them
-            metrics.setdefault(row["category"], {})[row["name"]] = found
-    return Result(folder, read_table(folder.results / "scores" / "part-00000.parquet"), metrics, run)
 
 
 class _Clock:

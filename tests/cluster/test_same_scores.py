@@ -16,8 +16,9 @@ from pipeline.lake.features import FeatureStore, feature_key
 from pipeline.lake.run import RunFolder
 from pipeline.lake.storage import Location
 from pipeline.method import Aggregation, anomaly_maps, pca, query_scores
+from pipeline.result import Result
 from pipeline.search.faiss import FaissSearch
-from pipeline.stages.run import Result, score_lake
+from pipeline.stages.run import score_lake
 from tests.cluster.conftest import Head
 from tests.running import REPOSITORY, flags, read_scores, run_job, settings, small_lake
 
