@@ -54,7 +54,7 @@ def facts(run_id: str, **changed: Any) -> dict[str, Any]:
     }
     for name, value in changed.items():
         group, _, key = name.partition("__")
-        groups[group] = {**groups[group], key: value} if key else value
+        groups[group] = {**groups.get(group, {}), key: value} if key else value
     return {
         "run_id": run_id,
         "started": "2030-01-01T10:00:00+00:00",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.metrics.category import IMAGE, PIXEL, Metric, mean_metrics
+from pipeline.report.terminal import aligned, printable, ruled
 
 HEADINGS = {
     "image_auroc": "I-AUROC",
@@ -19,12 +20,15 @@ HEADINGS = {
 }
 
 
-def summary_table(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Metric]]) -> str:
+def summary_table(
+    rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Metric]], width: int | None = None
+) -> str:
     """Return a table of categories: images, quarantined, metrics in percent, and why some are missing.
 
     Args:
         rows: category and status of each image.
         metrics: by category, then name.
+        width: of the terminal, in characters; names of categories are cut to fit. Default: they are not.
     """
     columns = [*IMAGE, *PIXEL, *sorted({name for of in metrics.values() for name in of} - {*IMAGE, *PIXEL})]
     images = Counter(row["category"] for row in rows)
@@ -35,20 +39,11 @@ def summary_table(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Mappi
     if len(images) > 1:
         lines.append(_line("all", images.total(), bad.total(), mean_metrics(metrics.values()), columns))
 
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
-    text.insert(1, "-" * len(text[0]))
-    return "\n".join([*text, *_reasons(metrics), *_streamed(metrics)])
+    return "\n".join([*ruled(aligned(lines, width=width)), *_reasons(metrics), *_streamed(metrics)])
 
 
 def _line(name: str, images: int, quarantined: int, metrics: Mapping[str, Metric], columns: Sequence[str]) -> list[str]:
-    return [_printable(name), str(images), str(quarantined), *(_percent(metrics.get(column)) for column in columns)]
+    return [name, str(images), str(quarantined), *(_percent(metrics.get(column)) for column in columns)]
 
 
 def _percent(metric: Metric | None) -> str:
@@ -63,7 +58,7 @@ def _reasons(metrics: Mapping[str, Mapping[str, Metric]]) -> list[str]:
             if metric.reason is not None:
                 missing.setdefault((category, metric.reason), []).append(name)
     return [
-        f"{_printable(category)}: no {names[0].partition('_')[0]} metrics: {_printable(reason)}"
+        f"{printable(category)}: no {names[0].partition('_')[0]} metrics: {printable(reason)}"
         for (category, reason), names in missing.items()
     ]
 
@@ -72,12 +67,7 @@ def _streamed(metrics: Mapping[str, Mapping[str, Metric]]) -> list[str]:
     """Say how far the metrics of each streamed category may be off."""
     errors = {category: [m.error for m in of.values() if m.error is not None] for category, of in metrics.items()}
     return [
-        f"{_printable(category)}: pixel metrics streamed, at most {100 * max(found):.2g} percent points from exact ones"
+        f"{printable(category)}: pixel metrics streamed, at most {100 * max(found):.2g} percent points from exact ones"
         for category, found in errors.items()
         if found
     ]
-
-
-def _printable(text: str) -> str:
-    """Return text that cannot move a terminal's cursor, whatever a file may be called."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

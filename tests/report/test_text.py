@@ -1,0 +1,154 @@
+"""Runs as text for a terminal and as JSON, and the job that prints them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.metrics.category import Metric
+from pipeline.report.compare import compare
+from pipeline.report.summary import summarise
+from pipeline.report.text import comparison_text, json_text, summary_text
+from tests.published import publish, result, row
+
+JOB = Path(__file__).parents[2] / "jobs" / "inspect_run.py"
+HOSTILE = "s3://lake/\x1b[2J\n\u202e\x9b" + "deep/" * 40 + "end.png"
+METRICS = {"a": {"image_ap": Metric(0.5)}, "\x1b]0;title\x07": {"image_ap": Metric(None, "no\nlabels")}}
+ROWS = [
+    row("a", "s3://lake/good.png", 0.5, stderr=0.0125, references=7),
+    row("a", HOSTILE, 1.25, stderr=0.0125, references=7),
+    row("\x1b]0;title\x07", HOSTILE + "2", None, reason="damaged"),
+]
+
+
+def only_printable(text: str) -> bool:
+    return all(line.isprintable() for line in text.split("\n"))
+
+
+def test_a_summary_shows_the_facts_the_table_the_spread_and_the_worst_images() -> None:
+    run = result("one", ROWS[:1], {"a": METRICS["a"]})
+    assert summary_text(run, summarise(run, 5), 100).split("\n") == [
+        "run          one",
+        "results      /out/runs/run_id=one",
+        "started      2030-01-01 10:00:00 UTC",
+        "finished     2030-01-01 10:01:05 UTC",
+        "seconds      60.8: catalog 0.5, extract 40.2, score 20.0",
+        "layout       folder",
+        "images       1 = 1 scored + 0 quarantined",
+        "quarantined  none",
+        "other files  1",
+        "features     2 reused",
+        "encoder      timm:some_vit, fingerprint 0123456789abcdef",
+        "references   auto: 7",
+        "search       gemm, fp32, tile 1024",
+        "",
+        "category  images  quarantined  I-AUROC  I-F1  I-AP  P-AUROC  P-F1  P-AP  AUPRO",
+        "------------------------------------------------------------------------------",
+        "a              1            0        -     -  50.0        -     -     -      -",
+        "",
+        "score_raw  scored     min  median     max  anomalous",
+        "----------------------------------------------------",
+        "a               1  0.5000  0.5000  0.5000          -",
+        "",
+        "worst images  score  score_raw  stderr  uri",
+        "----------------------------------------------------------",
+        "a             0.250     0.5000  0.0125  s3://lake/good.png",
+    ]
+
+
+def test_nothing_in_the_data_moves_the_cursor_or_is_wider_than_the_terminal() -> None:
+    run = result("one", ROWS, METRICS)
+    text = summary_text(run, summarise(run, 5), 80)
+    assert only_printable(text) and max(map(len, text.split("\n"))) <= 80
+    assert "s3://lake/\\x1b" in text and "end.png" in text and HOSTILE[-60:] not in text
+    other = result("two", [row("a", HOSTILE, None, reason="x\x1b"), row("a", HOSTILE + "3", 0.5)], METRICS)
+    text = comparison_text(compare(run, other, 5), 80)
+    assert only_printable(text) and max(map(len, text.split("\n"))) <= 80
+    assert "x\\x1b" in text
+
+
+def test_a_comparison_shows_settings_counts_images_scores_and_metrics() -> None:
+    before = [row("a", f"/{i}", i / 8) for i in range(4)]
+    after = [row("a", f"/{i}", i / 8) for i in (3, 1, 2)] + [row("a", "/0", 0.5), row("a", "/4", None)]
+    one = result("one", before, {"a": {"image_ap": Metric(0.5)}})
+    two = result("two", after, {"a": {"image_ap": Metric(0.4999)}}, search__dtype="int8")
+    assert comparison_text(compare(one, two, 1), 100).split("\n") == [
+        "from one to two",
+        "",
+        "settings that differ  one   two",
+        "--------------------------------",
+        "search.dtype          fp32  int8",
+        "",
+        "counts           one  two",
+        "-------------------------",
+        "images             4    5",
+        "scored             4    4",
+        "quarantined        0    1",
+        "reasons.damaged    0    1",
+        "features reused    2    2",
+        "other files        1    1",
+        "",
+        "images only in one: 0",
+        "images only in two: 1",
+        "  /4",
+        "images in both, with other content or in another category: 0",
+        "",
+        "score_raw  in both  Spearman  largest change",
+        "--------------------------------------------",
+        "a                4   -0.2000             0.5",
+        "",
+        "moved most  rank before  after  score_raw before   after  uri",
+        "-------------------------------------------------------------",
+        "a                     4      1            0.0000  0.5000  /0",
+        "",
+        "change in points  I-AP",
+        "----------------------",
+        "a                 +0.0",
+    ]
+
+
+def test_long_lists_of_images_say_how_many_more_there_are() -> None:
+    one, two = result("one", []), result("two", [row("a", f"/{i}", 0.5) for i in range(5)])
+    text = comparison_text(compare(one, two, 2), 100)
+    assert "images only in two: 5\n  /0\n  /1\n  and 3 more\n" in text
+    assert "images only in two: 5\nimages in both" in comparison_text(compare(one, two, 0), 100)
+    assert "no setting differs" in text
+
+
+def test_json_has_whole_uris_and_no_nan() -> None:
+    run = result("one", ROWS, {"a": {"image_ap": Metric(float("nan"))}})
+    text = json_text(summarise(run, 5))
+    assert text.isascii() and "NaN" not in text
+    found = json.loads(text)
+    assert found["worst"][0] == {"category": "a", "uri": HOSTILE, "score": 0.625, "score_raw": 1.25, "stderr": 0.0125}
+    assert found["metrics"]["a"]["image_ap"]["value"] is None
+
+
+def job(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "90"}
+    command = [sys.executable, str(JOB), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_job_prints_the_newest_run_and_compares_it_with_an_earlier_one(tmp_path: Path) -> None:
+    metrics: list[dict[str, Any]] = [{"category": "a", "name": "image_ap", "value": 0.5, "reason": None}]
+    publish(tmp_path, "one", ROWS, metrics)
+    publish(tmp_path, "two", ROWS[:2], metrics)
+    done = job(str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("run          two\n") and only_printable(done.stdout)
+    found = json.loads(job(str(tmp_path), "--run_id=one", "--worst=1", "--category=a", "--json").stdout)
+    assert (found["run_id"], [image["uri"] for image in found["worst"]]) == ("one", [HOSTILE])
+    done = job(str(tmp_path), "--compare=one")
+    assert done.returncode == 0 and done.stdout.startswith("from one to two\n"), done.stderr
+    assert json.loads(job(str(tmp_path), "--compare=one", "--json").stdout)["only_before"]["count"] == 1
+
+
+def test_the_job_ends_with_an_error_where_there_is_no_such_run(tmp_path: Path) -> None:
+    done = job(str(tmp_path))
+    assert done.returncode == 1 and "latest.json: there is no such file or object" in done.stderr
+    publish(tmp_path, "one", ROWS)
+    done = job(str(tmp_path), "--compare=two")
+    assert done.returncode == 2 and "there is no finished run at" in done.stderr and done.stdout == ""
