@@ -11,7 +11,8 @@ import sys
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt
 
-from pipeline.command import exit_code, show_log
+from pipeline.command import exit_code
+from pipeline.log import show_log
 
 
 def main() -> None:
