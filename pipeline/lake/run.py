@@ -75,30 +75,33 @@ class RunFolder:
         """Make the results readable: run.json, then latest.json. Nothing of the run is written afterwards."""
         if not (self.results / "run.json").create(_json(run)):
             raise StorageError(f"run {self.run_id} was published by another process meanwhile; nothing was changed")
-        self.point_at_it(run)
+        self.point_at_it()
 
-    def point_at_it(self, run: dict[str, Any]) -> None:
+    def point_at_it(self) -> None:
         """Do what comes after run.json, which may have been cut short: name the run in latest.json, remove its work.
 
-        A run that ended later stays the newest, whoever writes last.
+        A run that was published later stays the newest, whoever writes last; by the storage's clock, not by ours.
         """
         latest = self.output / "latest.json"
-        content = _json({"run_id": self.run_id, "run": f"runs/run_id={self.run_id}", "finished": run["finished"]})
+        content = _json({"run_id": self.run_id, "run": f"runs/run_id={self.run_id}"})
         while not latest.create(content):
             with contextlib.suppress(ObjectChanged):  # another run was quicker: look again
                 found = latest.entry().etag
-                if _ended(latest.read_bytes(found)) <= run["finished"]:
+                if self._published_of(latest.read_bytes(found)) <= self._published:
                     latest.write_bytes(content, over=found)
                 break
         self.work.remove()
 
+    @property
+    def _published(self) -> float:
+        return (self.results / "run.json").entry().modified
 
-def _ended(latest: bytes) -> str:
-    """Return when the run ended that a latest.json names; what is not ours ended before everything."""
-    try:
-        return str(json.loads(latest)["finished"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+    def _published_of(self, latest: bytes) -> float:
+        """Return when the run was published that a latest.json names: before all others if there is no such run."""
+        try:
+            return RunFolder(self.output, json.loads(latest)["run_id"])._published
+        except (ValueError, KeyError, TypeError, StorageError):
+            return 0.0
 
 
 def latest_run(output: Location) -> str:

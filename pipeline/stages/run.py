@@ -64,7 +64,7 @@ def _finished(folder: RunFolder, settings: dict[str, Any]) -> Result | None:
     _check_same(folder, settings, published["settings"])
     log.info("run %s is finished already; nothing was done", folder.run_id)
     if folder.work.exists():
-        folder.point_at_it(published)
+        folder.point_at_it()
     return read_result(folder)
 
 

@@ -74,10 +74,10 @@ def test_the_same_command_twice_gives_identical_bytes(lake: Path, plain: Path, t
     assert done.returncode == 0, done.stderr
     compared = 0
     for path in plain.rglob("*"):
-        if path.is_file() and path.name not in ("run.json", "latest.json"):  # they hold times
+        if path.is_file() and path.name != "run.json":  # times and the host's name
             assert path.read_bytes() == (tmp_path / path.relative_to(plain)).read_bytes(), path
             compared += 1
-    assert compared == 24 + 4 + 2  # maps; catalog, scores, metrics twice; a file of features each
+    assert compared == 24 + 5 + 1 + 4  # maps; catalog, scores, pixels, metrics twice; latest.json; features
 
 
 def test_ray_job_submit_gives_the_scores_of_the_plain_run(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:

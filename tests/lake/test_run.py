@@ -1,6 +1,6 @@
 """The folder of a run: published once, and latest.json names the run that ended last."""
 
-import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,38 +25,43 @@ print(len(os.listdir("/proc/self/task")) - before)
 """
 
 
-def publish(place: Location, run_id: str, finished: str) -> RunFolder:
+def publish(place: Location, run_id: str) -> RunFolder:
     folder = RunFolder(place, run_id)
     (folder.work / "settings.json").write_bytes(b"{}")
-    folder.publish({"run_id": run_id, "finished": finished})
+    folder.publish({"run_id": run_id})
     return folder
 
 
 def test_a_published_run_is_whole_named_and_leaves_no_work(place: Location) -> None:
-    folder = publish(place, "one", "2026-01-01T00:00:00+00:00")
-    assert folder.finished() == {"run_id": "one", "finished": "2026-01-01T00:00:00+00:00"}
+    folder = publish(place, "one")
+    assert folder.finished() == {"run_id": "one"}
     assert latest_run(place) == "one" and not folder.work.exists()
 
 
-def test_the_run_that_ended_last_is_the_newest_whoever_writes_last(place: Location) -> None:
-    publish(place, "late", "2026-01-02T00:00:00+00:00")
-    publish(place, "early", "2026-01-01T00:00:00+00:00")
+def test_the_run_that_was_published_last_is_the_newest_whoever_writes_last(tmp_path: Path) -> None:
+    place = Location.parse(str(tmp_path))
+    early = publish(place, "early")
+    publish(place, "late")
     assert latest_run(place) == "late"
-    publish(place, "later", "2026-01-03T00:00:00+00:00")
+    os.utime(f"{early.results}/run.json", (0, 0))
+    early.point_at_it()  # as its next start does, where it was killed after run.json
+    assert latest_run(place) == "late"
+    publish(place, "later")
     assert latest_run(place) == "later"
 
 
 def test_a_run_is_published_once(place: Location) -> None:
-    publish(place, "one", "2026-01-01T00:00:00+00:00")
+    publish(place, "one")
+    again = RunFolder(place, "one")
     with pytest.raises(StorageError, match="published by another process"):
-        publish(place, "one", "2026-01-05T00:00:00+00:00")
-    assert json.loads((place / "runs/run_id=one/run.json").read_bytes())["finished"].startswith("2026-01-01")
+        again.publish({"run_id": "one", "other": True})
+    assert again.finished() == {"run_id": "one"}
 
 
-@pytest.mark.parametrize("damaged", [b"", b"[]", b"not json"])
-def test_a_damaged_latest_is_replaced(place: Location, damaged: bytes) -> None:
+@pytest.mark.parametrize("damaged", [b"", b"[]", b"not json", b'{"run_id": "deleted"}'])
+def test_a_latest_that_names_no_run_is_replaced(place: Location, damaged: bytes) -> None:
     (place / "latest.json").write_bytes(damaged)
-    publish(place, "one", "2026-01-01T00:00:00+00:00")
+    publish(place, "one")
     assert latest_run(place) == "one"
 
 
