@@ -11,13 +11,17 @@
 import logging
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Sequence
 
 from jsonargparse import ArgumentError, ArgumentParser
 from pydantic import ValidationError
 
 from pipeline.config import ScoreConfig
-from pipeline.errors import ConfigError, LakeScoreError, Stopped
+from pipeline.errors import ConfigError, LakeScoreError
+
+LEFT_TO_STOP = 25.0  # seconds: those who send SIGTERM often send SIGKILL 30 later
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,14 @@ def exit_code(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         log.error("error: stopped by Ctrl-C", extra={"exit_code": 130})
         return 130
+    except _Stopped:
+        log.error(
+            "error: asked to stop; the same command with the same output.run_id takes it up", extra={"exit_code": 143}
+        )
+        return 143
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except LakeScoreError as error:
         if os.environ.get("LAKESCORE_TRACEBACK"):
             raise
@@ -37,9 +49,16 @@ def exit_code(main: Callable[[], int | None]) -> int:
         return error.exit_code
 
 
+class _Stopped(SystemExit):
+    """SIGTERM came. No `Exception`: it may come anywhere, and much of what runs there catches those."""
+
+
 def _stop(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: a second one would cut short what the first began
-    raise Stopped("asked to stop; the same command with the same output.run_id takes it up")
+    end = threading.Timer(LEFT_TO_STOP, os._exit, [143])  # whatever hangs; a lock of a dead process holds nobody up
+    end.daemon = True
+    end.start()
+    raise _Stopped(143)
 
 
 def parse(description: str | None, arguments: Sequence[str] | None = None) -> ScoreConfig:

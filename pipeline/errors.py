@@ -10,7 +10,6 @@
     |   +-- StoreUnavailable    1   the store did not answer for minutes, or refuses the credentials
     +-- IncompleteRun           1   rows are missing at the end of a stage
     +-- RunLocked               4   another process does this run
-    +-- Stopped                 143 asked to stop by SIGTERM; what was done is kept
 
 A message says what happened, to which input, and what to do about it.
 """
@@ -62,9 +61,3 @@ class RunLocked(LakeScoreError):
     """Another process does this run."""
 
     exit_code = 4
-
-
-class Stopped(LakeScoreError):
-    """Asked to stop by SIGTERM; what was done is kept for the next start."""
-
-    exit_code = 143

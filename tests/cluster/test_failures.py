@@ -1,0 +1,230 @@
+"""What a fleet sees: processes that die at any moment, and images that kill. The scores stay the same."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+
+from pipeline.command import parse
+from pipeline.stages.run import score_lake
+from tests.cluster.conftest import Head
+from tests.cluster.test_same_scores import largest_difference
+from tests.running import JOB, flags, read_scores, run_job, settings, small_lake
+
+HOSTILE = Path(__file__).parent / "hostile"
+IMAGES = 10
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_lake(tmp_path_factory.mktemp("lake"), categories=("brick",), images=IMAGES)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(lake: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    output = tmp_path_factory.mktemp("undisturbed")
+    done = run_job(*flags(settings(lake, output)), env={"RAY_AUTH_MODE": "disabled"})
+    assert done.returncode == 0, done.stderr
+    return read_scores(output)
+
+
+def check(undisturbed: pd.DataFrame, output: Path) -> None:
+    """No row is lost or twice, the scores are the same, and nothing is left behind."""
+    scores = read_scores(output)
+    assert scores["uri"].is_unique and len(scores) == len(undisturbed)
+    assert largest_difference(undisturbed, scores) <= 1e-6
+    assert not (output / "work" / "run_id=test").exists() and not any((output / "locks").iterdir())
+    assert json.loads((output / "latest.json").read_bytes())["run_id"] == "test"
+
+
+class Job:
+    """The job in a process of its own, with its log lines as they come."""
+
+    def __init__(self, *arguments: str, **env: str) -> None:
+        environment = os.environ | {"RAY_AUTH_MODE": "disabled"} | env
+        command = [sys.executable, str(JOB), *arguments, "--log=json"]
+        self.process = subprocess.Popen(
+            command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        self.said: list[str] = []
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line)
+            if line.startswith("{"):
+                yield json.loads(line)
+
+    def wait(self) -> int:
+        for _ in self.lines():
+            pass
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return self.process.wait(timeout=120)
+
+    def until(self, reached: Callable[[dict[str, Any]], bool]) -> bool:
+        """Read lines until one is reached; false when the job ends before."""
+        return any(reached(line) for line in self.lines())
+
+
+def said(text: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda line: text in line["message"]
+
+
+def ended(stage: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda line: line.get("stage") == stage and "total" in line
+
+
+@pytest.mark.timeout(900)
+def test_a_driver_that_is_killed_in_each_stage_is_taken_up_where_it_stopped(
+    lake: Path, undisturbed: pd.DataFrame, tmp_path: Path
+) -> None:
+    arguments = flags(settings(lake, tmp_path))
+    features: dict[Path, int] = {}
+    moments = [
+        said("catalog "),
+        said("plan "),
+        ended("extract"),
+        ended("compare"),
+        lambda line: "unit" in line,
+        ended("maps"),
+    ]
+    for moment in moments:
+        job = Job(*arguments)
+        assert job.until(moment), "".join(job.said)
+        job.process.kill()
+        job.wait()
+        assert not (tmp_path / "latest.json").exists()
+        if features:
+            assert {path: path.stat().st_mtime_ns for path in features} == features  # encoded once
+        features = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.parquet")}
+    assert len(features) == 2
+    last = Job(*arguments)
+    assert last.wait() == 0, "".join(last.said)
+    assert any("taking over the lock of process" in line for line in last.said)
+    units = [json.loads(line) for line in last.said if line.startswith("{") and '"score ' in line]
+    assert len(units) == 1 and "4/4 units" in units[0]["message"]
+    assert sum('"unit"' in line for line in last.said) < 4  # those of before are not done again
+    check(undisturbed, tmp_path)
+
+
+def test_sigterm_stops_within_30_seconds_and_gives_the_lock_back(
+    lake: Path, undisturbed: pd.DataFrame, tmp_path: Path
+) -> None:
+    arguments = flags(settings(lake, tmp_path))
+    job = Job(*arguments)
+    assert job.until(said("plan ")), "".join(job.said)
+    job.process.send_signal(signal.SIGTERM)
+    timer = threading.Timer(30, job.process.kill)
+    timer.start()
+    assert job.wait() == 143, "".join(job.said)
+    timer.cancel()
+    assert "the same command with the same output.run_id takes it up" in job.said[-1]
+    assert list((tmp_path / "locks").iterdir()) == []
+    again = run_job(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert "taking over" not in again.stderr
+    check(undisturbed, tmp_path)
+
+
+def test_the_second_of_two_starts_of_one_run_stops_with_a_message(lake: Path, tmp_path: Path) -> None:
+    first = Job(*flags(settings(lake, tmp_path)))
+    assert first.until(said("catalog ")), "".join(first.said)
+    second = run_job(*flags(settings(lake, tmp_path)))
+    assert second.returncode == 4, second.stderr
+    assert f"run test is being done by process {first.process.pid} on" in second.stderr
+    first.process.send_signal(signal.SIGTERM)
+    assert first.wait() == 143
+
+
+@pytest.mark.parametrize("victim", ["decode_block", "EncodeBlock", "ScoreUnit", "write_maps"])
+def test_a_worker_that_is_killed_costs_no_row(
+    head: Head, lake: Path, undisturbed: pd.DataFrame, tmp_path: Path, victim: str
+) -> None:
+    config = parse(None, [*flags(settings(lake, tmp_path)), f"--ray.address={head.address}"])
+    with Killer(head.pid, victim) as killer:
+        score_lake(config)
+    assert killer.killed == 1
+    check(undisturbed, tmp_path)
+
+
+class Killer:
+    """Kills, once, a worker of a cluster as soon as it does the work of that name."""
+
+    def __init__(self, head: int, name: str) -> None:
+        self._head, self._name, self.killed = psutil.Process(head), name, 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "Killer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(0.02) and not self.killed:
+            for process in self._head.children(recursive=True):
+                try:
+                    if (
+                        process.cmdline()
+                        and process.cmdline()[0].startswith("ray::")
+                        and self._name in process.cmdline()[0]
+                    ):
+                        process.kill()
+                        self.killed += 1
+                        return
+                except psutil.NoSuchProcess:
+                    continue
+
+
+def test_images_that_crash_or_hang_the_decoder_cost_their_own_row(
+    lake: Path, undisturbed: pd.DataFrame, tmp_path: Path
+) -> None:
+    grown = tmp_path / "lake"
+    small_lake(grown, categories=("brick",), images=IMAGES)
+    for name in ("crash", "hang"):
+        (grown / "brick" / "test" / "good" / f"{name}.png").write_bytes(f"{name} it".encode())
+    arguments = [*flags(settings(grown, tmp_path / "out")), "--input.max_seconds=2"]
+    done = run_job(*arguments, env={"PYTHONPATH": str(HOSTILE), "RAY_AUTH_MODE": "disabled"})
+    assert done.returncode == 0, done.stderr
+    scores = read_scores(tmp_path / "out")
+    bad = scores[scores["status"] == "quarantined"].set_index("reason")["detail"].to_dict()
+    assert set(bad) == {"crashed", "timeout"}
+    assert "SIGABRT" in bad["crashed"] and "within 2 seconds" in bad["timeout"]
+    good = scores[scores["status"] == "scored"].reset_index(drop=True)
+    good["uri"] = [uri.replace(str(grown), str(lake)) for uri in good["uri"]]
+    assert largest_difference(undisturbed, good) <= 1e-6
+
+
+def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(lake: Path, undisturbed: pd.DataFrame, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        message = f"NOT RUN: a small disk cannot be mounted here: {mounted.stderr.strip()}"
+        pytest.skip(message)
+    try:
+        arguments = flags(settings(lake, disk))
+        full = run_job(*arguments)
+        assert full.returncode == 1 and "No space left on device" in full.stderr, full.stderr
+        assert not (disk / "latest.json").exists()
+        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
+        done = run_job(*arguments)
+        assert done.returncode == 0, done.stderr
+        check(undisturbed, disk)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
