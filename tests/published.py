@@ -84,7 +84,7 @@ def result(
 
 
 def publish(
-    output: Path,
+    output: Path | str,
     run_id: str,
     rows: Sequence[Mapping[str, Any]],
     metrics: Sequence[Mapping[str, Any]] = (),

@@ -1,0 +1,35 @@
+#!/usr/bin/env python
+"""Drop stored features that no published run uses, to free their room; without --apply, only say which.
+
+collect_features.py out/sample/scores
+"""
+
+import sys
+import time
+
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import NonNegativeFloat
+
+from pipeline.command import exit_code, show_log
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=str, help="The output.uri of the runs.")
+    parser.add_argument("--apply", action="store_true", help="Drop them.")
+    parser.add_argument("--hours", type=NonNegativeFloat, default=24.0, help="Younger files stay, whoever uses them.")
+    arguments = parser.parse_args()
+
+    from pipeline.lake.garbage import begun_runs, sweep
+    from pipeline.lake.storage import Location
+    from pipeline.report.garbage import sweep_text
+
+    output = Location.parse(arguments.output)
+    begun = begun_runs(output)
+    found = sweep(output, time.time() - 3600 * arguments.hours, arguments.apply)
+    print(sweep_text(found, begun, arguments.apply))
+
+
+if __name__ == "__main__":
+    show_log()
+    sys.exit(exit_code(main))

@@ -1,0 +1,37 @@
+"""What sweeping the feature store found, as a table."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from pipeline.lake.garbage import Sweep
+from pipeline.report.terminal import aligned, printable, ruled
+
+
+def sweep_text(found: Sequence[Sweep], begun: Mapping[str, float], dropped: bool) -> str:
+    """Return what stays and what goes for each fingerprint, and why files that no run uses stay.
+
+    Args:
+        found: what was swept.
+        begun: runs that are not published, and since when.
+        dropped: whether the garbage is gone, or was only looked for.
+    """
+    gone = "dropped" if dropped else "to drop"
+    lines = [["fingerprint", *(f"{name} {fate}" for fate in ("kept", gone) for name in ("files", "images", "MB"))]]
+    for of in found:
+        tallies = [[str(side.files), str(side.images), f"{side.bytes / 1e6:.1f}"] for side in (of.kept, of.garbage)]
+        lines.append([of.fingerprint, *tallies[0], *tallies[1]])
+    spare, young, damaged = (sum(getattr(of, name) for of in found) for name in ("spare", "young", "damaged"))
+    notes = []
+    if spare:
+        notes.append(f"images that no run uses, kept with others of their file: {spare}")
+    if young:
+        notes.append(f"files that no run uses, kept as a run that is not published may (see --hours): {young}")
+    if damaged:
+        notes.append(f"damaged files: {damaged}")
+    for run_id, since in begun.items():
+        when = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        notes.append(f"run {printable(run_id)} is not published; what was written since it began, {when}, is kept")
+    if begun:
+        notes.append("a run that needs older features may fail; started again, it encodes them anew")
+    notes.append("dropped" if dropped else "a dry run: nothing was dropped; --apply drops")
+    return "\n".join([*ruled(aligned(lines)), *notes])
