@@ -10,7 +10,8 @@ import time
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeFloat
 
-from pipeline.command import exit_code, show_log
+from pipeline.command import exit_code
+from pipeline.log import show_log
 
 
 def main() -> None:

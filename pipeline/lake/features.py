@@ -10,7 +10,6 @@ and makes a block count.
 """
 
 import hashlib
-import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,8 @@ from pipeline.lake.storage import Location
 BLOCK_BYTES = 128e6  # one file, and one task of the encoder
 BLOCK_IMAGES = 32
 READERS = 8  # files read at a time: a store answers many requests as fast as one
+
+DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError)  # what reading a damaged Parquet file may raise
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +98,10 @@ class FeatureStore:
             return {key: stored for of_file in readers.map(self._stored, files) for key, stored in of_file}
 
     def _stored(self, file: str) -> list[tuple[str, Stored]]:
+        content = (self.root / "images" / file).read_bytes()
         try:
-            rows = self._images(file, ROW.names).to_pylist()
-        except pa.ArrowException as error:  # damaged, or not ours: its images are encoded again
+            rows = _table(content, ROW.names).to_pylist()
+        except DAMAGE as error:  # or not ours: its images are encoded again
             log.warning("features %s cannot be used: %s", self.root / "images" / file, error)
             return []
         return [(row.pop("key"), Stored(file, number, **row)) for number, row in enumerate(rows)]
@@ -158,7 +160,8 @@ class FeatureStore:
         found: list[Any] = [None] * len(places)
 
         def read(file: str, indices: list[int]) -> None:
-            column = self._images(file, ["embedding"])["embedding"].combine_chunks()
+            content = (self.root / "images" / file).read_bytes()
+            column = _table(content, ["embedding"])["embedding"].combine_chunks()
             vectors = column.flatten().to_numpy().reshape(len(column), -1)
             for index in indices:
                 found[index] = vectors[places[index][1]]
@@ -166,8 +169,9 @@ class FeatureStore:
         _of_each_file(places, read)
         return np.stack(found)
 
-    def _images(self, file: str, columns: list[str]) -> pa.Table:
-        return pq.read_table(io.BytesIO((self.root / "images" / file).read_bytes()), columns=columns)
+
+def _table(content: bytes, columns: list[str]) -> pa.Table:
+    return pq.ParquetFile(pa.BufferReader(content)).read(columns=columns, use_threads=False)
 
 
 def _of_each_file(places: Sequence[tuple[str, int]], read: Callable[[str, list[int]], None]) -> None:

@@ -6,21 +6,18 @@ written lately, or since the first of such runs began, may be for it and stays.
 
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.lake.features import READERS, feature_key
+from pipeline.lake.features import DAMAGE, READERS, feature_key
 from pipeline.lake.names import partition
 from pipeline.lake.run import RunFolder
 from pipeline.lake.storage import Entry, Location
-
-DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError)  # what reading a damaged file may raise
 
 
 @dataclass(frozen=True)
@@ -98,23 +95,32 @@ def sweep(output: Location, before: float, drop: bool) -> list[Sweep]:
     Raises `ConfigError` when there are no features, and `StorageError`: also for a published run that cannot be read,
     which may use any of them.
     """
-    files: dict[str, dict[str, list[Entry]]] = {}
+    blocks: dict[str, dict[str, dict[str, Entry]]] = {}
     for entry in (output / "features").files():
-        if entry.problem is None and fnmatchcase(entry.path, "*/category=*/*.parquet"):
-            fingerprint, folder, _ = entry.path.split("/", 2)
-            files.setdefault(fingerprint, {}).setdefault(folder, []).append(entry)
-    if not files:
+        if entry.problem is None and fnmatchcase(entry.path, "*/*/category=*/*.parquet"):
+            fingerprint, _, folder, name = entry.path.split("/", 3)
+            of_folder = blocks.setdefault(fingerprint, {}).setdefault(folder, {})
+            of_folder[name] = _together(of_folder.get(name), replace(entry, path=f"{folder}/{name}"))
+    if not blocks:
         raise ConfigError(f"there are no features below {output}; give the output.uri of the runs")
     before = min([before, *begun_runs(output).values()])
     runs = _published(output)  # listed after the features: a run that is published in between counts
     found = []
-    for fingerprint, folders in sorted(files.items()):
+    for fingerprint, folders in sorted(blocks.items()):
         total = Sweep(fingerprint)
         for folder, entries in sorted(folders.items()):
             used = _used(runs.get(fingerprint, []), folder, fingerprint)
-            total += _sweep_folder(output / "features", fingerprint, entries, used, before, drop)
+            store = output / "features" / fingerprint
+            total += _sweep_folder(store, fingerprint, list(entries.values()), used, before, drop)
         found.append(total)
     return found
+
+
+def _together(one: Entry | None, other: Entry) -> Entry:
+    """Return the two files of a block as one: both sizes, and the time of the younger."""
+    if one is None:
+        return other
+    return replace(one, size=one.size + other.size, modified=max(one.modified, other.modified))
 
 
 def _sweep_folder(
@@ -122,34 +128,31 @@ def _sweep_folder(
 ) -> Sweep:
     total, garbage = Sweep(fingerprint), []
     with ThreadPoolExecutor(READERS) as workers:
-        read = workers.map(lambda entry: _keys(store / entry.path), entries)
+        read = workers.map(lambda entry: _keys(store / "images" / entry.path), entries)
         for entry, keys in zip(entries, read, strict=True):
             verdict = judge(fingerprint, entry, keys, used, before)
             total += verdict
             if verdict.garbage.files:
-                garbage.append(store / entry.path)
+                garbage.append(entry.path)
         if drop:
-            list(workers.map(Location.remove, garbage))
+            for part in ("images", "tokens"):  # the part first that makes a block count
+                list(workers.map(Location.remove, (store / part / path for path in garbage)))
     return total
 
 
 def _published(output: Location) -> dict[str, list[_Scores]]:
     """Return the scores of all published runs, by the fingerprint of their encoder."""
-    published, parts = [], dict[str, list[str]]()
-    for entry in (output / "runs").files():
-        folder, _, name = entry.path.partition("/")
-        run_id = folder.removeprefix("run_id=")
-        if name == "run.json":
-            published.append(RunFolder(output, run_id))
-        elif fnmatchcase(name, "scores/part-*.parquet"):
-            parts.setdefault(run_id, []).append(name)
     found: dict[str, list[_Scores]] = {}
-    for run in published:
-        fingerprint = (run.finished() or {}).get("encoder", {}).get("fingerprint")
-        if fingerprint is None or run.run_id not in parts:
+    for folder in (output / "runs").folders():
+        run = RunFolder(output, folder.removeprefix("run_id="))
+        if (published := run.finished()) is None:
+            continue
+        fingerprint = published.get("encoder", {}).get("fingerprint")
+        parts = [entry.path for entry in (run.results / "scores").files() if fnmatchcase(entry.path, "part-*.parquet")]
+        if fingerprint is None or not parts:
             raise StorageError(f"{run.results} lacks its scores or the encoder's fingerprint; mend or remove this run")
-        for name in parts[run.run_id]:
-            file = run.results / name
+        for name in parts:
+            file = run.results / "scores" / name
             names = {name for batch in _batches(file, ["category"]) for name in batch["category"].unique().to_pylist()}
             found.setdefault(fingerprint, []).append(_Scores(file, {partition("category", n): n for n in names}))
     return found
@@ -178,19 +181,15 @@ def _batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]
 
 
 def _keys(file: Location) -> list[str] | None:
-    """Return the keys of a file of features, or None when it is damaged; raises `StorageError`."""
+    """Return the keys of a block by its file of images; None when that is damaged or was never written.
+
+    Raises `StorageError` when the store does not say.
+    """
+    if not file.exists():
+        return None
+    content = pa.BufferReader(file.read_bytes())
     try:
-        with file.open() as opened:
-            return _key_column(opened)
-    except DAMAGE:
-        # A store that does not answer looks the same, and its file must stay: read all of it, and then ask Arrow alone
-        content = file.read_bytes()
-    try:
-        return _key_column(pa.BufferReader(content))
+        keys: list[str] = pq.ParquetFile(content).read(columns=["key"], use_threads=False)["key"].to_pylist()
     except DAMAGE:
         return None
-
-
-def _key_column(opened: Any) -> list[str]:
-    keys: list[str] = pq.ParquetFile(opened).read(columns=["key"], use_threads=False)["key"].to_pylist()
     return keys

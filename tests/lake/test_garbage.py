@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError, StorageError
-from pipeline.lake.features import FeatureStore, feature_key
+from pipeline.lake.features import LOOK, FeatureStore, feature_key
 from pipeline.lake.garbage import Sweep, Tally, begun_runs, judge, sweep
 from pipeline.lake.run import RunFolder, write_json
 from pipeline.lake.storage import Entry, Location
@@ -26,18 +26,24 @@ ENTRY = Entry("f/category=a/1.parquet", 100, "etag", modified=OLD)
 
 
 def write_features(output: Path, *uris: str, category: str = "a", fingerprint: str = FINGERPRINT) -> Path:
-    """Write a file with the features of images, whose rows in a run are `row(category, uri, ...)`, long ago."""
+    """Write a block with the features of images, whose rows in a run are `row(category, uri, ...)`, long ago.
+
+    Returns the file that makes it count.
+    """
     store = FeatureStore(Location.parse(str(output / "features" / fingerprint)), (3, 2), 8, (2,), "float16")
-    rows: dict[str, list[str] | list[int]] = {
-        "key": [feature_key(uri, f"{uri}-1", fingerprint) for uri in uris],
-        "uri": list(uris),
-        "width": [1] * len(uris),
-        "height": [1] * len(uris),
-    }
+    rows: dict[str, list[Any]] = {name: [1] * len(uris) for name in ("width", "height", *LOOK)}
+    rows |= {"key": [feature_key(uri, f"{uri}-1", fingerprint) for uri in uris], "uri": list(uris)}
     tokens = np.zeros((len(uris), 1, 6, 8), np.float32)
-    file = output / "features" / fingerprint / store.write(category, rows, tokens, np.zeros((len(uris), 5), np.float32))
-    os.utime(file, (OLD, OLD))
-    return file
+    name = store.write(category, rows, tokens, np.zeros((len(uris), 5), np.float32))
+    images, tokens_file = (output / "features" / fingerprint / part / name for part in ("images", "tokens"))
+    for file in (images, tokens_file):
+        os.utime(file, (OLD, OLD))
+    return images
+
+
+def bytes_of(images: Path) -> int:
+    """Return the size of both files of a block."""
+    return images.stat().st_size + Path(str(images).replace("/images/", "/tokens/")).stat().st_size
 
 
 def at(output: Path) -> Location:
@@ -56,7 +62,7 @@ def test_a_file_is_garbage_when_it_is_old_and_no_run_uses_any_of_its_keys() -> N
 
 def test_a_file_that_any_run_uses_stays_and_an_unused_one_goes(tmp_path: Path) -> None:
     first, shared, unused = (write_features(tmp_path, *uris) for uris in [("1", "2"), ("3", "4"), ("5", "6")])
-    size = shared.stat().st_size
+    size = bytes_of(shared)
     publish(tmp_path, "one", [row("a", "1", 0.5), row("a", "2", 0.5), row("a", "3", 0.5)])
     publish(tmp_path, "two", [row("a", "1", 0.5)])
     [found] = sweep(at(tmp_path), BEFORE, drop=True)
@@ -216,7 +222,7 @@ def test_all_parts_of_a_runs_scores_count(tmp_path: Path) -> None:
 
 def test_what_is_not_a_file_of_features_is_left_alone(tmp_path: Path) -> None:
     write_features(tmp_path, "1")
-    strangers = [tmp_path / "features" / name for name in ("note.parquet", f"{FINGERPRINT}/category=a/note.txt")]
+    strangers = [tmp_path / "features" / name for name in ("note.parquet", f"{FINGERPRINT}/images/category=a/note.txt")]
     for stranger in strangers:
         stranger.write_bytes(b"x")
         os.utime(stranger, (OLD, OLD))

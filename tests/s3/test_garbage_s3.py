@@ -1,10 +1,11 @@
 """Features in a bucket are swept as those in a folder."""
 
 import time
+from typing import Any
 
 import numpy as np
 
-from pipeline.lake.features import FeatureStore, feature_key
+from pipeline.lake.features import LOOK, FeatureStore, feature_key
 from pipeline.lake.garbage import Tally, sweep
 from pipeline.lake.storage import Location
 from tests.published import FINGERPRINT, publish, row
@@ -15,7 +16,8 @@ def test_unused_features_of_a_bucket_go_when_the_stores_clock_says_that_they_are
     store = FeatureStore(output / "features" / FINGERPRINT, (3, 2), 8, (2,), "float16")
     for uri in ("used", "unused"):
         key = feature_key(uri, f"{uri}-1", FINGERPRINT)
-        rows: dict[str, list[str] | list[int]] = {"key": [key], "uri": [uri], "width": [1], "height": [1]}
+        rows: dict[str, list[Any]] = {name: [1] for name in ("width", "height", *LOOK)}
+        rows |= {"key": [key], "uri": [uri]}
         store.write("a b", rows, np.zeros((1, 1, 6, 8), np.float32), np.zeros((1, 5), np.float32))
     publish(output.uri, "one", [row("a b", "used", 0.5)])
     [early] = sweep(output, time.time() - 3600, drop=True)
