@@ -1,0 +1,165 @@
+"""Night after night: only what is new is encoded and scored, against the nights before or what somebody pinned."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.command import parse
+from pipeline.config import ScoreConfig
+from pipeline.lake.features import FeatureStore, feature_key
+from pipeline.lake.storage import Location
+from pipeline.method import Aggregation, anomaly_maps, query_scores
+from pipeline.result import Result
+from pipeline.search.faiss import FaissSearch
+from pipeline.stages.run import score_lake
+from tests.cluster.conftest import Head
+from tests.running import flags, read_scores, settings, small_lake
+
+IMAGES = 20
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_lake(tmp_path_factory.mktemp("lake"), categories=("brick", "gravel"), images=IMAGES)
+
+
+def night(head: Head, lake: Path, output: Path, run_id: str, *more: str) -> Result:
+    return score_lake(config(head, lake, output, run_id, *more))
+
+
+def config(head: Head, lake: Path, output: Path, run_id: str, *more: str) -> ScoreConfig:
+    given = settings(lake, output) | {"output.run_id": run_id, "ray.address": head.address}
+    return parse(None, [*flags(given), *more])
+
+
+def expected(scores: pd.DataFrame, result: Result, queries: pd.DataFrame, references: pd.DataFrame) -> np.ndarray:
+    """Return raw scores of images against others, from the stored tokens, by the paper's way and another search."""
+    encoder = result.run["encoder"]
+    root = result.folder.features / encoder["fingerprint"]
+    store = FeatureStore(root, tuple(encoder["grid"]), encoder["width"], tuple(encoder["layers"]), "float16")
+    [category] = set(queries["category"])
+    found = store.find(category)
+
+    def places(rows: pd.DataFrame) -> list[tuple[str, int]]:
+        keys = [
+            feature_key(uri, etag, encoder["fingerprint"]) for uri, etag in zip(rows["uri"], rows["etag"], strict=True)
+        ]
+        return [(found[key].file, found[key].row) for key in keys]
+
+    own = {uri: place for place, uri in enumerate(references["uri"])}
+    position = torch.tensor([own.get(uri, -1) for uri in queries["uri"]])
+    layers = []
+    for layer in store.layers:
+        of, against = (torch.from_numpy(store.tokens(places(rows), layer)) for rows in (queries, references))
+        paper, many = Aggregation(store.grid, (1, 3, 5)), len(references)
+        layers.append(query_scores(of, position, [against], many, many, paper, 0.3, FaissSearch()).scores)
+    maps = anomaly_maps(torch.stack(layers).mean(dim=0), store.grid, 112)
+    return np.asarray(maps.amax(dim=(1, 2)))
+
+
+@pytest.mark.timeout(900)
+def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows(
+    head: Head, lake: Path, tmp_path: Path
+) -> None:
+    output, grown = tmp_path / "out", tmp_path / "lake"
+    shutil.copytree(lake, grown)  # keeps the times of modification, by which a local file's content is known
+    window = ["--references.source=window", "--references.count=10", "--references.burst=1"]
+    first = night(head, grown, output, "monday", *window)
+    assert first.run["counts"]["carried"] == 0 and first.run["counts"]["scored"] == 2 * IMAGES
+    before = read_scores(output, "monday")
+
+    new = small_lake(tmp_path / "new", categories=("brick", "gravel"), images=IMAGES + 3)
+    fresh = [path for path in sorted(new.glob("brick/test/*/*.png")) if int(path.stem) >= IMAGES]
+    for path in fresh:
+        shutil.copy(path, grown / path.relative_to(new))
+    (grown / "gravel" / "test" / "good" / "000.png").unlink()
+    second = night(head, grown, output, "tuesday", *window)
+    assert second.run["counts"] | {"anomalous": 0} == {
+        "images": 2 * IMAGES + 2,
+        "scored": 2 * IMAGES + 2,
+        "carried": 2 * IMAGES - 1,
+        "quarantined": 0,
+        "reasons": {},
+        "features_reused": 0,
+        "other_files": 0,
+        "anomalous": 0,
+    }
+    scores = read_scores(output, "tuesday")
+    assert not scores["uri"].str.endswith("gravel/test/good/000.png").any()  # it left the lake
+    added = scores[scores["scored_by"] == "tuesday"]
+    assert len(added) == 3 and (added["references"] == IMAGES).all()
+    brick = before[before["category"] == "brick"]
+    np.testing.assert_allclose(added["score_raw"], expected(scores, second, added, brick), rtol=0, atol=1e-5)
+    kept = scores[scores["scored_by"] == "monday"].merge(before, on="uri", suffixes=("", "_before"))
+    for name in ("score", "score_raw", "anomalous", "threshold", "scored_at", "map_uri"):
+        assert kept[name].equals(kept[f"{name}_before"]), name
+    # the threshold is the quantile of the references' own scores
+    assert added["threshold"].iloc[0] == pytest.approx(brick["score_raw"].quantile(0.95))
+    assert (added["anomalous"] == (added["score_raw"] > added["threshold"])).all()
+    assert set(second.run["drift"]) == {"brick"} and second.run["drifted"] == []
+
+    third = night(head, grown, output, "wednesday", *window)  # nothing is new
+    assert third.run["counts"]["carried"] == 2 * IMAGES + 2 and third.run["seconds"]["score"] < 1
+    assert read_scores(output, "wednesday")["score"].equals(scores["score"])
+
+
+def test_pinned_references_may_lie_elsewhere_and_are_no_rows(head: Head, lake: Path, tmp_path: Path) -> None:
+    elsewhere = small_lake(tmp_path / "golden", categories=("brick",), images=6)
+    chosen = sorted(elsewhere.rglob("good/*.png"))
+    chosen += sorted((lake / "brick" / "test" / "good").glob("*.png"))[:2]
+    manifest = tmp_path / "golden" / "pinned.csv"
+    manifest.write_text("uri,category\n" + "".join(f"{path},brick\n" for path in chosen))
+    only = tmp_path / "lake"
+    shutil.copytree(lake / "brick", only / "brick")
+    more = [
+        "--references.source=pinned",
+        f"--references.pinned={manifest}",
+        f"--input.roots=[{lake}]",
+        "--references.burst=1",
+    ]
+    result = night(head, only, tmp_path / "out", "pinned", *more)
+    scores = read_scores(tmp_path / "out", "pinned")
+    assert len(scores) == IMAGES and (scores["references"] == len(chosen)).all() and scores["stderr"].isna().all()
+    references = pd.DataFrame([{"uri": str(path), "etag": Location.parse(str(path)).entry().etag} for path in chosen])
+    np.testing.assert_allclose(scores["score_raw"], expected(scores, result, scores, references), rtol=0, atol=1e-5)
+
+
+def test_a_burst_does_not_vouch_for_its_own_defect(head: Head, lake: Path, tmp_path: Path) -> None:
+    burst = tmp_path / "lake"
+    shutil.copytree(lake / "brick", burst / "brick")
+    [bad] = sorted((burst / "brick" / "test").glob("[!g]*/*.png"))[:1]
+    for number in range(7):  # more than 30 % of the others
+        shutil.copy(bad, bad.with_name(f"9{number}.png"))
+    night(head, burst, tmp_path / "kept", "x", "--references.burst=0.999")
+    kept = read_scores(tmp_path / "kept", "x").set_index("uri")
+    night(head, lake, tmp_path / "alone", "x")
+    alone = read_scores(tmp_path / "alone", "x").set_index("uri")
+    copies = kept.loc[[uri for uri in kept.index if "/9" in uri] + [str(bad)]]
+    assert (copies["references"] == IMAGES - 1).all() and (kept.drop(copies.index)["references"] == IMAGES + 6).all()
+    original = alone["score_raw"].to_dict()[str(bad).replace(str(burst), str(lake))]
+    np.testing.assert_allclose(copies["score_raw"], original, rtol=0, atol=1e-5)
+
+
+def test_drift_is_flagged_in_run_json_and_in_the_log(
+    head: Head, lake: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "out"
+    night(head, lake, output, "before")
+    dark = tmp_path / "dark"
+    for path in lake.rglob("brick/test/*/*.png"):
+        target = dark / path.relative_to(lake)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).point(lambda value: value // 3).save(target)
+    (dark / "brick" / "test" / "good" / "broken.png").write_bytes(b"no image")
+    night(head, dark, output, "after")
+    run = json.loads((output / "runs" / "run_id=after" / "run.json").read_bytes())
+    assert run["drifted"] == ["brick"]
+    assert run["drift"]["brick"]["brightness"]["drifted"] and not run["drift"]["brick"]["quarantined"]["drifted"]
+    [line] = [record for record in caplog.records if getattr(record, "quantity", "") == "brightness"]
+    assert line.levelname == "WARNING" and line.event == "drift"  # type: ignore[attr-defined]
