@@ -1,9 +1,12 @@
 """What there is to score: one row for each input, sorted by category and uri."""
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
 from pipeline.catalog.manifest import KNOWN, describe, forbidden, read_manifest
@@ -11,6 +14,8 @@ from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
 from pipeline.images import Reason
 from pipeline.lake.storage import Entry, Location
+
+ROWS = 10_000  # built at a time
 
 SCHEMA = pa.schema(
     [
@@ -74,21 +79,20 @@ def _from_listing(location: Location, layout: str) -> Catalog:
         layout = detect(entries)
     root = location.path.rpartition("/")[2]
     items = list(arrange(layout, entries, root, lambda path: (location / path).read_bytes()))
-    rows = []
-    for item in items:
-        entry = entries.get(item.path) or Entry(item.path, 0, "", problem="named by the split file, but not there")
-        rows.append(
-            _row(
-                uri=(location / item.path).uri,
-                category=item.category,
-                label=item.label,
-                masks=[(location / mask).uri for mask in item.masks],
-                entry=entry,
-            )
+    rows = (
+        _row(
+            uri=(location / item.path).uri,
+            category=item.category,
+            label=item.label,
+            masks=[(location / mask).uri for mask in item.masks],
+            entry=entries.get(item.path) or Entry(item.path, 0, "", problem="named by the split file, but not there"),
         )
-    masks = {mask for item in items for mask in item.masks}
-    ignored = len(entries) - len({item.path for item in items} | masks)
-    if not rows:
+        for item in items
+    )
+    taken = {item.path for item in items}
+    taken.update(mask for item in items for mask in item.masks)
+    ignored = len(entries) - len(taken)
+    if not items:
         raise NothingToScore(
             f"no image in {location} (layout {layout}, {ignored} other files); "
             f"check input.uri and input.layout; files such as {' '.join(sorted(SIDECARS)[:4])} do not count"
@@ -139,8 +143,13 @@ def _row(
     }
 
 
-def _catalog(layout: str, rows: list[dict[str, Any]], kept: pa.Table, ignored: int, mask_above: float) -> Catalog:
-    order = sorted(range(len(rows)), key=lambda i: (rows[i]["category"], rows[i]["uri"]))
-    ordered = [{"image": image, **rows[i]} for image, i in enumerate(order)]
-    table = pa.Table.from_pylist(ordered, schema=SCHEMA)
+def _catalog(layout: str, rows: Iterable[dict[str, Any]], kept: pa.Table, ignored: int, mask_above: float) -> Catalog:
+    schema, rows = SCHEMA.remove(SCHEMA.get_field_index("image")), iter(rows)
+    # Rows as dicts are ten times as large as in Arrow: never all of them at once
+    parts = [schema.empty_table()]
+    while part := list(itertools.islice(rows, ROWS)):
+        parts.append(pa.Table.from_pylist(part, schema=schema))
+    table = pa.concat_tables(parts)
+    order = pc.sort_indices(table, [("category", "ascending"), ("uri", "ascending")])
+    table = table.take(order).combine_chunks().add_column(0, "image", pa.array(range(table.num_rows), pa.int64()))
     return Catalog(layout, table, kept.take(order) if kept.num_columns else kept, ignored, mask_above)
