@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROWS = 4096  # similarities are made for so many images at a time, never N x R
-MOST = 0.5  # of an image's references: more of them are no burst, but what the category looks like
+MOST = 0.5  # of the others that an image is compared with: more of them are no burst, but what the category looks like
 
 
 def find_bursts(
@@ -24,8 +24,9 @@ def find_bursts(
     found = []
     for start in range(0, len(images), ROWS):
         near = images[start : start + ROWS] @ references.T >= cosine - 1e-6  # rounding, in vectors that are equal
-        near &= positions[None, :] != np.arange(start, start + len(near))[:, None]
-        near[near.sum(axis=1) > MOST * len(references)] = False
+        others = positions[None, :] != np.arange(start, start + len(near))[:, None]
+        near &= others
+        near[near.sum(axis=1) > MOST * others.sum(axis=1)] = False
         pairs = np.argwhere(near)
         pairs[:, 0] += start
         found.append(pairs)
