@@ -25,9 +25,14 @@ def threshold(
     value = rule.categories.get(category, rule.value)
     if rule.rule == "fixed":
         return value
-    values, quantile = (references, value) if rule.rule == "quantile" else (own, 1 - value)
+    values = references if rule.rule == "quantile" else own
     values = values[np.isfinite(values)]
-    return float(np.quantile(values, quantile)) if len(values) else None
+    if not len(values):
+        return None
+    if rule.rule == "quantile":
+        return float(np.quantile(values, value))
+    # One of the values: one between two of them would leave too many above
+    return float(np.quantile(values, 1 - value, method="inverted_cdf"))
 
 
 def count_pixels(maps: NDArray[np.floating]) -> NDArray[np.int64]:
