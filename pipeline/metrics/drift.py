@@ -8,6 +8,8 @@ from scipy import stats
 
 from pipeline.config import DriftConfig
 
+FEWEST = 10  # images on either side: against thousands of others, a single defect is no chance, but no drift either
+
 
 @dataclass(frozen=True)
 class Drift:
@@ -27,13 +29,14 @@ def distribution_drift(config: DriftConfig, before: NDArray[np.floating], now: N
     """Compare two samples of a quantity, (N,) and (M,), by the two-sample Kolmogorov-Smirnov test.
 
     The distance must be large and not be chance: among many images any difference is significant, among few any
-    distance is chance. None where there is nothing to compare.
+    distance is chance or one defect's. None where there is nothing to compare.
     """
     before, now = before[np.isfinite(before)], now[np.isfinite(now)]
     if not len(before) or not len(now):
         return None
     found = stats.ks_2samp(before, now, method="auto")
-    drifted = bool(found.statistic >= config.distance and found.pvalue < config.significance)
+    enough = min(len(before), len(now)) >= FEWEST
+    drifted = enough and bool(found.statistic >= config.distance and found.pvalue < config.significance)
     return Drift(float(np.median(before)), float(np.median(now)), float(found.statistic), drifted)
 
 
@@ -45,4 +48,5 @@ def share_drift(config: DriftConfig, before: tuple[int, int], now: tuple[int, in
     chance = float(stats.fisher_exact(table, alternative="greater").pvalue)
     shares = before[0] / before[1], now[0] / now[1]
     rise = shares[1] - shares[0]
-    return Drift(*shares, rise, rise >= config.quarantine and chance < config.significance)
+    enough = min(before[1], now[1]) >= FEWEST
+    return Drift(*shares, rise, enough and rise >= config.quarantine and chance < config.significance)
