@@ -1,7 +1,7 @@
 """What earlier runs below an output said of images: for references of earlier nights, for thresholds, for drift."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.errors import StorageError
+from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.lake.run import RunFolder, read_table
 from pipeline.lake.storage import Location
 
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class History:
-    """Rows of earlier runs' scores, the newest for each content of each uri, and their images' pixels.
+    """Rows of earlier runs' scores, that of the last run for each content of each uri, and their images' pixels.
 
-    `rows` has the columns of scores and `same`: whether the run had the settings of this one. `pixels` counts, for each
+    `rows` has columns of scores and `same`: whether the run had the settings of this one. `pixels` counts, for each
     category, the values of the anomaly maps that those runs made, by `metrics.thresholds.PIXEL_BINS`.
     """
 
@@ -37,42 +37,69 @@ class History:
         return None if self.rows is None else self.rows.filter(pc.equal(self.rows["status"], "scored"))
 
 
-def read_history(output: Location, since: datetime, fingerprint: str, settings: Mapping[str, Any]) -> History:
+def read_history(
+    output: Location, since: datetime, fingerprint: str, settings: Mapping[str, Any], columns: Sequence[str]
+) -> History:
     """Read the whole runs that ended since a time, and scored by the same encoder and method.
+
+    A run that cannot be read is left out with a warning: somebody deletes old runs. Raises `StoreUnavailable`.
 
     Args:
         output: where the runs are.
         since: with a time zone.
         fingerprint: the encoder's.
         settings: of this run, as run.json holds them.
+        columns: of scores. A manifest's further columns differ from run to run, and may be called anything.
     """
     ids = [name.removeprefix("run_id=") for name in (output / "runs").folders() if name.startswith("run_id=")]
-    with ThreadPoolExecutor(READERS) as readers:
-        runs = list(readers.map(lambda run_id: RunFolder(output, run_id).finished(), ids))
-    tables, pixels = [], dict[str, NDArray[np.int64]]()
-    for run_id, run in zip(ids, runs, strict=True):
-        if run is None or datetime.fromisoformat(run["finished"]) < since:
-            continue
-        if run["encoder"]["fingerprint"] != fingerprint or run["settings"]["method"] != settings["method"]:
-            continue
-        folder = RunFolder(output, run_id)
+
+    def read(run_id: str) -> _Run | None:
         try:
-            table = read_table(folder.results / "scores" / "part-00000.parquet")
-            counted = read_table(folder.results / "pixels.parquet").to_pylist()
-        except StorageError as error:  # somebody deletes old runs
+            return _read(RunFolder(output, run_id), since, fingerprint, settings, columns)
+        except StoreUnavailable:
+            raise
+        except (StorageError, pa.ArrowException, OSError) as error:  # damaged Parquet pages are OSErrors
             log.warning("run %s is left out of the window: %s", run_id, error)
-            continue
-        same = all(run["settings"][group] == settings[group] for group in ("encoder", "references", "search"))
-        tables.append(table.append_column("same", pa.array([same] * table.num_rows)))
-        for row in counted:
+            return None
+
+    with ThreadPoolExecutor(READERS) as readers:
+        runs = sorted((run for run in readers.map(read, ids) if run is not None), key=lambda run: run.finished)
+    pixels = dict[str, NDArray[np.int64]]()
+    for run in runs:
+        for row in run.pixels:
             pixels[row["category"]] = pixels.get(row["category"], 0) + np.array(row["counts"], np.int64)
-    if not tables:
+    if not runs:
         return History(None, pixels)
-    return History(_newest(pa.concat_tables(tables, promote_options="default")), pixels)
+    return History(_newest(pa.concat_tables([run.rows for run in runs], promote_options="default")), pixels)
+
+
+@dataclass(frozen=True)
+class _Run:
+    finished: datetime
+    rows: pa.Table
+    pixels: list[dict[str, Any]]
+
+
+def _read(
+    folder: RunFolder, since: datetime, fingerprint: str, settings: Mapping[str, Any], columns: Sequence[str]
+) -> _Run | None:
+    """Read a run; None where it is not whole, too old, or scored by another encoder or method."""
+    run = folder.finished()
+    if run is None or (finished := datetime.fromisoformat(run["finished"])) < since:
+        return None
+    if run["encoder"]["fingerprint"] != fingerprint or run["settings"]["method"] != settings["method"]:
+        return None
+    pixels = read_table(folder.results / "pixels.parquet").to_pylist()
+    rows = read_table(folder.results / "scores" / "part-00000.parquet")
+    rows = rows.select([name for name in columns if name in rows.column_names])
+    same = all(run["settings"][group] == settings[group] for group in ("encoder", "references", "search"))
+    return _Run(finished, rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_())), pixels)
 
 
 def _newest(rows: pa.Table) -> pa.Table:
-    """Keep of several rows of one content of one uri that which was scored last."""
-    frame = rows.select(["uri", "etag", "scored_at"]).to_pandas()
-    kept = frame.sort_values("scored_at", kind="stable").drop_duplicates(["uri", "etag"], keep="last").index
-    return rows.take(pa.array(np.sort(kept.to_numpy())))
+    """Keep the last of several rows of one content of one uri; runs stand in the order of their ends.
+
+    Not the last by `scored_at`, which quarantined rows lack.
+    """
+    frame = rows.select(["uri", "etag"]).to_pandas()
+    return rows.filter(pa.array(~frame.duplicated(keep="last").to_numpy()))

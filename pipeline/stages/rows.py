@@ -39,6 +39,8 @@ FOUND = pa.schema(
         ("scored_at", pa.timestamp("s", "UTC")),
     ]
 )
+LISTED = ("category", "uri", "etag")  # by the catalog
+COLUMNS = (*LISTED, *(name for name in FOUND.names if name != "image"))  # of scores, before label and a manifest's own
 
 
 def found_now(
@@ -89,8 +91,7 @@ def scores_table(catalog: Catalog, found: pa.Table, carried: pa.Table | None) ->
         found = pa.concat_tables([found, carried.select(FOUND.names).cast(FOUND)])
     found = found.sort_by("image").combine_chunks()
     check_rows("run", catalog.table["image"].to_pylist(), found["image"].to_pylist())
-    columns = {name: catalog.table[name] for name in ("category", "uri", "etag")}
-    columns |= {name: found[name] for name in FOUND.names if name != "image"}
+    columns = {name: (catalog.table if name in LISTED else found)[name] for name in COLUMNS}
     columns["label"] = catalog.table["label"]
     for name in catalog.kept.column_names:
         columns[f"manifest_{name}" if name in columns else name] = catalog.kept[name]

@@ -33,7 +33,7 @@ from pipeline.stages.extract import extract
 from pipeline.stages.publish import publish, say_drift, surroundings
 from pipeline.stages.reduce import MAP_SCALE, Reduced, Reducer
 from pipeline.stages.references import Chooser
-from pipeline.stages.rows import counts, drifts, found_now, scores_table
+from pipeline.stages.rows import COLUMNS, counts, drifts, found_now, scores_table
 from pipeline.stages.score import plan, score, shape_of
 from pipeline.stages.tonight import tonight
 
@@ -84,7 +84,7 @@ def _score_lake(
         dtype={"fp16": "float16", "fp32": "float32", "int8": "int8"}[config.encoder.store],
     )
     since = started - timedelta(days=config.references.days)
-    history = read_history(folder.output, since, spec.fingerprint, settings)
+    history = read_history(folder.output, since, spec.fingerprint, settings, COLUMNS)
     work = tonight(catalog, config, history)
     choose = Chooser(config, store, folder, spec.fingerprint, _window(history, since), settings)
     expected = choose.expected(work.todo, work.pinned)
