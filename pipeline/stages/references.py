@@ -54,11 +54,12 @@ class Chooser:
     def expected(self, images: pa.Table, pinned: Mapping[str, int]) -> dict[str, Members]:
         """Return what each category of a table of images will be compared with, as if all could be encoded.
 
-        `pinned` is the number of pinned references of each category.
+        `pinned` is the number of pinned references of each category. Raises `ConfigError` as choosing does.
         """
         found = {}
         earlier = _count(self.earlier)
         for category, total in _count(images).items():
+            self._need_pinned(category, pinned.get(category, 0))
             pool = self._pool_size(total, earlier.get(category, 0), pinned.get(category, 0))
             references = expected_references(self.config.references, pool)
             if references > 1 or pool > total:
@@ -119,17 +120,21 @@ class Chooser:
         pool = pool.append_column("score_raw", pa.nulls(index.num_rows, pa.float64()))
         if config.source == "pinned":
             pool = pool.filter(index["pinned"])
-            if pool.num_rows < 2:
-                raise ConfigError(
-                    f"category {category!r} has {pool.num_rows} images that can be used in {config.pinned}; "
-                    "at least two references are needed"
-                )
+            self._need_pinned(category, pool.num_rows)
         if config.source == "window" and self.earlier is not None:
             earlier = self._earlier(category, index)
             pool = earlier if earlier.num_rows >= config.count else pa.concat_tables([pool.cast(REFERENCES), earlier])
         chosen = choose_references(config, pool["uri"].to_pylist())
         population = pool.num_rows if samples(config, pool.num_rows) else len(chosen)
         return pool.take(chosen).cast(REFERENCES), population
+
+    def _need_pinned(self, category: str, count: int) -> None:
+        config = self.config.references
+        if config.source == "pinned" and count < 2:
+            raise ConfigError(
+                f"category {category!r} has {count} images that can be used in {config.pinned}; "
+                "at least two references are needed"
+            )
 
     def _earlier(self, category: str, index: pa.Table) -> pa.Table:
         """Return the window's images of a category whose features are still stored, and that are not scored now."""
