@@ -1,4 +1,4 @@
-"""decode(): every kind of file ends as pixels or as a reason."""
+"""decode(): every kind of file ends as pixels or as a reason; look(): what pixels say of lamp and lens."""
 
 import struct
 import warnings
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin, Image, ImageFilter
 
 from pipeline.catalog.layouts import SIDECARS
-from pipeline.images import SMALLEST_SIDE, Pixels, Quarantine, Reason, decode
+from pipeline.images import SMALLEST_SIDE, Pixels, Quarantine, Reason, decode, look
 from tests.corpus import BLUE, CORPUS, GREEN, HEIGHT, RED, WHITE, WIDTH, encoded, png, quadrants
 
 SIDE = 32
@@ -227,6 +227,57 @@ def test_decoding_silences_no_warning_of_anybody_else() -> None:
         decode(CORPUS["bomb.png"][0], SIDE, LIMIT)
     with pytest.warns(Image.DecompressionBombWarning):
         warnings.warn("large", Image.DecompressionBombWarning, stacklevel=1)
+
+
+def noise(seed: int) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+
+
+def picture(top_left: Any, top_right: Any, bottom_left: Any, bottom_right: Any) -> Pixels:
+    return quadrants((top_left, top_right, bottom_left, bottom_right))
+
+
+@pytest.mark.parametrize(("grey", "brightness"), [(0, 0.0), (51, 0.2), (255, 1.0)])
+def test_an_even_picture_has_neither_contrast_nor_sharpness(grey: int, brightness: float) -> None:
+    assert look(np.full((SIDE, SIDE, 3), grey, np.uint8)) == pytest.approx((brightness, 0, 0), abs=1e-6)
+
+
+def test_colours_count_by_their_mean() -> None:
+    assert look(np.full((SIDE, SIDE, 3), RED, np.uint8))[0] == pytest.approx(1 / 3)
+    assert look(np.full((SIDE, SIDE, 3), (30, 60, 90), np.uint8))[0] == pytest.approx(60 / 255)
+
+
+def test_halves_of_black_and_white_have_all_contrast_and_one_edge() -> None:
+    # One of WIDTH - 1 steps to the right is an edge, and none downwards
+    expected = (0.5, 0.5, 0.5 / (WIDTH - 1))
+    assert look(picture((0, 0, 0), WHITE, (0, 0, 0), WHITE)) == pytest.approx(expected, abs=1e-6)
+    assert look(picture(WHITE, (0, 0, 0), WHITE, (0, 0, 0))) == pytest.approx(expected, abs=1e-6)
+    upright = (0.5, 0.5, 0.5 / (HEIGHT - 1))
+    assert look(picture(WHITE, WHITE, (0, 0, 0), (0, 0, 0))) == pytest.approx(upright, abs=1e-6)
+
+
+def test_a_chessboard_of_pixels_is_as_sharp_as_it_gets() -> None:
+    board = (np.indices((SIDE, SIDE)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    assert look(np.repeat(board[:, :, None], 3, axis=2)) == pytest.approx((0.5, 0.5, 1.0), abs=1e-6)
+
+
+@given(st.integers(0, 99))
+@settings(max_examples=20)
+def test_the_look_is_that_of_a_plain_version_and_the_same_turned_or_mirrored(seed: int) -> None:
+    pixels = noise(seed)
+    grey = pixels.astype(float).mean(axis=2) / 255
+    edges = [abs(grey[1:] - grey[:-1]).mean(), abs(grey[:, 1:] - grey[:, :-1]).mean()]
+    assert look(pixels) == pytest.approx((grey.mean(), grey.std(), np.mean(edges)), abs=1e-6)
+    for other in (pixels[::-1], pixels[:, ::-1], pixels.transpose(1, 0, 2)):
+        assert look(other) == pytest.approx(look(pixels), abs=1e-6)
+
+
+def test_a_darker_lamp_shows_in_brightness_and_a_lost_focus_in_sharpness() -> None:
+    brightness, contrast, sharpness = look(noise(0))
+    dark = look((noise(0) // 2).astype(np.uint8))
+    blurred = look(np.asarray(Image.fromarray(noise(0)).filter(ImageFilter.GaussianBlur(1))))
+    assert dark[0] == pytest.approx(brightness / 2, rel=0.02)
+    assert blurred[2] < 0.5 * sharpness and blurred[0] == pytest.approx(brightness, abs=0.01) and blurred[1] < contrast
 
 
 FUZZED = ("good.png", "good.jpg", "turned.jpg", "palette_transparent.png", "rgba.png")
