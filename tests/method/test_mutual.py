@@ -1,12 +1,12 @@
 """Mutual scoring against the official code's arrays, and what must hold for any images and any cut into blocks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -43,15 +43,18 @@ def places(queries: Array | range, references: Array) -> torch.Tensor:
     return torch.tensor([int(np.searchsorted(references, q)) if q in references else -1 for q in queries])
 
 
-def plain_scores(tokens: torch.Tensor, references: Array, interval: float) -> Array:
-    """Method, section 3, of all images against some, in loops and fp64."""
+def plain_scores(
+    tokens: torch.Tensor, references: Array, interval: float, apart: Collection[tuple[int, int]] = ()
+) -> Array:
+    """Method, section 3, of all images against some but pairs kept apart, in loops and fp64."""
     passes = []
     for degree in TWO.degrees:
         vectors = lnamd(tokens, GRID, degree).double().numpy()
         scores = np.zeros(vectors.shape[:2])
         for i, image in enumerate(vectors):
+            others = [j for j in references if j != i and (i, j) not in apart]
             for p, patch in enumerate(image):
-                nearest = sorted(np.linalg.norm(vectors[j] - patch, axis=1).min() for j in references if j != i)
+                nearest = sorted(np.linalg.norm(vectors[j] - patch, axis=1).min() for j in others)
                 scores[i, p] = np.mean(nearest[: max(1, int(interval * len(nearest)))])
         passes.append(scores)
     mean: Array = np.mean(passes, axis=0)
@@ -182,6 +185,87 @@ def test_scores_are_averaged_over_the_passes_of_any_aggregation(fuse: bool) -> N
     torch.testing.assert_close(whole, expected, rtol=0, atol=1e-6)
     torch.testing.assert_close(streamed, expected, rtol=0, atol=1e-6)
     assert (whole - mutual_scores(tokens, TWO, 0.3, GemmSearch())).abs().max() > 0.01
+
+
+@st.composite
+def kept_apart(draw: st.DrawFn, images: int, references: Array) -> list[tuple[int, int]]:
+    """Draw pairs of an image and another one among the references, so that each image keeps one reference."""
+    found = []
+    for image in range(images):
+        others = [int(reference) for reference in references if reference != image]
+        lost = draw(st.sets(st.sampled_from(others), max_size=len(others) - 1)) if len(others) > 1 else set()
+        found += [(image, other) for other in sorted(lost)]
+    return found
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@given(st.data())
+@settings(max_examples=20)
+def test_images_kept_apart_are_not_compared(search: Search, data: st.DataObject) -> None:
+    tokens = random_tokens(data.draw(st.integers(0, 999)), data.draw(st.integers(2, 9)), data.draw(st.booleans()))
+    everybody, interval = np.arange(len(tokens)), data.draw(st.sampled_from([0.1, 0.3, 1.0]))
+    pairs = data.draw(kept_apart(len(tokens), everybody))
+    apart = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
+    found = mutual_scores(tokens, TWO, interval, search, apart)
+    np.testing.assert_allclose(found, plain_scores(tokens, everybody, interval, pairs), rtol=0, atol=1e-5)
+
+
+@given(st.data())
+@settings(max_examples=20)
+def test_queries_kept_apart_from_some_references_are_not_compared_in_any_cut(data: st.DataObject) -> None:
+    tokens = random_tokens(data.draw(st.integers(0, 999)), data.draw(st.integers(3, 12)), data.draw(st.booleans()))
+    total, interval = len(tokens), data.draw(st.sampled_from([0.1, 0.3, 1.0]))
+    chosen = np.array(sorted(data.draw(st.sets(st.integers(0, total - 1), min_size=2))))
+    pairs = data.draw(kept_apart(total, chosen))
+    cuts = st.sets(st.integers(1, 11))
+    blocks = [block for _, block in cut(tokens[torch.from_numpy(chosen)], data.draw(cuts))]
+    scores = []
+    for first, block in cut(tokens, data.draw(cuts)):
+        last = first + len(block)
+        apart = [
+            (image - first, int(np.searchsorted(chosen, other))) for image, other in pairs if first <= image < last
+        ]
+        found = query_scores(
+            block,
+            places(range(first, last), chosen),
+            iter(blocks),
+            len(chosen),
+            total,
+            TWO,
+            interval,
+            GemmSearch(),
+            torch.tensor(apart, dtype=torch.int64).reshape(-1, 2),
+        )
+        scores.append(found.scores)
+    expected = plain_scores(tokens, chosen, interval, pairs)
+    np.testing.assert_allclose(torch.cat(scores), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("lost", [0, 3, 7])
+def test_a_reference_kept_apart_is_none_for_scores_and_errors(lost: int) -> None:
+    tokens, kept = random_tokens(0, 12), [reference for reference in range(8) if reference != lost]
+    outside = torch.full((4,), -1)
+    apart = torch.tensor([[query, lost] for query in range(4)])
+    found = query_scores(tokens[8:], outside, [tokens[:8]], 8, 50, TWO, 0.3, GemmSearch(), apart)
+    expected = query_scores(tokens[8:], outside, [tokens[kept]], 7, 50, TWO, 0.3, GemmSearch())
+    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.errors, expected.errors, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@given(st.integers(3, 11), st.sampled_from([0.3, 0.5, 1.0]), st.integers(0, 999))
+@settings(max_examples=20)
+def test_copies_kept_apart_vouch_for_nobody(search: Search, images: int, interval: float, seed: int) -> None:
+    # Each other image counts twice, and so does the number of the nearest: the averages are those of before.
+    assume(int(interval * 2 * (images - 1)) == 2 * max(1, int(interval * (images - 1))))
+    tokens = random_tokens(seed, images)
+    original, copy = torch.arange(images), torch.arange(images) + images
+    apart = torch.cat([torch.stack([original, copy], dim=1), torch.stack([copy, original], dim=1)])
+    found = mutual_scores(tokens.repeat(2, 1, 1), TWO, interval, search, apart)
+    expected = mutual_scores(tokens, TWO, interval, search).repeat(2, 1)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    together = mutual_scores(tokens.repeat(2, 1, 1), TWO, interval, search)
+    assert (together < found - 0.01).all()  # the copy at distance 0
 
 
 def test_a_patch_with_no_like_in_other_images_scores_highest() -> None:

@@ -1,0 +1,149 @@
+"""From raw scores to the final ones: what images of earlier nights, pinned ones and rules have to do with it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pipeline.config import ScoreConfig
+from pipeline.lake.features import LOOK, FeatureStore
+from pipeline.lake.run import RunFolder, write_array, write_table
+from pipeline.lake.storage import Location
+from pipeline.method import rscin
+from pipeline.metrics.thresholds import PIXEL_BINS, count_pixels
+from pipeline.plan.units import Unit
+from pipeline.stages.reduce import Reducer
+from pipeline.stages.references import REFERENCES
+
+CATEGORY = "a/b'größe"
+OWN, EARLIER = 6, 5
+SIDE = 28
+
+
+def vectors(seed: int, total: int) -> NDArray[np.float32]:
+    found = np.random.default_rng(seed).normal(size=(total, 8))
+    unit: NDArray[np.float32] = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def reducer(
+    folder: Path, positions: list[int], inputs: list[bool] | None = None, image: Any = None, pixel: Any = None
+) -> Reducer:
+    """Write the index of OWN images, and references at these positions among them; -1 are images of earlier nights."""
+    run = RunFolder(Location.parse(str(folder)), "tonight")
+    store = FeatureStore(run.features, (2, 2), 4, (3,), "float32")
+
+    def write(seed: int, total: int) -> str:
+        rows: dict[str, list[Any]] = {name: [f"{seed}-{n}" for n in range(total)] for name in ("key", "uri")}
+        rows |= {name: [1] * total for name in ("width", "height", *LOOK)}
+        return store.write(CATEGORY, rows, np.ones((total, 1, 4, 4), np.float32), vectors(seed, total))
+
+    now, then = write(0, OWN), write(1, EARLIER)
+    index = {"image": range(100, 100 + OWN), "uri": [f"{n}.png" for n in range(OWN)], "input": inputs or [True] * OWN}
+    index |= {"file": [now] * OWN, "row": range(OWN), "position": range(OWN)}
+    write_table(run.index(CATEGORY), pa.table({name: list(values) for name, values in index.items()}))
+    listed: list[dict[str, Any]] = []
+    for position in positions:
+        row = sum(reference["file"] == then for reference in listed)
+        own = {"file": now, "row": position, "score_raw": None}
+        listed.append({"position": position} | (own if position >= 0 else before(row) | {"file": then, "row": row}))
+    write_table(run.references(CATEGORY), pa.Table.from_pylist(listed, schema=REFERENCES))
+    config = ScoreConfig.model_validate(
+        {
+            "input": {"uri": "in"},
+            "output": {"uri": "out"},
+            "encoder": {"size": SIDE},
+            "decision": {"image": image or {}, "pixel": pixel or {}},
+        }
+    )
+    return Reducer(config, store, run, "folder", 0.5)
+
+
+def before(row: int) -> dict[str, float]:
+    return {"score_raw": [0.9, 0.1, 0.5, 0.3, 0.7][row]}
+
+
+RAW = np.array([0.2, 0.8, 0.4, 0.6, 1.0, 0.25])
+
+
+def rescored(of: Reducer) -> tuple[NDArray[Any], list[float | None]]:
+    block = pa.table({"category": [CATEGORY] * OWN, "image": list(range(100, 100 + OWN)), "score_raw": RAW})
+    found = of.rescore(block)
+    assert found["image"].to_pylist() == block["image"].to_pylist() and found["count"].to_pylist() == [1] * OWN
+    assert found["threshold"].type == pa.float64()
+    return found["score"].to_numpy(), found["threshold"].to_pylist()
+
+
+def together(raw: NDArray[Any], *embeddings: NDArray[Any]) -> NDArray[Any]:
+    return rscin(torch.from_numpy(raw), torch.from_numpy(np.concatenate(embeddings)), (1, 2, 3)).double().numpy()
+
+
+def test_images_of_earlier_nights_take_part_with_the_scores_that_they_had(tmp_path: Path) -> None:
+    scores, thresholds = rescored(reducer(tmp_path, [1, 4, -1, -1, -1], image={"value": 0.5}))
+    raw = np.concatenate([RAW, [0.9, 0.1, 0.5]])
+    assert np.array_equal(scores, together(raw, vectors(0, OWN), vectors(1, EARLIER)[:3])[:OWN])
+    assert np.abs(scores - together(RAW, vectors(0, OWN))).max() > 0.01
+    assert thresholds == [pytest.approx(np.median([0.8, 1.0, 0.9, 0.1, 0.5]))] * OWN
+
+
+@pytest.mark.parametrize("positions", [list(range(OWN)), [1, 4]])
+def test_without_earlier_nights_the_images_of_this_run_are_all_there_is(tmp_path: Path, positions: list[int]) -> None:
+    scores, thresholds = rescored(reducer(tmp_path, positions, image={"value": 0.5}))
+    assert np.array_equal(scores, together(RAW, vectors(0, OWN)))
+    assert thresholds == [pytest.approx(np.median(RAW[positions]))] * OWN
+
+
+def test_where_all_references_are_earlier_ones_their_scores_make_the_threshold(tmp_path: Path) -> None:
+    assert rescored(reducer(tmp_path, [-1] * EARLIER, image={"value": 1}))[1] == [0.9] * OWN
+
+
+def test_a_share_is_of_this_runs_inputs_and_not_of_references(tmp_path: Path) -> None:
+    inputs = [True, True, False, False, False, True]  # 0.2, 0.8 and 0.25; the largest is a pinned reference
+    of = reducer(tmp_path, [2, 3, 4, -1], inputs, image={"rule": "share", "value": 0.34})
+    assert rescored(of)[1] == [0.25] * OWN
+    nobody = reducer(tmp_path / "other", [2, 3], [False] * OWN, image={"rule": "share", "value": 0.34})
+    assert rescored(nobody)[1] == [None] * OWN
+
+
+def written(of: Reducer, start: int, stop: int) -> pa.Table:
+    """Write maps of constant images: that of image n has the distance (n + 1) / 8."""
+    patches = np.repeat(np.arange(1, OWN + 1, dtype=np.float32) / 8, 4).reshape(OWN, 4)
+    unit = Unit(CATEGORY, 3, 0, OWN, OWN, OWN, OWN, OWN, "m")
+    write_table(of.run.units(CATEGORY), pa.Table.from_pylist([vars(unit)]))
+    write_array(of.run.patch_scores(unit.id), np.stack([patches, np.zeros_like(patches)]))
+    return of.write_maps(pa.table({"category": [CATEGORY], "start": [start], "stop": [stop]}))
+
+
+def counted(of: Reducer) -> list[int]:
+    """Return the images whose maps' values are counted, all their pixels or none."""
+    tables = [written(of, 0, 4), written(of, 4, OWN)]
+    counts = sum(np.array(table["pixels"].to_pylist()[0]) for table in tables)
+    assert all(table["pixels"].null_count == table.num_rows - 1 for table in tables)
+    assert isinstance(counts, np.ndarray) and counts.shape == (PIXEL_BINS,)
+    whole = [count_pixels(np.full((SIDE, SIDE), (image + 1) / 8, np.float32)) for image in range(OWN)]
+    images = [image for image in range(OWN) if (counts * whole[image]).any()]
+    assert counts.sum() == len(images) * SIDE * SIDE
+    return images
+
+
+@pytest.mark.parametrize(
+    ("positions", "inputs", "rule", "expected"),
+    [
+        (list(range(OWN)), None, "quantile", [0, 1, 2, 3, 4, 5]),
+        ([1, 4], None, "quantile", [1, 4]),
+        ([1, 4], None, "fixed", [1, 4]),  # for the nights to come
+        ([1, -1, 5, -1], None, "quantile", [1, 5]),
+        ([-1, -1], None, "quantile", [0, 1, 2, 3, 4, 5]),  # earlier runs have counted theirs
+        ([3, 4, 5], [True] * 3 + [False] * 3, "quantile", [3, 4, 5]),
+        ([3, 4, 5], [True] * 3 + [False] * 3, "share", [0, 1, 2]),
+        ([1, 4], None, "share", [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_the_threshold_on_pixels_is_found_from_the_maps_of_references_or_for_a_share_of_this_run(
+    tmp_path: Path, positions: list[int], inputs: list[bool] | None, rule: str, expected: list[int]
+) -> None:
+    assert counted(reducer(tmp_path, positions, inputs, pixel={"rule": rule, "value": 0.5})) == expected
