@@ -103,6 +103,7 @@ def test_quarantine_has_a_detail_of_one_short_line(name: str) -> None:
 def test_reasons_are_the_fixed_list() -> None:
     assert [str(reason) for reason in Reason] == [
         "unreadable",
+        "changed",
         "empty",
         "not_an_image",
         "damaged",
