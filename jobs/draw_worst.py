@@ -28,7 +28,7 @@ def main() -> None:
 
     output = Location.parse(arguments.output)
     result = read_result(RunFolder(output, arguments.run_id or latest_run(output)))
-    figure = draw_sheet(result.folder.results, result.scores, result.run["map_scale"], arguments.worst)
+    figure = draw_sheet(output, result.scores, result.run["map_scale"], arguments.worst)
     picture = io.BytesIO()
     figure.savefig(picture, dpi=110, format="png")
     Location.parse(arguments.png).write_bytes(picture.getvalue())

@@ -36,6 +36,10 @@ class History:
         """Return the rows of images that have a score."""
         return None if self.rows is None else self.rows.filter(pc.equal(self.rows["status"], "scored"))
 
+    def of_these_settings(self) -> pa.Table | None:
+        """Return the rows of runs with the settings of this one: others' scores may differ for no other reason."""
+        return None if self.rows is None else self.rows.filter(self.rows["same"])
+
 
 def read_history(
     output: Location, since: datetime, fingerprint: str, settings: Mapping[str, Any], columns: Sequence[str]
@@ -92,8 +96,14 @@ def _read(
     pixels = read_table(folder.results / "pixels.parquet").to_pylist()
     rows = read_table(folder.results / "scores" / "part-00000.parquet")
     rows = rows.select([name for name in columns if name in rows.column_names])
-    same = all(run["settings"][group] == settings[group] for group in ("encoder", "references", "search"))
+    same = _decides(run["settings"]) == _decides(settings)
     return _Run(finished, rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_())), pixels)
+
+
+def _decides(settings: Mapping[str, Any]) -> list[Any]:
+    """Return the settings that decide an image's row, wherever the image lies."""
+    limits = [settings["input"][name] for name in ("max_pixels", "max_bytes")]
+    return [limits, *(settings[group] for group in ("encoder", "method", "references", "search", "decision"))]
 
 
 def _newest(rows: pa.Table) -> pa.Table:

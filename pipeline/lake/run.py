@@ -29,8 +29,13 @@ class RunFolder:
     run_id: str
 
     @property
+    def name(self) -> str:
+        """The results' path below the output."""
+        return f"runs/run_id={self.run_id}"
+
+    @property
     def results(self) -> Location:
-        return self.output / "runs" / f"run_id={self.run_id}"
+        return self.output / self.name
 
     @property
     def work(self) -> Location:
@@ -83,7 +88,7 @@ class RunFolder:
         A run that was published later stays the newest, whoever writes last; by the storage's clock, not by ours.
         """
         latest = self.output / "latest.json"
-        content = _json({"run_id": self.run_id, "run": f"runs/run_id={self.run_id}"})
+        content = _json({"run_id": self.run_id, "run": self.name})
         while not latest.create(content):
             with contextlib.suppress(ObjectChanged):  # another run was quicker: look again
                 found = latest.entry().etag

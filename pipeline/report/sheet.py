@@ -16,13 +16,13 @@ SIZE = 256  # pixels of one picture
 LIMIT = 10**9  # the run has decoded these images before
 
 
-def draw_sheet(results: Location, scores: pa.Table, map_scale: float, worst: int) -> Figure:
+def draw_sheet(output: Location, scores: pa.Table, map_scale: float, worst: int) -> Figure:
     """Draw the `worst` images of each category and, below each, its anomaly map over it.
 
     All maps of a category share one scale, from half its median image score to its largest, so that colours compare.
 
     Args:
-        results: the run's folder.
+        output: where the run is, and those that it carries rows over from.
         scores: the run's scores.
         map_scale: distance of one grey level of a map.
         worst: images of each category, in one row.
@@ -33,7 +33,7 @@ def draw_sheet(results: Location, scores: pa.Table, map_scale: float, worst: int
     """
     scored = scores.filter(pc.equal(scores["status"], "scored"))
     if not scored.num_rows:
-        raise NothingToScore(f"no image of {results} was scored")
+        raise NothingToScore(f"no image of the run in {output} was scored")
     categories = sorted(set(scored["category"].to_pylist()))
     figure = Figure(figsize=(1.6 * worst, 3.4 * len(categories)), layout="constrained")
     axes = figure.subplots(2 * len(categories), worst, squeeze=False)
@@ -47,7 +47,7 @@ def draw_sheet(results: Location, scores: pa.Table, map_scale: float, worst: int
                 picture, _ = decode(Location.parse(row["uri"]).read_bytes(), SIZE, LIMIT)
             except Quarantine as error:
                 raise StorageError(f"{row['uri']} has changed since the run: {error}") from error
-            levels = Image.open(io.BytesIO((results / row["map_uri"]).read_bytes())).resize((SIZE, SIZE))
+            levels = Image.open(io.BytesIO((output / row["map_uri"]).read_bytes())).resize((SIZE, SIZE))
             heat = np.asarray(levels, dtype=float) * map_scale
             above, below = axes[2 * place, column], axes[2 * place + 1, column]
             above.imshow(picture)

@@ -123,11 +123,11 @@ class Reducer:
         index = read_table(self.run.index(category)).slice(start, stop - start)
         names = []
         for uri, anomaly_map in zip(index["uri"].to_pylist(), maps, strict=True):
-            names.append(f"maps/{partition('category', category)}/{file_key(uri)}.png")
+            names.append(f"{self.run.name}/maps/{partition('category', category)}/{file_key(uri)}.png")
             png = io.BytesIO()
             levels = to_levels(anomaly_map).astype(np.uint16)
             Image.fromarray(levels).save(png, "png", compress_level=1)
-            (self.run.results / names[-1]).write_bytes(png.getvalue())
+            (self.run.output / names[-1]).write_bytes(png.getvalue())
         count_traffic()
         counted = count_pixels(maps[self._counted(category, index)])
         pixels = [counted, *[None] * (len(names) - 1)]  # of the block, in its first row

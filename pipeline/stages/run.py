@@ -86,7 +86,9 @@ def _score_lake(
     since = started - timedelta(days=config.references.days)
     history = read_history(folder.output, since, spec.fingerprint, settings, COLUMNS)
     work = tonight(catalog, config, history)
-    choose = Chooser(config, store, folder, spec.fingerprint, _window(history, since), settings)
+    choose = Chooser(
+        config, store, folder, spec.fingerprint, _window(history, since, config.references.count), settings
+    )
     expected = choose.expected(work.todo, work.pinned)
     plan(config, spec, expected, "cpu")  # too little memory is said before anything starts
     clock.lap("catalog")
@@ -114,7 +116,7 @@ def _score_lake(
         inputs = images.filter(images["input"])
         found = found_now(inputs, reduced.images, config.decision, pixel_thresholds, folder.run_id, started)
         scores = scores_table(catalog, found, work.carried)
-        drifted = drifts(config.drift, _new(scores, history), history.rows)
+        drifted = drifts(config.drift, _new(scores, history), history.of_these_settings())
         run = {
             "run_id": folder.run_id,
             "started": started.isoformat(timespec="seconds"),
@@ -139,10 +141,22 @@ def _score_lake(
         return Result(folder, scores, reduced.metrics, run)
 
 
-def _window(history: History, since: datetime) -> pa.Table | None:
-    """Return the images that were scored since a time; rows that runs carried over are older."""
+def _window(history: History, since: datetime, count: int) -> pa.Table | None:
+    """Return the images that were scored since a time; in categories with fewer than `count`, older ones too.
+
+    Rows that runs carried over are older: where nothing is new for long, they are all there is to compare with.
+    """
     scored = history.scored()
-    return None if scored is None else scored.filter(pc.greater_equal(scored["scored_at"], pa.scalar(since)))
+    if scored is None:
+        return None
+    recent = pc.greater_equal(scored["scored_at"], pa.scalar(since))
+    many = [
+        row["values"]
+        for row in pc.value_counts(scored["category"].filter(recent)).to_pylist()
+        if row["counts"] >= count
+    ]
+    few = pc.invert(pc.is_in(scored["category"], value_set=pa.array(many, pa.string())))
+    return scored.filter(pc.or_(recent, few))
 
 
 def _compare(choose: Chooser, todo: pa.Table, extracted: pa.Table) -> tuple[pa.Table, dict[str, Members]]:

@@ -32,8 +32,8 @@ class Tonight:
 def tonight(catalog: Catalog, config: ScoreConfig, history: History) -> Tonight:
     """Sort out what is to be done with the images of a catalog; raises what reading the pinned manifest raises."""
     table, carried = catalog.table, None
-    if config.references.source == "window" and (scored := history.scored()) is not None:
-        carried = _carried(table, scored.filter(scored["same"]))
+    if config.references.source == "window" and (rows := history.of_these_settings()) is not None:
+        carried = _carried(table, rows.filter(pc.equal(rows["status"], "scored")))
         table = table.filter(pc.invert(pc.is_in(table["image"], value_set=carried["image"].combine_chunks())))
     table = table.append_column("input", pa.array([True] * table.num_rows, pa.bool_()))
     if config.references.pinned is None:

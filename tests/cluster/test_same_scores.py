@@ -66,7 +66,7 @@ def test_a_run_leaves_what_readers_need(plain: Path) -> None:
     scores = read_scores(plain)
     assert len(scores) == 24 and (scores["status"] == "scored").all()
     assert (scores["references"] == 11).all() and (scores["stderr"] == 0).all()  # nothing was drawn
-    assert all((folder / name).exists() for name in scores["map_uri"])
+    assert all((plain / name).exists() for name in scores["map_uri"])
 
 
 def test_the_same_command_twice_gives_identical_bytes(lake: Path, plain: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pipeline.lake.run import RunFolder, write_json, write_table
 from pipeline.lake.storage import Location
 
 SETTINGS = {
+    "input": {"uri": "lake", "max_pixels": 100, "max_bytes": 1000},
     "encoder": {"name": "timm:any", "store": "fp16"},
     "method": {"degrees": [1, 3]},
     "references": {"source": "window"},
@@ -123,10 +124,19 @@ def test_runs_of_another_encoder_or_method_are_left_out(place: Location) -> None
 
 
 @pytest.mark.parametrize(
-    ("group", "same"), [("encoder", False), ("references", False), ("search", False), ("decision", True)]
+    ("changed", "same"),
+    [
+        ({"encoder": {"other": 1}}, False),
+        ({"references": {"other": 1}}, False),
+        ({"search": {"other": 1}}, False),
+        ({"decision": {"other": 1}}, False),
+        ({"input": {"uri": "lake", "max_pixels": 99, "max_bytes": 1000}}, False),
+        ({"input": {"uri": "another", "max_pixels": 100, "max_bytes": 1000}}, True),
+        ({"metrics": "musc"}, True),
+    ],
 )
-def test_rows_say_whether_they_have_these_settings(place: Location, group: str, same: bool) -> None:
-    publish(place, "one", [image("a", 0.5)], changed={group: {"other": 1}})
+def test_rows_say_whether_they_have_these_settings(place: Location, changed: dict[str, Any], same: bool) -> None:
+    publish(place, "one", [image("a", 0.5)], changed=changed)
     rows = read(place).rows
     assert rows is not None and rows["same"].to_pylist() == [same]
 

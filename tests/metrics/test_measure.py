@@ -78,7 +78,7 @@ def measured(reducer: Reducer) -> dict[str, Metric]:
 def written_maps(reducer: Reducer) -> NDArray[Any]:
     """Write all maps and read them back."""
     names = reducer.write_maps(pa.table({"category": ["box"], "start": [0], "stop": [IMAGES]}))["map_uri"].to_pylist()
-    paths = [Path(str(reducer.run.results / name)) for name in names]
+    paths = [Path(str(reducer.run.output / name)) for name in names]
     return np.stack([np.asarray(Image.open(path)) for path in paths]) * MAP_SCALE
 
 

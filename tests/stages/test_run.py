@@ -103,6 +103,7 @@ def scored(*hours_before: float | None) -> History:
     rows = {
         "uri": [str(n) for n in range(len(times))],
         "etag": ["1"] * len(times),
+        "category": ["nut"] * len(times),
         "status": ["quarantined" if time is None else "scored" for time in times],
         "scored_at": pa.array(times, pa.timestamp("ms", "UTC")),  # as Parquet has it
     }
@@ -111,9 +112,11 @@ def scored(*hours_before: float | None) -> History:
 
 def test_the_window_has_images_that_were_scored_since_and_no_quarantined_ones() -> None:
     since = MIDNIGHT - timedelta(hours=1, microseconds=-1)
-    window = _window(scored(0.5, None, 0.999, 1, 30), since)
-    assert window is not None and window["uri"].to_pylist() == ["0", "2"]
-    assert _window(History(None, {}), since) is None
+    history = scored(0.5, None, 0.999, 1, 30)
+    for count, uris in ((2, ["0", "2"]), (3, ["0", "2", "3", "4"])):  # where these are too few, older ones join them
+        window = _window(history, since, count)
+        assert window is not None and window["uri"].to_pylist() == uris
+    assert _window(History(None, {}), since, 2) is None
 
 
 def test_images_that_the_window_has_seen_are_not_new() -> None:

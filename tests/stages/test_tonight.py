@@ -8,13 +8,18 @@ import pytest
 
 from pipeline.catalog import Catalog, build_catalog
 from pipeline.catalog.catalog import SCHEMA
-from pipeline.config import InputConfig, ReferencesConfig
+from pipeline.config import InputConfig, ScoreConfig
 from pipeline.errors import CatalogError
 from pipeline.lake.history import History
 from pipeline.stages.tonight import Tonight, tonight
 from tests.corpus import write_files
 
-BATCH, WINDOW = ReferencesConfig(), ReferencesConfig(source="window")
+
+def settings(**references: str) -> ScoreConfig:
+    return ScoreConfig.model_validate({"input": {"uri": "/"}, "output": {"uri": "out"}, "references": references})
+
+
+BATCH, WINDOW = settings(), settings(source="window")
 HOSTILE = ("a/b", "..", "größe", "x" * 300, "line\nbreak", "'quote\"", "category=1", " ")
 EARLIER = pa.schema(
     [
@@ -51,12 +56,12 @@ def carried(work: Tonight) -> dict[int, str]:
     return dict(zip(work.carried["image"].to_pylist(), work.carried["uri"].to_pylist(), strict=True))
 
 
-def pin(folder: Path, *rows: tuple[str, str], **columns: str) -> ReferencesConfig:
+def pin(folder: Path, *rows: tuple[str, str], **columns: str) -> ScoreConfig:
     """Write a manifest of (uri, category) and return settings that pin its images."""
     lines = [",".join(("uri", "category", *columns))]
     lines += [",".join((f'"{uri}"', f'"{category}"', *columns.values())) for uri, category in rows]
     (folder / "pinned.csv").write_text("\n".join(lines) + "\n")
-    return ReferencesConfig(source="pinned", pinned=str(folder / "pinned.csv"))
+    return settings(source="pinned", pinned=str(folder / "pinned.csv"))
 
 
 @pytest.mark.parametrize("history", [History(None, {}), before({"uri": "a"})])
