@@ -89,7 +89,9 @@ class Soak:
             ends.append(driver.wait())
             if ends[-1] not in (0, -signal.SIGKILL):
                 wrong.append(f"exit code {ends[-1]}: {_last_line(log)}")
-        seconds = round(time.monotonic() - start, 1)
+        seconds = time.monotonic() - start
+        if ends == [0]:  # the first run of all is slow: nothing was in the machine's caches yet
+            self.seconds = min(self.seconds, seconds)
         found, counts = self._expected[:0], {"images": 0, "features_reused": 0}
         if 0 in ends:
             found = read_scores(self._output, name).set_index("uri")
@@ -99,7 +101,7 @@ class Soak:
             ends=" ".join(map(str, ends)),
             killed_after=" ".join(stages),
             workers=workers,
-            seconds=seconds,
+            seconds=round(seconds, 1),
             encoded=counts["images"] - counts["features_reused"],
             reused=counts["features_reused"],
             lost=len(self._expected.index.difference(found.index)),
