@@ -34,7 +34,9 @@ def exit_code(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         log.error("error: stopped by Ctrl-C", extra={"exit_code": 130})
         return 130
-    except _Stopped:
+    except SystemExit as end:
+        if not isinstance(end, _Stopped) and end.code != signal.SIGTERM:  # the latter by Ray, while it starts
+            raise
         log.error(
             "error: asked to stop; the same command with the same output.run_id takes it up", extra={"exit_code": 143}
         )

@@ -107,5 +107,5 @@ def _own_error(error: RayError) -> LakeScoreError:
         name, message = found[-1]
         kind: type[LakeScoreError] = getattr(errors, name)
         return kind(message)
-    lines = [line for line in str(error).splitlines() if re.match(r"[\w.]+(Error|Exception)\b", line)]
-    return LakeScoreError(f"a worker failed: {(lines or [str(error)])[-1]}")
+    lines = [line for line in str(error).splitlines() if re.match(r"(?!ray\.)[\w.]+(Error|Exception)\b", line)]
+    return LakeScoreError(f"a worker failed: {(lines or [str(error)])[0]}")  # the cause stands above what it caused

@@ -212,7 +212,7 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(lake: Path, undisturbed
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)], capture_output=True, text=True
     )
     if mounted.returncode:
         message = f"NOT RUN: a small disk cannot be mounted here: {mounted.stderr.strip()}"
