@@ -38,7 +38,7 @@ def config(head: Head, lake: Path, output: Path, run_id: str, *more: str) -> Sco
     return parse(None, [*flags(given), *more])
 
 
-def expected(scores: pd.DataFrame, result: Result, queries: pd.DataFrame, references: pd.DataFrame) -> np.ndarray:
+def expected(result: Result, queries: pd.DataFrame, references: pd.DataFrame) -> np.ndarray:
     """Return raw scores of images against others, from the stored tokens, by the paper's way and another search."""
     encoder = result.run["encoder"]
     root = result.folder.features / encoder["fingerprint"]
@@ -95,7 +95,7 @@ def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows
     added = scores[scores["scored_by"] == "tuesday"]
     assert len(added) == 3 and (added["references"] == IMAGES).all()
     brick = before[before["category"] == "brick"]
-    np.testing.assert_allclose(added["score_raw"], expected(scores, second, added, brick), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(added["score_raw"], expected(second, added, brick), rtol=0, atol=1e-5)
     kept = scores[scores["scored_by"] == "monday"].merge(before, on="uri", suffixes=("", "_before"))
     for name in ("score", "score_raw", "anomalous", "threshold", "scored_at", "map_uri"):
         assert kept[name].equals(kept[f"{name}_before"]), name
@@ -110,24 +110,22 @@ def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows
 
 
 def test_pinned_references_may_lie_elsewhere_and_are_no_rows(head: Head, lake: Path, tmp_path: Path) -> None:
-    elsewhere = small_lake(tmp_path / "golden", categories=("brick",), images=6)
-    chosen = sorted(elsewhere.rglob("good/*.png"))
-    chosen += sorted((lake / "brick" / "test" / "good").glob("*.png"))[:2]
-    manifest = tmp_path / "golden" / "pinned.csv"
-    manifest.write_text("uri,category\n" + "".join(f"{path},brick\n" for path in chosen))
-    only = tmp_path / "lake"
+    only, elsewhere = tmp_path / "lake", tmp_path / "golden"
     shutil.copytree(lake / "brick", only / "brick")
-    more = [
-        "--references.source=pinned",
-        f"--references.pinned={manifest}",
-        f"--input.roots=[{lake}]",
-        "--references.burst=1",
-    ]
+    small_lake(elsewhere, categories=("brick",), images=IMAGES + 9)
+    others = [path for path in sorted(elsewhere.rglob("good/*.png")) if int(path.stem) >= IMAGES]
+    inside = sorted((only / "brick" / "test" / "good").glob("*.png"))[:2]
+    chosen = [*others, *inside]
+    (elsewhere / "pinned.csv").write_text("uri,category\n" + "".join(f"{path},brick\n" for path in chosen))
+    more = ["--references.source=pinned", f"--references.pinned={elsewhere / 'pinned.csv'}"]
     result = night(head, only, tmp_path / "out", "pinned", *more)
     scores = read_scores(tmp_path / "out", "pinned")
-    assert len(scores) == IMAGES and (scores["references"] == len(chosen)).all() and scores["stderr"].isna().all()
+    assert len(scores) == IMAGES and scores["stderr"].isna().all() and len(others) > 3
+    itself = scores["uri"].isin([str(path) for path in inside])
+    assert (scores["references"] == len(chosen) - itself).all()
     references = pd.DataFrame([{"uri": str(path), "etag": Location.parse(str(path)).entry().etag} for path in chosen])
-    np.testing.assert_allclose(scores["score_raw"], expected(scores, result, scores, references), rtol=0, atol=1e-5)
+    found = expected(result, scores, references)
+    np.testing.assert_allclose(scores["score_raw"], found, rtol=0, atol=1e-5)
 
 
 def test_a_burst_does_not_vouch_for_its_own_defect(head: Head, lake: Path, tmp_path: Path) -> None:
