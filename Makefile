@@ -16,7 +16,7 @@ test: .venv/.test .venv-s3/.installed
 
 # One after the other: each takes all cores. Accuracy is measured where ../shared/data is.
 bench: .venv/.sample
-	@for name in mutual linear accuracy extract metrics workers listing sample; do $(BIN)/python -m bench.$$name || exit 1; done
+	@for name in mutual linear accuracy extract metrics workers listing nights sample; do $(BIN)/python -m bench.$$name || exit 1; done
 
 lint: .venv/.test
 	$(BIN)/ruff check --fix .
