@@ -21,14 +21,16 @@ def main() -> None:
     parser.add_argument("--hours", type=NonNegativeFloat, default=24.0, help="Younger files stay, whoever uses them.")
     arguments = parser.parse_args()
 
-    from pipeline.lake.garbage import begun_runs, sweep
+    from pipeline.lake.garbage import begun_runs, sweep, sweep_unfinished
     from pipeline.lake.storage import Location
     from pipeline.report.garbage import sweep_text
 
     output = Location.parse(arguments.output)
     begun = begun_runs(output)
-    found = sweep(output, time.time() - 3600 * arguments.hours, arguments.apply)
-    print(sweep_text(found, begun, arguments.apply))
+    before = time.time() - 3600 * arguments.hours
+    found = sweep(output, before, arguments.apply)
+    unfinished = sweep_unfinished(output, before, arguments.apply)
+    print(sweep_text(found, unfinished, begun, arguments.apply))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 import io
 import os
+import re
 import stat
 import uuid
 from collections.abc import Callable, Iterator
 
 from pipeline.lake.entry import Changed, Entry
+
+PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial")  # what a file is called until it is whole
 
 
 def read(path: str, etag: str | None) -> bytes:
@@ -77,7 +80,7 @@ def remove(path: str) -> None:
 def _place(path: str, content: bytes, move: Callable[[str, str], None]) -> None:
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    partial = os.path.join(folder, f".{uuid.uuid4().hex}.partial")
+    partial = os.path.join(folder, f".{uuid.uuid4().hex}.partial")  # as PARTIAL says
     try:
         with open(partial, "wb") as file:
             file.write(content)

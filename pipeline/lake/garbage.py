@@ -123,6 +123,15 @@ def _together(one: Entry | None, other: Entry) -> Entry:
     return replace(one, size=one.size + other.size, modified=max(one.modified, other.modified))
 
 
+def sweep_unfinished(output: Location, before: float, drop: bool) -> int:
+    """Find, and `drop`, what killed processes were writing before a moment; return how many files that is."""
+    found = [entry.path for entry in output.unfinished() if entry.modified < before]
+    if drop:
+        for path in found:
+            (output / path).remove()
+    return len(found)
+
+
 def _sweep_folder(
     store: Location, fingerprint: str, entries: Sequence[Entry], used: Set[str], before: float, drop: bool
 ) -> Sweep:

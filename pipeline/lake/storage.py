@@ -139,6 +139,13 @@ class Location:
                 if not any(part.startswith(".") for part in found.path.split("/")):
                     yield found
 
+    def unfinished(self) -> Iterator[Entry]:
+        """Yield what a process was writing when it was killed, below this folder; buckets keep no such thing."""
+        with _storage_errors("list", self):
+            for found in self._store.files(self.path):
+                if folder.PARTIAL.fullmatch(found.path.rpartition("/")[2]):
+                    yield found
+
     def folders(self) -> list[str]:
         """Return the names of the folders right below, hidden ones left out, without looking into them."""
         with _storage_errors("list", self):

@@ -7,11 +7,12 @@ from pipeline.lake.garbage import Sweep
 from pipeline.report.terminal import aligned, printable, ruled
 
 
-def sweep_text(found: Sequence[Sweep], begun: Mapping[str, float], dropped: bool) -> str:
+def sweep_text(found: Sequence[Sweep], unfinished: int, begun: Mapping[str, float], dropped: bool) -> str:
     """Return what stays and what goes for each fingerprint, and why files that no run uses stay.
 
     Args:
         found: what was swept.
+        unfinished: files that killed processes were writing.
         begun: runs that are not published, and since when.
         dropped: whether the garbage is gone, or was only looked for.
     """
@@ -28,6 +29,8 @@ def sweep_text(found: Sequence[Sweep], begun: Mapping[str, float], dropped: bool
         notes.append(f"files that no run uses, kept as a run that is not published may (see --hours): {young}")
     if damaged:
         notes.append(f"damaged files: {damaged}")
+    if unfinished:
+        notes.append(f"files that killed processes were writing, {gone}: {unfinished}")
     for run_id, since in begun.items():
         when = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         notes.append(f"run {printable(run_id)} is not published; what was written since it began, {when}, is kept")

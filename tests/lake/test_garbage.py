@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -245,16 +246,22 @@ def job(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_job_is_dry_by_default_and_says_what_it_did(tmp_path: Path) -> None:
     file, young = write_features(tmp_path, "1"), write_features(tmp_path, "2", "3")
     os.utime(young)
+    for parent, when in ((file.parent, OLD), (young.parent, time.time())):  # of killed processes, and of one at work
+        partial = parent / f".{len(str(when)):032x}.partial"
+        partial.write_bytes(b"half")
+        os.utime(partial, (when, when))
     done = job(str(tmp_path))
     assert done.returncode == 0 and file.exists(), done.stderr
     heading, _, line, *notes = done.stdout.splitlines()
     assert heading.split("  ")[-1] == "MB to drop" and line.split() == [FINGERPRINT, "1", "2", "0.0", "1", "1", "0.0"]
     assert notes == [
         "files that no run uses, kept as a run that is not published may (see --hours): 1",
+        "files that killed processes were writing, to drop: 1",
         "a dry run: nothing was dropped; --apply drops",
     ]
     done = job(str(tmp_path), "--apply")
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "dropped" and not file.exists() and young.exists()
+    assert len(list(tmp_path.rglob(".*.partial"))) == 1
     assert job(str(tmp_path), "--apply", "--hours=0").returncode == 0 and not young.exists()
     done = job(str(tmp_path))
     assert done.returncode == 2 and "there are no features below" in done.stderr

@@ -9,7 +9,7 @@ def test_kept_and_dropped_stand_beside_each_other_and_what_is_kept_has_its_reaso
         Sweep("aaaa", Tally(2, 40, 3_000_000), Tally(1, 20, 1_250_000), spare=5, young=1),
         Sweep("bbbb", Tally(), Tally(10, 0, 10**9), spare=2, damaged=10),
     ]
-    assert sweep_text(found, {"run\x1b": 1_000_000_000.0}, dropped=True).split("\n") == [
+    assert sweep_text(found, 0, {"run\x1b": 1_000_000_000.0}, dropped=True).split("\n") == [
         "fingerprint  files kept  images kept  MB kept  files dropped  images dropped  MB dropped",
         "----------------------------------------------------------------------------------------",
         "aaaa                  2           40      3.0              1              20         1.2",
