@@ -48,7 +48,7 @@ def facts(run_id: str, **changed: Any) -> dict[str, Any]:
     groups: dict[str, Any] = {
         "input": {"uri": "/lake", "layout": "auto"},
         "encoder": {"name": "timm:some_vit", "layers": None},
-        "references": {"mode": "auto", "count": 256},
+        "references": {"source": "window", "mode": "auto", "count": 256},
         "search": {"kind": "auto", "dtype": "fp32"},
         "metrics": "exact",
     }
@@ -59,7 +59,8 @@ def facts(run_id: str, **changed: Any) -> dict[str, Any]:
         "run_id": run_id,
         "started": "2030-01-01T10:00:00+00:00",
         "finished": "2030-01-01T10:01:05+00:00",
-        "counts": {"features_reused": 2, "other_files": 1},
+        "counts": {"features_reused": 2, "other_files": 1, "carried": 3},
+        "drifted": ["nut"],
         "layout": "folder",
         "search": {"kind": "gemm", "tile": 1024, "products": 5e10, "aggregated": 5e7},
         "encoder": {"name": "timm:some_vit", "grid": [3, 2], "fingerprint": FINGERPRINT},

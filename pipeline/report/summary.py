@@ -53,6 +53,8 @@ class Summary:
     layout: str | None
     counts: dict[str, int]
     reasons: dict[str, int]
+    carried: int | None
+    drifted: list[str] | None
     features_reused: int | None
     other_files: int | None
     encoder: dict[str, Any]
@@ -81,10 +83,13 @@ def summarise(result: Result, most: int, category: str | None = None) -> Summary
         layout=run.get("layout"),
         counts=counts_of(scores),
         reasons=reasons_of(scores),
+        carried=told.get("carried"),
+        drifted=run.get("drifted"),
         features_reused=told.get("features_reused"),
         other_files=told.get("other_files"),
         encoder={name: encoder.get(name) for name in ("name", "fingerprint")},
         references={
+            "source": settings.get("references", {}).get("source"),
             "mode": settings.get("references", {}).get("mode"),
             "fewest": compared["min"],
             "most": compared["max"],

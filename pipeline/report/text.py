@@ -93,8 +93,11 @@ def _facts(summary: Summary) -> list[list[str]]:
         "quarantined": ", ".join(f"{count} {reason}" for reason, count in summary.reasons.items()) or "none",
         "other files": _count(summary.other_files),
         "features": f"{_count(summary.features_reused)} reused",
+        "carried": f"{_count(summary.carried)} rows of earlier runs",
+        "drifted": "-" if summary.drifted is None else ", ".join(summary.drifted) or "nothing",
         "encoder": f"{_value(encoder['name'])}, fingerprint {_value(encoder['fingerprint'])}",
-        "references": f"{_value(references['mode'])}: " + _span(references["fewest"], references["most"]),
+        "references": f"{_value(references['source'])}, {_value(references['mode'])}: "
+        + _span(references["fewest"], references["most"]),
         "search": f"{_value(search['kind'])}, {_value(search['dtype'])}, tile {_value(search['tile'])}",
     }
     return [[name, value] for name, value in facts.items()]

@@ -52,7 +52,7 @@ def test_settings_and_figures_come_from_run_json() -> None:
     metrics = {"axle": {"image_ap": Metric(0.5)}, "bolt": {"image_ap": Metric(1.0)}}
     summary = summarise(result("one", ROWS, metrics, references__mode="sample", search__dtype="int8"), 1)
     assert summary.encoder == {"name": "timm:some_vit", "fingerprint": FINGERPRINT}
-    assert summary.references == {"mode": "sample", "fewest": 2, "most": 3}
+    assert summary.references == {"source": "window", "mode": "sample", "fewest": 2, "most": 3}
     assert summary.search == {"kind": "gemm", "tile": 1024, "dtype": "int8"}
     assert (summary.features_reused, summary.other_files, summary.layout) == (2, 1, "folder")
     assert summary.seconds == {"catalog": 0.5, "extract": 40.25, "score": 20.0}
@@ -65,7 +65,8 @@ def test_a_run_that_lacks_later_columns_and_facts_is_summarised() -> None:
     summary = summarise(old, 1)
     assert summary.worst == [Scored("bolt", "/b1", 0.25, 0.5, None)]
     assert summary.categories[0].anomalous is None
-    assert summary.references == {"mode": None, "fewest": None, "most": None} and summary.features_reused is None
+    assert summary.references == {"source": None, "mode": None, "fewest": None, "most": None}
+    assert summary.features_reused is summary.carried is summary.drifted is None
 
 
 def test_a_manifests_own_column_of_a_later_name_and_figures_that_are_not_finite_count_as_unknown() -> None:
