@@ -102,6 +102,7 @@ def test_quarantine_has_a_detail_of_one_short_line(name: str) -> None:
 
 def test_reasons_are_the_fixed_list() -> None:
     assert [str(reason) for reason in Reason] == [
+        "forbidden",
         "unreadable",
         "changed",
         "empty",
