@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from pipeline.errors import CatalogError, ConfigError, StorageError
+from pipeline.lake.parquet import read_parquet
 from pipeline.lake.storage import Entry, Location
 
 KNOWN = ("uri", "category", "label", "mask_uri")
@@ -39,7 +39,7 @@ def read_manifest(location: Location) -> pa.Table:
                 ),
             )
         else:
-            table = pq.read_table(io.BytesIO(content))
+            table = read_parquet(content)
     except (pa.ArrowException, OSError) as error:  # damaged Parquet pages are OSErrors
         raise CatalogError(f"{location} is not a manifest that can be read: {error}") from error
     if again := [name for name, count in Counter(table.column_names).items() if count > 1]:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pipeline.lake import traffic
 from pipeline.lake.int8 import pack, unpack
 from pipeline.lake.names import partition
+from pipeline.lake.parquet import read_parquet
 from pipeline.lake.storage import Location
 
 BLOCK_BYTES = 128e6  # one file, and one task of the encoder
@@ -100,7 +101,7 @@ class FeatureStore:
     def _stored(self, file: str) -> list[tuple[str, Stored]]:
         content = (self.root / "images" / file).read_bytes()
         try:
-            rows = _table(content, ROW.names).to_pylist()
+            rows = read_parquet(content, ROW.names).to_pylist()
         except DAMAGE as error:  # or not ours: its images are encoded again
             log.warning("features %s cannot be used: %s", self.root / "images" / file, error)
             return []
@@ -161,17 +162,13 @@ class FeatureStore:
 
         def read(file: str, indices: list[int]) -> None:
             content = (self.root / "images" / file).read_bytes()
-            column = _table(content, ["embedding"])["embedding"].combine_chunks()
+            column = read_parquet(content, ["embedding"])["embedding"].combine_chunks()
             vectors = column.flatten().to_numpy().reshape(len(column), -1)
             for index in indices:
                 found[index] = vectors[places[index][1]]
 
         _of_each_file(places, read)
         return np.stack(found)
-
-
-def _table(content: bytes, columns: list[str]) -> pa.Table:
-    return pq.ParquetFile(pa.BufferReader(content)).read(columns=columns, use_threads=False)
 
 
 def _of_each_file(places: Sequence[tuple[str, int]], read: Callable[[str, list[int]], None]) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ObjectChanged, StorageError
 from pipeline.lake.names import partition
+from pipeline.lake.parquet import read_parquet
 from pipeline.lake.storage import Location
 
 
@@ -131,9 +132,11 @@ def write_table(location: Location, table: pa.Table) -> None:
 
 
 def read_table(location: Location) -> pa.Table:
-    """Read one Parquet file."""
-    # Arrow's own threads may outlive a read: a process that ends at once after it would abort, whatever it did before
-    return pq.ParquetFile(pa.BufferReader(location.read_bytes())).read(use_threads=False)
+    """Read one Parquet file; raises `StorageError`."""
+    try:
+        return read_parquet(location.read_bytes())
+    except pa.ArrowException as error:
+        raise StorageError(f"cannot read {location}: {error}") from error
 
 
 def write_array(location: Location, array: NDArray[Any]) -> None:
