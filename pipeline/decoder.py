@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import LakeScoreError
-from pipeline.images import Pixels, Quarantine, Reason, decode
+from pipeline.images import Quarantine, Reason, decode
 
-Decode = Callable[[bytes, int, int], tuple[Pixels, tuple[int, int]]]
+Decode = Callable[[bytes, int, int], tuple[NDArray[Any], tuple[int, int]]]
 
 ROOT = Path(__file__).parents[1]  # on a cluster the package lies where Ray unpacked it
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -49,7 +50,7 @@ class Decoder:
         self._seconds, self._memory, self._function = seconds, memory, function
         self._child: _Child | None = None
 
-    def __call__(self, content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+    def __call__(self, content: bytes, size: int, max_pixels: int) -> tuple[NDArray[Any], tuple[int, int]]:
         used = self._child is not None
         child = self._child or _Child(self._function, self._seconds, self._memory)
         self._child = None  # until it has answered: an interrupt would leave this answer to the next image
@@ -68,7 +69,8 @@ class Decoder:
         self._child = child
         if "reason" in answer:
             raise Quarantine(Reason(answer["reason"]), answer["detail"])
-        return np.frombuffer(pixels, np.uint8).reshape(size, size, 3), (answer["width"], answer["height"])
+        decoded = np.frombuffer(pixels, answer["dtype"]).reshape(answer["shape"])
+        return decoded, (answer["width"], answer["height"])
 
     def close(self) -> None:
         """End the child, if there is one; another image would start a new one."""
@@ -146,6 +148,7 @@ def _serve(channel: Connection, function: Decode, seconds: float, memory: int) -
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             pixels, (answer["width"], answer["height"]) = function(content, request["size"], request["max_pixels"])
+            answer |= {"dtype": pixels.dtype.str, "shape": pixels.shape}
             body = pixels.tobytes()
         except Quarantine as error:
             answer = {"reason": error.reason, "detail": error.detail}

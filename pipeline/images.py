@@ -64,6 +64,45 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
         Quarantine: with the reason.
         MemoryError: where memory is limited.
     """
+    with _opened(content, max_pixels) as image:
+        width, height = image.size
+        if min(width, height) < SMALLEST_SIDE:
+            raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
+        # MPO is a JPEG with a second view or a preview behind it; every other kind is a stack or a film
+        frames: int = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise Quarantine(Reason.SEVERAL_FRAMES, f"{frames} frames: store each as an image of its own")
+        ImageOps.exif_transpose(image, in_place=True)  # turned or not, it would be copied otherwise
+        resized = _to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(resized), image.size
+
+
+def decode_mask(content: bytes, size: int, max_pixels: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """Decode a mask and resize it to a square by nearest neighbour, which mixes no values.
+
+    Args:
+        content: the file, whatever its name says.
+        size: side of the result, in pixels.
+        max_pixels: larger masks are refused by their header.
+
+    Returns:
+        grey values (size, size) from 0 to 255, fractions where the mask has 16 bits, and the (width, height) of the
+        mask.
+
+    Raises:
+        Quarantine: with the reason.
+        MemoryError: where memory is limited.
+    """
+    with _opened(content, max_pixels) as image:
+        wide = image.mode.startswith("I")  # 16 bits: Pillow's own conversion to 8 clips at 255
+        grey = image if wide else image.convert("L")
+        values = np.asarray(grey.resize((size, size), Image.Resampling.NEAREST)).astype(np.float32)
+    return values / np.float32(257) if wide else values, image.size
+
+
+@contextmanager
+def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """Open a file of at most so many pixels; what goes wrong within the block is a `Quarantine`, too."""
     if not content:
         raise Quarantine(Reason.EMPTY, "the file has no bytes")
     with warnings.catch_warnings(), _limit_of_pillow(max_pixels):
@@ -72,22 +111,14 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
         width, height = image.size
         if width * height > max_pixels:
             raise Quarantine(Reason.TOO_LARGE, f"{width} x {height} pixels, the limit is {max_pixels} in all")
-        if min(width, height) < SMALLEST_SIDE:
-            raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
         try:
-            # MPO is a JPEG with a second view or a preview behind it; every other kind is a stack or a film
-            frames: int = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-            if frames > 1:
-                raise Quarantine(Reason.SEVERAL_FRAMES, f"{frames} frames: store each as an image of its own")
-            ImageOps.exif_transpose(image, in_place=True)  # turned or not, it would be copied otherwise
-            resized = _to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
+            yield image
         except (Quarantine, MemoryError):
             raise
         except Image.DecompressionBombError as error:
             raise Quarantine(Reason.TOO_LARGE, _say(error)) from error
         except Exception as error:  # damage surfaces as any of a dozen types, depending on the format
             raise Quarantine(Reason.DAMAGED, _say(error)) from error
-    return np.asarray(resized), image.size
 
 
 @contextmanager
@@ -113,7 +144,7 @@ def open_image(content: bytes) -> Image.Image:
     if image.format == "PNG":
         # Pillow decodes a PNG whose end is missing and fills it with black; only verify() reads every checksum
         try:
-            Image.open(io.BytesIO(content)).verify()
+            Image.open(io.BytesIO(content), formats=("PNG",)).verify()
         except MemoryError:
             raise
         except Exception as error:

@@ -1,39 +1,49 @@
 """Ground truth masks: from files to binary arrays the size of the anomaly maps."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline.catalog.layouts import LOCO_DEFECTS
 from pipeline.errors import CatalogError, StorageError
-from pipeline.images import open_image
+from pipeline.images import Quarantine, decode_mask
 from pipeline.lake.storage import Location
 from pipeline.metrics.overlap import Region
 
 Array = NDArray[Any]
+Read = Callable[[str, int], tuple[Array, tuple[int, int]]]
+LIMIT = 10**9  # pixels of a mask that is decoded in this process, as those that people made themselves are
 
 
-def read_mask(uri: str, size: int, above: float, image_size: tuple[int, int]) -> Array:
+def decode_here(uri: str, size: int) -> tuple[Array, tuple[int, int]]:
+    """Return a mask's values (size, size) and its (width, height); raises `Quarantine` and `StorageError`."""
+    return decode_mask(Location.parse(uri).read_bytes(), size, LIMIT)
+
+
+def read_mask(uri: str, size: int, above: float, image_size: tuple[int, int], read: Read = decode_here) -> Array:
     """Read a mask (size, size) of bool, resized by nearest neighbour, true above a share of full scale.
 
     Raises `CatalogError` that names the mask when it cannot be read or has not the size of its image (width, height).
     """
-    return _values(uri, size, image_size) > above * 255
+    return _values(uri, size, image_size, read) > above * 255
 
 
-def read_masks(uris: Sequence[str], size: int, above: float, image_size: tuple[int, int]) -> Array:
+def read_masks(
+    uris: Sequence[str], size: int, above: float, image_size: tuple[int, int], read: Read = decode_here
+) -> Array:
     """Read the union (size, size) of an image's masks; none at all is a normal image."""
     union = np.zeros((size, size), bool)
     for uri in uris:
-        union |= read_mask(uri, size, above, image_size)
+        union |= read_mask(uri, size, above, image_size, read)
     return union
 
 
-def loco_regions(image: int, uris: Sequence[str], size: int, image_size: tuple[int, int]) -> list[Region]:
+def loco_regions(
+    image: int, uris: Sequence[str], size: int, image_size: tuple[int, int], read: Read = decode_here
+) -> list[Region]:
     """Return the defects of one image of MVTec LOCO with their saturation areas in pixels of the map.
 
     Each mask file is one defect; its value says which kind, and `defects_config.json` beside the category how much of
@@ -41,7 +51,7 @@ def loco_regions(image: int, uris: Sequence[str], size: int, image_size: tuple[i
     """
     regions = []
     for uri in uris:
-        values = _values(uri, size, image_size).ravel()
+        values = _values(uri, size, image_size, read).ravel()
         pixels = np.flatnonzero(values)
         if not len(pixels):
             continue
@@ -57,23 +67,16 @@ def loco_regions(image: int, uris: Sequence[str], size: int, image_size: tuple[i
     return regions
 
 
-def _values(uri: str, size: int, image_size: tuple[int, int]) -> Array:
+def _values(uri: str, size: int, image_size: tuple[int, int], read: Read) -> Array:
     try:
-        image = open_image(Location.parse(uri).read_bytes())
-        if image.size != image_size:
-            raise CatalogError(
-                f"the mask {uri} is {image.width} x {image.height} pixels, its image {image_size[0]} x {image_size[1]}"
-            )
-        wide = image.mode.startswith("I")  # 16 bits: Pillow's own conversion to 8 clips at 255
-        grey = image if wide else image.convert("L")
-        values = np.asarray(grey.resize((size, size), Image.Resampling.NEAREST))
-    except CatalogError:
-        raise
+        values, (width, height) = read(uri, size)
     except StorageError as error:
         raise CatalogError(f"the mask cannot be read: {error}") from error
-    except Exception as error:  # damage surfaces as any of a dozen types, depending on the format
+    except Quarantine as error:
         raise CatalogError(f"the mask {uri} cannot be decoded: {error}") from error
-    return values / 257 if wide else values
+    if (width, height) != image_size:
+        raise CatalogError(f"the mask {uri} is {width} x {height} pixels, its image {image_size[0]} x {image_size[1]}")
+    return values
 
 
 def _defects(location: Location) -> dict[int, tuple[float, bool]]:

@@ -1,4 +1,4 @@
-"""Decode: files to pixels, on CPU tasks. Nothing heavy is imported here: every worker process would pay for it."""
+"""Decode: files to pixels, masks to values. Nothing heavy is imported here: every worker process would pay for it."""
 
 import functools
 from collections import deque
@@ -7,11 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.config import InputConfig
-from pipeline.decoder import Decoder
+from pipeline.decoder import Decode, Decoder
 from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
-from pipeline.images import Quarantine, Reason, look
+from pipeline.images import Quarantine, Reason, decode, decode_mask, look
 from pipeline.lake.features import LOOK
 from pipeline.lake.storage import Location
 from pipeline.stages.telemetry import count_traffic
@@ -38,12 +39,12 @@ def decode_block(block: pa.Table, config: InputConfig, size: int) -> pa.Table:
     An image's failure never leaves this function: an exception here would cost its whole block. Raises
     `StoreUnavailable` when it is not the image's.
     """
-    decode = _decoder(config)
+    decoder = _decoder(config)
     rows = []
     for content in _read_ahead(block, config.max_bytes):
         row: dict[str, Any] = dict.fromkeys(DECODED.names)
         try:
-            pixels, (row["width"], row["height"]) = decode(content.result(), size, config.max_pixels)
+            pixels, (row["width"], row["height"]) = decoder(content.result(), size, config.max_pixels)
             row["pixels"] = pixels.tobytes()
             row |= zip(LOOK, look(pixels), strict=True)
         except Quarantine as error:
@@ -62,11 +63,21 @@ def decode_block(block: pa.Table, config: InputConfig, size: int) -> pa.Table:
     return block
 
 
+def mask_values(uri: str, size: int, config: InputConfig) -> tuple[NDArray[Any], tuple[int, int]]:
+    """Read and decode a mask as `decode_mask` does, within the limits of images; raises `Quarantine`, `StorageError`.
+
+    A mask is a file of the lake like any other, and may crash what decodes it.
+    """
+    entry = Location.parse(uri).entry()
+    content = _read(uri, entry.etag, entry.size, config.max_bytes)
+    return _decoder(config, decode_mask)(content, size, config.max_pixels)
+
+
 @functools.cache
-def _decoder(config: InputConfig) -> Decoder:
+def _decoder(config: InputConfig, function: Decode = decode) -> Decoder:
     """Return this worker process's decoder."""
     memory = config.max_bytes + BYTES_PER_PIXEL * config.max_pixels + BYTES_OF_LIBRARIES
-    return Decoder(config.max_seconds, memory)
+    return Decoder(config.max_seconds, memory, function)
 
 
 def _read_ahead(block: pa.Table, max_bytes: int) -> Iterator[Future[bytes]]:

@@ -4,7 +4,7 @@ import io
 import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,7 @@ from pipeline.metrics.category import (
 from pipeline.metrics.stream import LEVELS, TOP, histogram, to_levels
 from pipeline.metrics.thresholds import PIXEL_BINS, count_pixels, threshold
 from pipeline.plan.units import Unit
+from pipeline.stages.decode import mask_values
 from pipeline.stages.progress import Progress, check_rows
 from pipeline.stages.references import places
 from pipeline.stages.tasks import run_tasks
@@ -219,15 +220,16 @@ class Reducer:
         size = self.config.encoder.size
         rows = index.take(images).to_pylist()
         pixels = [(row["width"], row["height"]) for row in rows]
+        read = partial(mask_values, config=self.config.input)
         masks = np.stack(
-            [read_masks(row["masks"], size, self.mask_above, wh) for row, wh in zip(rows, pixels, strict=True)]
+            [read_masks(row["masks"], size, self.mask_above, wh, read) for row, wh in zip(rows, pixels, strict=True)]
         )
         regions = None
         if self.layout == "loco":
             regions = [
                 region
                 for image, (row, wh) in enumerate(zip(rows, pixels, strict=True))
-                for region in loco_regions(image, row["masks"], size, wh)
+                for region in loco_regions(image, row["masks"], size, wh, read)
             ]
         start = int(images[0])
         patch_scores = self._patch_scores(category, start, int(images[-1]) + 1)[0, images - start]

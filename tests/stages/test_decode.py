@@ -3,19 +3,23 @@
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
+from pipeline.catalog.masks import read_mask
 from pipeline.config import InputConfig
 from pipeline.decoder import Decoder
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import CatalogError, StoreUnavailable
 from pipeline.images import Quarantine, decode
 from pipeline.lake.storage import Location
 from pipeline.stages import decode as stage
-from pipeline.stages.decode import READERS, decode_block
-from tests.corpus import CORPUS
+from pipeline.stages.decode import READERS, decode_block, mask_values
+from tests.corpus import CORPUS, encoded
 from tests.decoders import misbehave
 
 SIDE = 32
@@ -45,7 +49,7 @@ def listed(names: list[str]) -> pa.Table:
 @pytest.fixture
 def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with closing(Decoder(60, 1 << 30, misbehave)) as decoder:
-        monkeypatch.setattr(stage, "_decoder", lambda config: decoder)
+        monkeypatch.setattr(stage, "_decoder", lambda *_: decoder)
         yield
 
 
@@ -139,3 +143,24 @@ def test_no_more_files_are_held_than_there_are_readers_beside_the_one_in_hand(
         content.result()
         assert len(begun) <= done + READERS
     assert sorted(begun, key=int) == [str(n) for n in range(count)]
+
+
+def test_mask_is_decoded_within_the_limits_of_images(tmp_path: Path) -> None:
+    mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    (tmp_path / "m.png").write_bytes(encoded(Image.fromarray(mask), "PNG"))
+    (tmp_path / "deep.png").write_bytes(encoded(Image.fromarray(mask.astype(np.uint16) * 256), "PNG"))
+    values, size = mask_values(str(tmp_path / "m.png"), 16, CONFIG)
+    np.testing.assert_array_equal(values, mask)
+    assert size == (16, 16) and values.dtype == np.float32
+    deep, _ = mask_values(str(tmp_path / "deep.png"), 16, CONFIG)
+    np.testing.assert_allclose(deep, mask * (256 / 257), rtol=1e-6)
+    for name, limits in {"pixels": {"max_pixels": 255}, "bytes": {"max_bytes": 50}}.items():
+        with pytest.raises(Quarantine, match=name):
+            mask_values(str(tmp_path / "m.png"), 16, CONFIG.model_copy(update=limits))
+
+
+@pytest.mark.usefixtures("misbehaving")
+def test_mask_that_ends_its_decoder_is_a_reason_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "m.png").write_bytes(b"segfault")
+    with pytest.raises(CatalogError, match="m.png cannot be decoded: crashed: the decoder ended by SIGSEGV"):
+        read_mask(str(tmp_path / "m.png"), SIDE, 0.5, (4, 4), partial(mask_values, config=CONFIG))
