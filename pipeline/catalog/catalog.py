@@ -57,18 +57,18 @@ def build_catalog(config: InputConfig) -> Catalog:
     Raises `CatalogError` when there is nothing at the address or it does not fit the layout, and `NothingToScore`
     when there is no image in it.
     """
-    location = Location.parse(config.uri)
+    location, roots = Location.parse(config.uri), [Location.parse(root) for root in config.roots]
     if not location.exists():
         raise CatalogError(f"there is nothing at {location}; input.uri is a folder, a bucket prefix, or a manifest")
     is_table = location.path.lower().endswith((".parquet", ".csv")) and location.is_file()
     if config.layout == "manifest" or (config.layout == "auto" and is_table):
-        return _from_manifest(location, [Location.parse(root) for root in config.roots])
+        return _from_manifest(location, roots)
     if location.is_file():
         raise CatalogError(f"{location} is one file; give the folder that holds the images, or a .parquet or .csv")
-    return _from_listing(location, config.layout)
+    return _from_listing(location, config.layout, config.max_bytes)
 
 
-def _from_listing(location: Location, layout: str) -> Catalog:
+def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
     entries: dict[str, Entry] = {}
     for entry in location.files():
         path = entry.path
@@ -78,20 +78,27 @@ def _from_listing(location: Location, layout: str) -> Catalog:
     if layout == "auto":
         layout = detect(entries)
     root = location.path.rpartition("/")[2]
-    items = list(arrange(layout, entries, root, lambda path: (location / path).read_bytes()))
+
+    def read(path: str) -> bytes:
+        if entries[path].size > max_bytes:
+            raise CatalogError(f"{location / path} has {entries[path].size} bytes, the limit is {max_bytes}")
+        return (location / path).read_bytes(entries[path].etag)
+
+    items = list(arrange(layout, entries, root, read))
     rows = (
         _row(
             uri=(location / item.path).uri,
             category=item.category,
             label=item.label,
-            masks=[(location / mask).uri for mask in item.masks],
+            # a split file is the lake's: what it names and nobody listed may lie anywhere
+            masks=[(location / mask).uri for mask in item.masks if mask in entries],
             entry=entries.get(item.path) or Entry(item.path, 0, "", problem="named by the split file, but not there"),
         )
         for item in items
     )
     taken = {item.path for item in items}
     taken.update(mask for item in items for mask in item.masks)
-    ignored = len(entries) - len(taken)
+    ignored = sum(path not in taken for path in entries)
     if not items:
         raise NothingToScore(
             f"no image in {location} (layout {layout}, {ignored} other files); "

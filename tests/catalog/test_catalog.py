@@ -8,7 +8,7 @@ import pytest
 from pipeline.catalog import Catalog, build_catalog
 from pipeline.catalog.catalog import SCHEMA
 from pipeline.config import InputConfig, Layout
-from pipeline.errors import CatalogError, NothingToScore, StorageError
+from pipeline.errors import CatalogError, ConfigError, NothingToScore, StorageError
 from tests.corpus import HOSTILE_NAMES, write_files
 
 
@@ -293,3 +293,27 @@ def test_a_link_to_a_folder_is_followed_and_a_circle_of_them_ends(tmp_path: Path
     (elsewhere / "back").symlink_to(lake)
     catalog = build_catalog(InputConfig(uri=str(lake)))
     assert catalog.table["uri"].to_pylist() == [f"{lake}/parts/a.png", f"{lake}/parts/b.png"]
+
+
+def test_mask_that_visas_split_names_and_nobody_listed_is_not_taken(tmp_path: Path) -> None:
+    """A split file is the lake's own: its names must not lead out of the lake."""
+    (tmp_path / "secret.png").write_bytes(b"elsewhere")
+    names = ["candle/Data/Masks/Anomaly/0.png", "../secret.png", "/etc/hostname", ""]
+    images = [f"candle/Data/Images/Anomaly/{number}.JPG" for number in range(len(names))]
+    rows = [f"candle,test,anomaly,{image},{mask}" for image, mask in zip(images, names, strict=True)]
+    folder = visa(tmp_path / "lake", "\n".join(["object,split,label,image,mask", *rows]).encode())
+    write_files(folder, names[0], *images)
+    assert catalog_of(folder).table["masks"].to_pylist() == [[f"{folder}/{names[0]}"], [], [], []]
+
+
+def test_split_file_larger_than_an_image_may_be_is_not_read(tmp_path: Path) -> None:
+    folder = visa(tmp_path, b"object,split,label,image,mask\n")
+    with pytest.raises(CatalogError, match="1cls.csv has 30 bytes, the limit is 29"):
+        build_catalog(InputConfig(uri=str(folder), max_bytes=29))
+
+
+def test_a_root_that_is_no_address_is_refused_though_nothing_needs_it(tmp_path: Path) -> None:
+    write_files(tmp_path, "line/a.png")
+    with pytest.raises(ConfigError) as raised:
+        build_catalog(InputConfig(uri=str(tmp_path), roots=("s3://key:secret@bucket/a",)))
+    assert "secret" not in str(raised.value)
