@@ -40,5 +40,5 @@ def _fetch(location: Location) -> Path:
     key = hashlib.sha256(f"{location} {entry.etag} {entry.size}".encode()).hexdigest()[:16]
     path = cache_folder() / f"{key}-{Path(location.path).name}"
     if not path.exists():
-        Location("file", str(path)).write_bytes(location.read_bytes())
+        Location("file", str(path)).write_bytes(location.read_bytes(entry.etag))
     return path

@@ -15,11 +15,9 @@ PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial")  # what a file is called until 
 def read(path: str, etag: str | None) -> bytes:
     """Return the content; raises `Changed` when its tag is not the one given, or it changes meanwhile."""
     with open(path, "rb") as file:
-        before = _tag(os.fstat(file.fileno()))
+        _check(path, file.fileno(), etag)  # before, too: it may have grown beyond the memory since it was listed
         content = file.read()
-        after = _tag(os.fstat(file.fileno()))
-    if etag is not None and not before == after == etag:
-        raise Changed(path)
+        _check(path, file.fileno(), etag)
     return content
 
 
@@ -117,6 +115,11 @@ def _entry(path: str, info: os.stat_result) -> Entry:
     except UnicodeEncodeError:
         path, problem = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"), "name is not UTF-8"
     return Entry(path, info.st_size, _tag(info), info.st_mtime, problem)
+
+
+def _check(path: str, descriptor: int, etag: str | None) -> None:
+    if etag is not None and _tag(os.fstat(descriptor)) != etag:
+        raise Changed(path)
 
 
 def _tag(info: os.stat_result) -> str:

@@ -44,10 +44,11 @@ def draw_sheet(output: Location, scores: pa.Table, map_scale: float, worst: int)
         low, high = np.quantile(rows["score_raw"].to_numpy(), [0.5, 1.0])
         for column, row in enumerate(rows.slice(0, worst).to_pylist()):
             try:
-                picture, _ = decode(Location.parse(row["uri"]).read_bytes(), SIZE, LIMIT)
+                picture, _ = decode(Location.parse(row["uri"]).read_bytes(row["etag"]), SIZE, LIMIT)
             except Quarantine as error:
                 raise StorageError(f"{row['uri']} has changed since the run: {error}") from error
-            levels = Image.open(io.BytesIO((output / row["map_uri"]).read_bytes())).resize((SIZE, SIZE))
+            content = (output / row["map_uri"]).read_bytes()
+            levels = Image.open(io.BytesIO(content), formats=("PNG",)).resize((SIZE, SIZE))
             heat = np.asarray(levels, dtype=float) * map_scale
             above, below = axes[2 * place, column], axes[2 * place + 1, column]
             above.imshow(picture)

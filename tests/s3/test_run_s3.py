@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.encoders.weights import local_weights
+from pipeline.errors import EncoderError
 from pipeline.lake.storage import Location
 from pipeline.sample.weights import sample_weights
 from tests.running import flags, read_scores, run_job, settings, small_lake
@@ -45,3 +46,17 @@ def test_weights_in_a_bucket_are_fetched_once(bucket: str, tmp_path: Path, monke
     location.write_bytes(b"other weights")
     second = local_weights(location.uri, None)
     assert second is not None and second != first and second.read_bytes() == b"other weights"
+
+
+def test_weights_that_are_replaced_while_they_are_fetched_are_not_taken(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    location = Location.parse(bucket) / "vit.safetensors"
+    location.write_bytes(b"weights")
+    before = location.entry()
+    monkeypatch.setattr(Location, "entry", lambda _: before)
+    location.write_bytes(b"others")
+    with pytest.raises(EncoderError, match="vit.safetensors cannot be read: .*it changed"):
+        local_weights(location.uri, None)
+    assert not list(tmp_path.rglob("*.safetensors"))
