@@ -8,6 +8,7 @@ in an outage.
 
 import io
 import logging
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
@@ -254,4 +255,5 @@ def _code(error: BaseException | None) -> str:
 def _say(error: BaseException | None) -> str:
     if isinstance(error, aws.ClientError):
         return f"{_code(error)} {error.response['Error'].get('Message') or ''}".strip()
-    return str(error) or type(error).__name__
+    # botocore quotes the endpoint, and an endpoint may carry a password
+    return re.sub(r"//[^/\s]*@", "//...@", str(error)) or type(error).__name__

@@ -158,8 +158,8 @@ class Location:
 
 
 def _without_secrets(uri: str) -> str:
-    """Return an address without what may stand before its host or behind its path."""
-    return re.sub(r"//[^/@]*@", "//...@", uri).partition("?")[0]
+    """Return an address without what may stand before its host or behind its path; secrets may hold a slash or an @."""
+    return re.sub(r"//.*@", "//...@", uri, flags=re.DOTALL).partition("?")[0]
 
 
 @contextmanager
