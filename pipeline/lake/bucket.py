@@ -104,6 +104,10 @@ def is_file(path: str) -> bool:
         _retry(client().head_object, **_at(path))
     except FileNotFoundError:
         return False
+    except PermissionError:  # S3 says so of what is missing, too, to those who may list some prefixes only
+        bucket, _, key = path.partition("/")
+        listed = _retry(client().list_objects_v2, Bucket=bucket, Prefix=key, MaxKeys=1)
+        return any(item["Key"] == key for item in listed.get("Contents", ()))
     return True
 
 

@@ -1,6 +1,7 @@
 """A faulty way to an S3 server: a proxy on loopback that refuses, resets, fails, and cuts bodies as it is told."""
 
 import random
+import re
 import socket
 import struct
 import sys
@@ -12,6 +13,7 @@ from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
+from xml.sax.saxutils import unescape
 
 SERVER_SECONDS = 60  # for an answer
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER
@@ -30,16 +32,19 @@ class FaultyProxy:
             assert proxy.faults["fail"]
 
     `environment` is the server's, with the proxy's address; `requests` counts what arrived, by method; `faults` what
-    was done to it: fail, reset, lose, cut_upload, cut_download.
+    was done to it: fail, reset, lose, cut_upload, cut_download; `deleted` has what multiple deletes named, as
+    bucket/key.
     """
 
     def __init__(self, server: Mapping[str, str]) -> None:
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.deleted: list[str] = []
         self._lock = threading.Lock()
         self._shares: dict[str, tuple[float, random.Random]] = defaultdict(lambda: (0.0, random.Random(0)))
         self._counts: Counter[str] = Counter()
         self._happening: Happening | None = None
+        self.conceals = False
         self._error = (503, "SlowDown")
         self._http = _Server(self, urlsplit(server["AWS_ENDPOINT_URL"]).netloc)
         self.environment = {**server, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._http.server_port}"}
@@ -83,6 +88,10 @@ class FaultyProxy:
         """Give the client half of the body of the next objects it gets, and close the connection."""
         self._set_count("cut_download", count)
 
+    def conceal(self) -> None:
+        """Deny access to objects that are missing, as S3 does to keys that may list some prefixes only."""
+        self.conceals = True
+
     def on_request(self, happening: Happening | None) -> None:
         """Call `happening` with the method and the path (with its query) of each request before it is forwarded."""
         self._happening = happening
@@ -93,6 +102,12 @@ class FaultyProxy:
             self.requests[method] += 1
         if self._happening:
             self._happening(method, path)
+
+    def deletes(self, path: str, body: bytes) -> None:
+        """Note the keys that a multiple delete names in its body."""
+        bucket = urlsplit(path).path.strip("/")
+        with self._lock:
+            self.deleted += [f"{bucket}/{unescape(key)}" for key in re.findall("<Key>(.*?)</Key>", body.decode())]
 
     def meets(self, fault: str) -> bool:
         """Tell whether a fault meets the request at hand: by its share, or as one of the next."""
@@ -208,6 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, body: bytes) -> None:
         proxy = self.server.proxy
+        if self.command == "POST":
+            proxy.deletes(self.path, body)
         connection = self._send(body)
         try:
             response = connection.getresponse()
@@ -219,7 +236,10 @@ class _Handler(BaseHTTPRequestHandler):
         headers = [(name, value) for name, value in response.getheaders() if name.lower() not in HOP_BY_HOP]
         if response.getheader("Content-Length") is None:
             headers.append(("Content-Length", str(len(content))))
-        if proxy.meets("lose"):
+        if proxy.conceals and response.status == 404 and self._names_object():
+            content = ERROR.format("AccessDenied").encode()
+            self._answer(403, [("Content-Type", "application/xml"), ("Content-Length", str(len(content)))], content)
+        elif proxy.meets("lose"):
             self._reset()
         elif self._gets_object() and response.status < 300 and content and proxy.meets("cut_download"):
             self._answer(response.status, headers, content[: len(content) // 2])
@@ -227,9 +247,12 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(response.status, headers, content)
 
-    def _gets_object(self) -> bool:
+    def _names_object(self) -> bool:
         _, key = f"{urlsplit(self.path).path.lstrip('/')}/".split("/", 1)
-        return self.command == "GET" and bool(key.strip("/"))
+        return bool(key.strip("/"))
+
+    def _gets_object(self) -> bool:
+        return self.command == "GET" and self._names_object()
 
     def _send(self, body: bytes) -> HTTPConnection:
         """Send the request's line and headers as they came (they are signed), and this body, whole or not."""

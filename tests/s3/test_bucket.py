@@ -7,6 +7,7 @@ import pytest
 from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.lake import bucket as storage
 from pipeline.lake.storage import Location
+from tests.s3.proxy import FaultyProxy
 
 
 def test_a_listing_of_several_pages_is_whole(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,3 +59,30 @@ def test_without_credentials_nothing_waits(bucket: str, monkeypatch: pytest.Monk
 def test_a_bucket_that_is_not_there_is_an_error(bucket: str) -> None:
     with pytest.raises(StorageError, match="no such file or object"):
         list(Location.parse("s3://not-there-at-all/lake").files())
+
+
+def test_an_endpoint_that_does_not_answer_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "Hush", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:Hush@127.0.0.1:1")
+    monkeypatch.setattr(storage, "PATIENCE", 0.1)
+    storage.client.cache_clear()
+    with pytest.raises(StoreUnavailable, match="Could not connect .*127.0.0.1:1/bucket/a.png") as raised:
+        Location.parse("s3://bucket/a.png").read_bytes()
+    storage.client.cache_clear()
+    assert "Hush" not in str(raised.value)
+
+
+def test_what_is_missing_is_so_for_a_key_that_is_denied_it(
+    bucket: str, faulty: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (Location.parse(bucket) / "a/b").write_bytes(b"x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", faulty.environment["AWS_ENDPOINT_URL"])
+    storage.client.cache_clear()
+    faulty.conceal()
+    place = Location.parse(bucket)
+    assert (place / "a").exists() and not (place / "a").is_file()
+    assert (place / "a/b").is_file() and not (place / "a/bc").exists() and not (place / "absent").exists()
+    faulty.fail(1, 403, "AccessDenied")
+    with pytest.raises(StorageError, match="a/b: access denied"):
+        (place / "a/b").is_file()
