@@ -52,10 +52,13 @@ def flags(values: Mapping[str, Any]) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
 
 
-def run_job(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the job in a process of its own and wait for it."""
+def run_job(
+    *arguments: str, env: Mapping[str, str] | None = None, before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run the job in a process of its own and wait for it; `before` is Python that runs there first."""
+    whole = f"{before}\nimport runpy\nrunpy.run_path({str(JOB)!r}, run_name='__main__')"
     return subprocess.run(
-        [sys.executable, str(JOB), *arguments],
+        [sys.executable, *(["-c", whole] if before else [str(JOB)]), *arguments],
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,

@@ -3,7 +3,9 @@
     .venv-s3/bin/python -W ignore tests/s3/server.py FOLDER PORT
 
 Prints `ready` and serves until its standard input closes, so that it never outlives the tests that started it.
-Access key `test:key`, secret `secret`. FOLDER needs a file system with user extended attributes.
+Access key `test:key`, secret `secret`, may do everything; the other keys of USERS may do what they are granted by
+`POST /grant/<bucket>`, with lists of keys in X-Container-Read and X-Container-Write. FOLDER needs a file system with
+user extended attributes.
 """
 
 import eventlet
@@ -19,12 +21,14 @@ import swift.common.storage_policy as policies
 import swift.common.utils as utils
 from swift.account.server import app_factory as account
 from swift.common.ring import RingBuilder
-from swift.common.wsgi import SwiftHttpProtocol, loadapp
+from swift.common.wsgi import SwiftHttpProtocol, loadapp, make_pre_authed_request
 from swift.container.server import app_factory as container
 from swift.obj.server import app_factory as objects
 
 HASHES = "[swift-hash]\nswift_hash_path_suffix = test\nswift_hash_path_prefix = test\n"
 POLICY = "[storage-policy:0]\nname = one\ndefault = yes\n"
+USERS = "user_test_key = secret .admin\nuser_test_reader = Hush-reader\nuser_test_scorer = Hush-scorer"
+ACCESS_LISTS = ("X-Container-Read", "X-Container-Write")
 FILTERS = {
     "catch_errors": "egg:swift#catch_errors",
     "gatekeeper": "egg:swift#gatekeeper",
@@ -32,7 +36,7 @@ FILTERS = {
     "listing_formats": "egg:swift#listing_formats",
     "bulk": "egg:swift#bulk",
     "s3api": "egg:swift#s3api\ns3_acl = false\nlocation = us-east-1\ncheck_bucket_owner = false",
-    "tempauth": "egg:swift#tempauth\nuser_test_key = secret .admin",
+    "tempauth": f"egg:swift#tempauth\n{USERS}",
     "slo": "egg:swift#slo",
     "dlo": "egg:swift#dlo",
     "versioned_writes": "egg:swift#versioned_writes\nallow_object_versioning = true",
@@ -91,11 +95,26 @@ def proxy(folder: Path, port: int):
     return loadapp(str(path))
 
 
+def with_grants(app):
+    """Return the application with a door for the tests: Swift's own needs tokens, and those a memcached."""
+
+    def answer(environ, start_response):
+        place, _, bucket = environ["PATH_INFO"].lstrip("/").partition("/")
+        if place != "grant":
+            return app(environ, start_response)
+        lists = {name: environ[f"HTTP_{name.upper().replace('-', '_')}"] for name in ACCESS_LISTS}
+        request = make_pre_authed_request(environ, "POST", f"/v1/AUTH_test/{bucket}", headers=lists)
+        request.environ["swift_owner"] = True  # or the lists would be left out
+        return request.get_response(app)(environ, start_response)
+
+    return answer
+
+
 def main() -> None:
     folder, port = Path(sys.argv[1]), int(sys.argv[2])
     configure(folder)
     start_storage(folder)
-    app = proxy(folder, port)
+    app = with_grants(proxy(folder, port))
     socket = eventlet.listen(("127.0.0.1", port))
     eventlet.spawn(serve, socket, app)
     print("ready", flush=True)
