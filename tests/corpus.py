@@ -3,6 +3,7 @@
 import gzip
 import io
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -172,4 +173,64 @@ CORPUS: dict[str, tuple[bytes, Reason | None]] = {
     "line.png": (encoded(Image.new("RGB", (5000, 15)), "PNG"), Reason.TOO_SMALL),
     "bomb_in_the_header.png": (png(60_000, 60_000, 8, 2, bytes(100)), Reason.TOO_LARGE),
     "bomb.png": (png(12_000, 12_000, 1, 0, bytes(1501) * 12_000), Reason.TOO_LARGE),
+}
+
+
+_BOMB = zlib.compress(bytes(30 << 20), 9)  # 30 MB in 30 kB
+_DIRECTORY = [(256, 1, WIDTH), (257, 1, HEIGHT), (258, 1, 8), (259, 1, 1), (262, 1, 1), (278, 1, HEIGHT)]
+_STRIP = [(273, 1, 8), (279, 1, WIDTH * HEIGHT)]
+
+
+def _png_with(kind: bytes, content: bytes, length: int | None = None) -> bytes:
+    """Return the good PNG with one chunk more behind its header."""
+    head = struct.pack(">I", len(content) if length is None else length) + kind
+    return _PNG[:33] + head + content + struct.pack(">I", zlib.crc32(kind + content)) + _PNG[33:]
+
+
+def _tiff(*tags: tuple[int, int, int]) -> bytes:
+    """Return a grey TIFF of tags (number, how many values, value) and no pixels."""
+    entries = b"".join(struct.pack("<HHII", number, 4, count, value) for number, count, value in sorted(tags))
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def icon(content: bytes) -> bytes:
+    """Return an icon that holds anything, and says that it is a picture of 32 x 32 pixels."""
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 32, 32, 0, 0, 1, 32, len(content), 22) + content
+
+
+def _gif(canvas: tuple[int, int], frame: tuple[int, int]) -> bytes:
+    parts = struct.pack("<HHBBB", *canvas, 0x80, 0, 0) + bytes(6) + b"\x2c" + struct.pack("<HHHHB", 0, 0, *frame, 0)
+    return b"GIF89a" + parts + b"\2\2\x44\1\0;"
+
+
+def _archive(content: bytes) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("good.png", content)
+    return sink.getvalue()
+
+
+# What grows when it is opened, and what is something else than its name says
+TRICKS = {
+    "text of 30 MB in a PNG": _png_with(b"zTXt", b"k\0\0" + _BOMB),
+    "international text of 30 MB in a PNG": _png_with(b"iTXt", b"k\0\1\0\0\0" + _BOMB),
+    "colour profile of 30 MB in a PNG": _png_with(b"iCCP", b"k\0\0" + _BOMB),
+    "chunk that claims 2 GB": _png_with(b"tEXt", b"k\0", length=(1 << 31) - 1),
+    "TIFF of two thousand million strips": _tiff(*_DIRECTORY, (273, 0x7FFFFFFF, 8), (279, 0x7FFFFFFF, 8)),
+    "TIFF with a tag of 8 GB": _tiff(*_DIRECTORY, *_STRIP, (700, 0x7FFFFFFF, 8)),
+    "TIFF of 65,535 tags": _tiff(*[(256, 1, WIDTH)] * 65_535),
+    "TIFF of 60,000 samples a pixel": _tiff(*_DIRECTORY, *_STRIP, (277, 1, 60_000)),
+    "deflated TIFF of 9 megapixels": encoded(Image.new("L", (3000, 3000)), "TIFF", compression="tiff_adobe_deflate"),
+    "GIF of a huge canvas": _gif((65_535, 65_535), (1, 1)),
+    "GIF of a huge frame": _gif((WIDTH, HEIGHT), (65_535, 65_535)),
+    "WebP of a huge canvas": b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xff\x3f\0\xff\x3f\0",
+    "WebP of a huge picture": b"RIFF\x11\0\0\0WEBPVP8L\x05\0\0\0\x2f" + struct.pack("<IB", 0x0FFFFFFF, 0),
+    "PPM of a huge header": b"P6 " + b"9" * 100_000 + b" 1 255\n",
+    "BMP of a huge size": b"BM" + struct.pack("<IHHIIiiHH24x", 54, 0, 0, 54, 40, 2_000_000_000, -(1 << 31), 1, 24),
+    "icon of an icon": icon(encoded(Image.new("RGBA", (32, 32)), "ICO")),
+    "icon of a bomb": icon(CORPUS["bomb.png"][0]),
+    "archive": _archive(_PNG),
+    "SVG that asks for a file": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
+    "PDF": encoded(_PICTURE, "PDF"),
+    "PostScript": encoded(_PICTURE, "EPS"),
 }

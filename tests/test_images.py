@@ -1,7 +1,8 @@
 """decode(): every kind of file ends as pixels or as a reason; look(): what pixels say of lamp and lens."""
 
-import struct
+import time
 import warnings
+from contextlib import closing
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image, ImageFilter
 
 from pipeline.catalog.layouts import SIDECARS
+from pipeline.decoder import Decoder
 from pipeline.images import SMALLEST_SIDE, Pixels, Quarantine, Reason, decode, look
-from tests.corpus import BLUE, CORPUS, GREEN, HEIGHT, RED, WHITE, WIDTH, encoded, png, quadrants
+from tests.corpus import BLUE, CORPUS, GREEN, HEIGHT, RED, TRICKS, WHITE, WIDTH, encoded, icon, png, quadrants
 
 SIDE = 32
 LIMIT = 1_000_000
@@ -98,6 +100,17 @@ def test_quarantine_has_a_detail_of_one_short_line(name: str) -> None:
         decode(QUARANTINED[name][0], SIDE, LIMIT)
     assert 0 < len(caught.value.detail) <= 200
     assert caught.value.detail.isprintable()
+
+
+@pytest.mark.parametrize("name", TRICKS)
+def test_a_trick_costs_neither_time_nor_memory(name: str) -> None:
+    with closing(Decoder(20, 1 << 30)) as decoder:
+        with pytest.raises(Quarantine) as caught:
+            decoder(TRICKS[name], SIDE, LIMIT)
+        assert caught.value.reason in (Reason.NOT_AN_IMAGE, Reason.DAMAGED, Reason.TOO_LARGE)
+    start = time.process_time()
+    assert reason_of(TRICKS[name]) == caught.value.reason
+    assert time.process_time() - start < 2
 
 
 def test_reasons_are_the_fixed_list() -> None:
@@ -198,8 +211,7 @@ def test_limit_of_pixels_is_the_setting_and_nobody_elses() -> None:
 def test_a_picture_larger_than_its_icon_says_is_not_decoded() -> None:
     """The picture ends right after its header, so that only a limit that comes before decoding finds it too large."""
     picture = png(30_000, 30_000, 8, 2, b"")[:60]
-    entry = struct.pack("<BBBBHHII", 32, 32, 0, 0, 1, 24, len(picture), 22)
-    assert reason_of(struct.pack("<HHH", 0, 1, 1) + entry + picture) == Reason.TOO_LARGE
+    assert reason_of(icon(picture)) == Reason.TOO_LARGE
 
 
 def test_image_of_the_smallest_side_is_decoded_and_one_pixel_less_is_too_small() -> None:
