@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: score test bench lint clean
+.PHONY: score test bench lint audit clean
 
 score: .venv/.sample
 	$(BIN)/python jobs/make_sample.py out/sample
@@ -23,8 +23,12 @@ lint: .venv/.test
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 
+# Asks PyPI, which the tests never do
+audit: .venv-audit/.installed
+	.venv-audit/bin/python .ci/audit.py .venv-audit/bin/pip-audit constraints.txt
+
 clean:
-	rm -rf .venv .venv-s3 out
+	rm -rf .venv .venv-s3 .venv-audit out
 
 # The stamps are newer than what they were installed from, so that a second run installs nothing
 .venv/bin/python:
@@ -45,4 +49,9 @@ clean:
 .venv-s3/.installed: tests/s3/requirements.txt | .venv/bin/python
 	$(PYTHON) -m venv .venv-s3
 	.venv-s3/bin/python -m pip install --quiet -r tests/s3/requirements.txt
+	touch $@
+
+.venv-audit/.installed: | .venv/bin/python
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet pip-audit==2.10.1
 	touch $@
