@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import ConfigError, StorageError
 from pipeline.lake.features import DAMAGE, READERS, feature_key
 from pipeline.lake.names import partition
+from pipeline.lake.parquet import read_parquet
 from pipeline.lake.run import RunFolder
 from pipeline.lake.storage import Entry, Location
 
@@ -196,9 +197,9 @@ def _keys(file: Location) -> list[str] | None:
     """
     if not file.exists():
         return None
-    content = pa.BufferReader(file.read_bytes())
+    content = file.read_bytes()
     try:
-        keys: list[str] = pq.ParquetFile(content).read(columns=["key"], use_threads=False)["key"].to_pylist()
+        keys: list[str] = read_parquet(content, ["key"])["key"].to_pylist()
     except DAMAGE:
         return None
     return keys

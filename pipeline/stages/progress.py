@@ -103,9 +103,9 @@ def _tables(dataset: Dataset) -> Iterator[pa.Table]:
 def _own_error(error: RayError) -> LakeScoreError:
     """Find our own error under Ray's wrappers, or make one of what they say."""
     # Ray Data keeps of a worker's exception its traceback only, as text
-    if found := re.findall(r"pipeline\.errors\.(\w+): (.+)", str(error)):
-        name, message = found[-1]
-        kind: type[LakeScoreError] = getattr(errors, name)
-        return kind(message)
+    for name, message in reversed(re.findall(r"^pipeline\.errors\.(\w+): (.+)", str(error), re.MULTILINE)):
+        kind = getattr(errors, name, None)  # the text holds names of files, which may look like anything
+        if isinstance(kind, type) and issubclass(kind, LakeScoreError):
+            return kind(message)
     lines = [line for line in str(error).splitlines() if re.match(r"(?!ray\.)[\w.]+(Error|Exception)\b", line)]
     return LakeScoreError(f"a worker failed: {(lines or [str(error)])[0]}")  # the cause stands above what it caused

@@ -66,7 +66,7 @@ def test_a_run_that_lacks_later_columns_and_facts_is_summarised() -> None:
     assert summary.worst == [Scored("bolt", "/b1", 0.25, 0.5, None)]
     assert summary.categories[0].anomalous is None
     assert summary.references == {"source": None, "mode": None, "fewest": None, "most": None}
-    assert summary.features_reused is summary.carried is summary.drifted is None
+    assert (summary.features_reused, summary.carried, summary.drifted) == (None, None, None)
 
 
 def test_a_manifests_own_column_of_a_later_name_and_figures_that_are_not_finite_count_as_unknown() -> None:

@@ -12,7 +12,7 @@ import pytest
 from pipeline.lake import bucket as storage
 from pipeline.lake.run import RunFolder, latest_run
 from pipeline.lake.storage import Location
-from pipeline.stages.run import read_result
+from pipeline.result import read_result
 from tests.conftest import REPOSITORY
 from tests.s3.conftest import Grant, Key, Night
 from tests.s3.proxy import FaultyProxy

@@ -77,9 +77,9 @@ def test_an_outage_is_waited_for(place: Location, faulty: FaultyProxy) -> None:
 def test_a_store_that_stays_away_is_an_error_of_the_store(
     place: Location, faulty: FaultyProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(storage, "PATIENCE", 1.0)
+    monkeypatch.setattr(storage, "PATIENCE", 3.0)
     faulty.down()
-    with pytest.raises(StoreUnavailable, match=r"cannot read s3://.*/a: tried for 1 s: Could not connect"):
+    with pytest.raises(StoreUnavailable, match=r"cannot read s3://.*/a: tried for 3 s: Could not connect"):
         (place / "a").read_bytes()
     assert "the store does not answer" in caplog.text
 
