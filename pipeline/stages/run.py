@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
-from pipeline.catalog import build_catalog
+from pipeline.catalog import Catalog, build_catalog
 from pipeline.config import ScoreConfig
-from pipeline.encoders import Encoder
+from pipeline.encoders import Encoder, EncoderSpec
 from pipeline.errors import ConfigError
 from pipeline.lake.features import FeatureStore
 from pipeline.lake.history import History, read_history
@@ -35,7 +35,7 @@ from pipeline.stages.reduce import MAP_SCALE, Reduced, Reducer
 from pipeline.stages.references import Chooser
 from pipeline.stages.rows import COLUMNS, counts, drifts, found_now, scores_table
 from pipeline.stages.score import plan, score, shape_of
-from pipeline.stages.tonight import tonight
+from pipeline.stages.tonight import Tonight, tonight
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,9 @@ def score_lake(config: ScoreConfig) -> Result:
     if finished := _finished(folder, settings):
         return finished
     context["run_id"] = run_id
+    prepared = _prepare(config, folder, settings, started)  # before the lock: what cannot work leaves no trace
     with RunLock(folder.output, run_id) as lock:
-        return _finished(folder, settings) or _score_lake(config, folder, settings, started, lock)
+        return _finished(folder, settings) or _score_lake(prepared, config, folder, settings, started, lock)
 
 
 def _finished(folder: RunFolder, settings: dict[str, Any]) -> Result | None:
@@ -68,9 +69,22 @@ def _finished(folder: RunFolder, settings: dict[str, Any]) -> Result | None:
     return read_result(folder)
 
 
-def _score_lake(
-    config: ScoreConfig, folder: RunFolder, settings: dict[str, Any], started: datetime, lock: RunLock
-) -> Result:
+@dataclass(frozen=True)
+class _Prepared:
+    """What is known of a run before anything is written."""
+
+    clock: "_Clock"
+    catalog: Catalog
+    spec: EncoderSpec
+    store: FeatureStore
+    history: History
+    work: Tonight
+    choose: Chooser
+    expected: dict[str, Members]
+
+
+def _prepare(config: ScoreConfig, folder: RunFolder, settings: dict[str, Any], started: datetime) -> _Prepared:
+    """List, load the encoder, and read earlier runs; raises what shows that the settings cannot work."""
     clock = _Clock()
     catalog = build_catalog(config.input)
     log.info("run      %s", folder.run_id)
@@ -92,6 +106,19 @@ def _score_lake(
     expected = choose.expected(work.todo, work.pinned)
     plan(config, spec, expected, "cpu")  # too little memory is said before anything starts
     clock.lap("catalog")
+    return _Prepared(clock, catalog, spec, store, history, work, choose, expected)
+
+
+def _score_lake(
+    prepared: _Prepared,
+    config: ScoreConfig,
+    folder: RunFolder,
+    settings: dict[str, Any],
+    started: datetime,
+    lock: RunLock,
+) -> Result:
+    clock, catalog, spec, store = prepared.clock, prepared.catalog, prepared.spec, prepared.store
+    history, work, choose, expected = prepared.history, prepared.work, prepared.choose, prepared.expected
     with cluster(config.ray):
         workers = pool(config.ray.score)
         planned = plan(config, spec, expected, workers.device)

@@ -138,7 +138,7 @@ def test_sigterm_stops_within_30_seconds_and_gives_the_lock_back(
 
 def test_the_second_of_two_starts_of_one_run_stops_with_a_message(lake: Path, tmp_path: Path) -> None:
     first = Job(*flags(settings(lake, tmp_path)))
-    assert first.until(said("catalog ")), "".join(first.said)
+    assert first.until(said("plan ")), "".join(first.said)
     second = run_job(*flags(settings(lake, tmp_path)))
     assert second.returncode == 4, second.stderr
     assert f"run test is being done by process {first.process.pid} on" in second.stderr

@@ -125,13 +125,15 @@ def test_a_quadratic_run_is_refused_and_a_sample_of_references_taken_instead(
     assert np.abs(sampled["score_raw"] - scores["score_raw"]).mean() < 3 * sampled["stderr"].mean()
 
 
-def test_a_list_of_references_is_taken_with_fused_and_projected_vectors_in_units_of_any_size(
+def test_pinned_references_are_taken_with_fused_and_projected_vectors_in_units_of_any_size(
     head: Head, lake: Path, tmp_path: Path
 ) -> None:
     chosen = sorted(str(path) for path in (lake / "brick" / "test").rglob("*.png"))[::2]
     chosen += sorted(str(path) for path in (lake / "gravel" / "test").rglob("*.png"))[:3]
-    (tmp_path / "references.txt").write_text("\n".join([*chosen, "/another/lake/1.png", ""]))
-    more = ["--references.mode=list", f"--references.uris={tmp_path / 'references.txt'}", "--method.fuse_degrees=true"]
+    lines = [f"{uri},{Path(uri).parents[2].name}\n" for uri in [*chosen, "/another/lake/brick/test/good/1.png"]]
+    (tmp_path / "pinned.csv").write_text("".join(["uri,category\n", *lines]))
+    more = ["--references.source=pinned", f"--references.pinned={tmp_path / 'pinned.csv'}", "--references.burst=1"]
+    more += ["--method.fuse_degrees=true"]
     more += ["--method.projection=pca", "--method.projection_width=48", "--search.memory_gb=0.002"]
     result = on_cluster(head, lake, tmp_path / "out", *more)
     assert sum(result.run["nodes"]["units"].values()) > 8
