@@ -20,7 +20,7 @@ from bench.report import Report
 from pipeline.sample.lake import CROPS, _photograph
 from pipeline.sample.weights import ENCODER, sample_weights
 
-IMAGES, NEW = 250, 10
+IMAGES, NEW = 150, 10
 JOB = Path(__file__).parents[1] / "jobs" / "score_dataset.py"
 
 
@@ -77,7 +77,7 @@ def night(lake: Path, output: Path, run_id: str, source: str) -> list[Any]:
         "encoder.weights": sample_weights(),
         "encoder.size": 224,
         "references.source": source,
-        "references.count": 200,
+        "references.count": 100,
     }
     command = [sys.executable, str(JOB), *(f"--{name}={value}" for name, value in flags.items())]
     start = time.perf_counter()

@@ -127,7 +127,7 @@ class ReferencesConfig(_Group):
     """Images of a category that may all be compared with each other, at a cost that grows with their square."""
     quadratic: bool = False
     """Run mode all above the limit too."""
-    burst: float = Field(0.999, gt=0, le=1)
+    burst: float = Field(0.9997, gt=0, le=1)
     """Images whose embeddings have this cosine or more are no references of each other; 1 takes identical ones only."""
 
     @model_validator(mode="after")
