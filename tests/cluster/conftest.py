@@ -1,4 +1,4 @@
-"""A real Ray head node with its job server, shared by the tests of this folder."""
+"""A real Ray head node with its job server."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,21 @@ class Head:
 
 
 @pytest.fixture(scope="session")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+def head() -> Iterator[Head]:
+    """A head node that the tests of this folder share."""
+    with started_head() as head:
+        yield head
+
+
+@pytest.fixture
+def fresh_head() -> Iterator[Head]:
+    """A head node whose counters have seen nothing but this test."""
+    with started_head() as head:
+        yield head
+
+
+@contextmanager
+def started_head() -> Iterator[Head]:
     """Start a head node of four logical CPUs, and stop it by its process id."""
     port, dashboard, agent, metrics = (_free_port() for _ in range(4))
     binaries = Path(sys.executable).parent

@@ -30,14 +30,14 @@ def scraped(url: str) -> dict[str, dict[Labels, float]]:
     return found
 
 
-def test_a_run_is_counted_on_the_nodes_endpoint_and_logged_for_machines(head: Head, tmp_path: Path) -> None:
+def test_a_run_is_counted_on_the_nodes_endpoint_and_logged_for_machines(fresh_head: Head, tmp_path: Path) -> None:
     lake = small_lake(tmp_path / "lake", categories=("brick",), images=6)
     (lake / "brick" / "test" / "good" / "broken.png").write_bytes(b"no image")
-    done = run_job(*flags(settings(lake, tmp_path / "out", log="json") | {"ray.address": head.address}))
+    done = run_job(*flags(settings(lake, tmp_path / "out", log="json") | {"ray.address": fresh_head.address}))
     assert done.returncode == 0, done.stderr
 
     deadline, wanted = time.monotonic() + 60, frozenset({("status", "quarantined"), ("reason", "not_an_image")})
-    while wanted not in (found := scraped(head.metrics)).get("ray_lakescore_images_total", {}):
+    while wanted not in (found := scraped(fresh_head.metrics)).get("ray_lakescore_images_total", {}):
         assert time.monotonic() < deadline, sorted(found)
         threading.Event().wait(1)
     images = found["ray_lakescore_images_total"]
