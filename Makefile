@@ -12,7 +12,7 @@ test: .venv/.test .venv-s3/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=25
 
 # One after the other: each takes all cores. Accuracy is measured where ../shared/data is.
 bench: .venv/.sample
