@@ -2,17 +2,21 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: score test bench lint audit clean
+.PHONY: score test infra-test bench lint audit clean
 
 score: .venv/.sample
 	$(BIN)/python jobs/make_sample.py out/sample
 	$(BIN)/python jobs/score_dataset.py --config out/sample/score.yaml
 
-test: .venv/.test .venv-s3/.installed
+test: .venv/.test .venv-s3/.installed .venv-infra/.installed .tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=25
+
+# What can be checked of infra/ without a cloud; a part of `make test`
+infra-test: .venv/.test .venv-infra/.installed .tools
+	$(BIN)/python -m pytest tests/infra --durations=25
 
 # One after the other: each takes all cores. Accuracy is measured where ../shared/data is.
 bench: .venv/.sample
@@ -28,7 +32,7 @@ audit: .venv-audit/.installed
 	.venv-audit/bin/python .ci/audit.py .venv-audit/bin/pip-audit constraints.txt
 
 clean:
-	rm -rf .venv .venv-s3 .venv-audit out
+	rm -rf .venv .venv-s3 .venv-infra .venv-audit .tools out
 
 # The stamps are newer than what they were installed from, so that a second run installs nothing
 .venv/bin/python:
@@ -50,6 +54,18 @@ clean:
 	$(PYTHON) -m venv .venv-s3
 	.venv-s3/bin/python -m pip install --quiet -r tests/s3/requirements.txt
 	touch $@
+
+# Moto, checkov and hadolint pin other versions of what we use
+.venv-infra/.installed: tests/infra/requirements.txt | .venv/bin/python
+	$(PYTHON) -m venv .venv-infra
+	.venv-infra/bin/python -m pip install --quiet -r tests/infra/requirements.txt
+	touch $@
+
+# promtool, from Debian's package without installing it; where there is none, the tests that need it say that they did not run
+.tools:
+	mkdir .tools
+	command -v promtool >/dev/null || (cd .tools && apt-get download prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb) \
+		|| echo "promtool cannot be had here: its tests will not run" >&2
 
 .venv-audit/.installed: | .venv/bin/python
 	$(PYTHON) -m venv .venv-audit

@@ -1,0 +1,32 @@
+"""The programs that look at infra/ without a cloud: the machine's own, and those that make brings."""
+
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+INFRA = REPOSITORY / "infra"
+PLACES = (REPOSITORY / ".venv-infra" / "bin", REPOSITORY / ".tools" / "usr" / "bin")
+
+
+def tool(name: str) -> Path:
+    """Return the program, or skip, and say so: of those that make cannot bring, a machine may have none."""
+    for place in PLACES:
+        if (place / name).exists():
+            return place / name
+    if found := shutil.which(name):
+        return Path(found)
+    message = f"NOT RUN: {name} is not installed"
+    warnings.warn(pytest.PytestWarning(message), stacklevel=2)
+    pytest.skip(message)
+
+
+def infra_tool(name: str) -> Path:
+    """Return a program of tests/infra/requirements.txt; make brings it, so that its absence is a failure."""
+    program = PLACES[0] / name
+    if not program.exists():
+        pytest.fail(f"{program} is missing: make .venv-infra/.installed")
+    return program
