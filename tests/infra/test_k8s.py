@@ -1,111 +1,22 @@
 """What kubectl would send to a cluster, for every overlay: schemas, what pods may do, names that must agree."""
 
 import copy
-import json
 import re
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 
 from pipeline.command import parse
 from pipeline.config import ScoreConfig
-from tests.conftest import REPOSITORY, beside
-from tests.infra.conftest import INFRA, infra_tool, tool
-
-Object = dict[str, Any]
+from tests.conftest import REPOSITORY
+from tests.infra.conftest import INFRA, tool
+from tests.infra.rendered import CUSTOM, Overlay, complaints, requirement, validate, ways
 
 TERRAFORM = INFRA / "terraform"
-# Kinds that are no part of Kubernetes, and the schemas made from their definitions
-CUSTOM = {
-    "RayCluster": "raycluster-ray.io-v1",
-    "NodePool": "nodepool-karpenter.sh-v1",
-    "PodMonitor": "podmonitor-monitoring.coreos.com-v1",
-    "PrometheusRule": "prometheusrule-monitoring.coreos.com-v1",
-}
 NO_SCHEMA = {"NodeClass"}  # of EKS Auto Mode: AWS publishes none; `test_node_class` looks at its fields
-
-
-@dataclass(frozen=True)
-class Pod:
-    """A pod template of an object, with where it stands."""
-
-    where: str
-    template: Object
-
-    @property
-    def spec(self) -> Object:
-        spec: Object = self.template["spec"]
-        return spec
-
-    @property
-    def containers(self) -> list[Object]:
-        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
-
-
-@dataclass(frozen=True)
-class Overlay:
-    """An overlay, as kubectl renders it."""
-
-    folder: Path
-    objects: list[Object]
-
-    def all(self, kind: str) -> list[Object]:
-        return [each for each in self.objects if each["kind"] == kind]
-
-    def one(self, kind: str, name: str) -> Object:
-        [found] = [each for each in self.all(kind) if each["metadata"]["name"] == name]
-        return found
-
-    @property
-    def ray(self) -> Object:
-        spec: Object = self.one("RayCluster", "lakescore")["spec"]
-        return spec
-
-    @property
-    def groups(self) -> dict[str, Object]:
-        return {group["groupName"]: group for group in self.ray["workerGroupSpecs"]}
-
-    @property
-    def pods(self) -> list[Pod]:
-        """Every pod that something here starts, with the labels that KubeRay adds and the container it puts in."""
-        labels = {"ray.io/cluster": "lakescore"}
-        head = copy.deepcopy(self.ray["headGroupSpec"]["template"])
-        head["metadata"]["labels"] |= labels | {"ray.io/node-type": "head", "ray.io/group": "headgroup"}
-        options = self.ray["autoscalerOptions"]
-        inherited = {name: options[name] for name in ("resources", "securityContext", "volumeMounts")}
-        head["spec"]["containers"].append(
-            {"name": "autoscaler", "image": head["spec"]["containers"][0]["image"], **inherited}
-        )
-        pods = [Pod("head", head)]
-        for name, group in self.groups.items():
-            template = copy.deepcopy(group["template"])
-            template["metadata"]["labels"] |= labels | {"ray.io/node-type": "worker", "ray.io/group": name}
-            pods.append(Pod(name, template))
-        for job in self.all("CronJob"):
-            pods.append(Pod(job["metadata"]["name"], job["spec"]["jobTemplate"]["spec"]["template"]))
-        return pods
-
-    def pod(self, where: str) -> Pod:
-        [found] = [pod for pod in self.pods if pod.where == where]
-        return found
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What the overlay says of its cluster: Terraform's outputs and the image's tag."""
-        [found] = [each for each in self.all("ConfigMap") if each["metadata"]["name"].startswith("environment-")]
-        data: dict[str, str] = found["data"]
-        return data
-
-    @property
-    def pools(self) -> dict[str, Object]:
-        return {pool["metadata"]["name"]: pool["spec"] for pool in self.all("NodePool")}
 
 
 @pytest.fixture(scope="module", params=["staging", "production"])
@@ -124,23 +35,23 @@ def overlay(request: pytest.FixtureRequest) -> Overlay:
 def test_built_in_kinds_are_valid(overlay: Overlay, tmp_path: Path) -> None:
     built_in = [each for each in overlay.objects if each["kind"] not in CUSTOM.keys() | NO_SCHEMA]
     assert {each["kind"] for each in built_in} >= {"CronJob", "NetworkPolicy", "PodDisruptionBudget", "Role"}
-    assert _validate(built_in, tmp_path) == ""
+    assert validate(built_in, tmp_path) == ""
 
 
 def test_a_field_that_does_not_exist_is_found(overlay: Overlay, tmp_path: Path) -> None:
     job = copy.deepcopy(overlay.one("CronJob", "nightly"))
     job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["readOnly"] = True
-    assert "readOnly" in _validate([job], tmp_path)
-    assert _complaints(overlay.one("RayCluster", "lakescore") | {"spec": {**overlay.ray, "gpus": 1}})
+    assert "readOnly" in validate([job], tmp_path)
+    assert complaints(overlay.one("RayCluster", "lakescore") | {"spec": {**overlay.ray, "gpus": 1}})
     deep = copy.deepcopy(overlay.one("RayCluster", "lakescore"))
     deep["spec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["volumes"] = []
-    assert _complaints(deep)
+    assert complaints(deep)
 
 
 def test_custom_kinds_are_valid(overlay: Overlay) -> None:
     for each in overlay.objects:
         if each["kind"] in CUSTOM:
-            assert _complaints(each) == [], each["metadata"]["name"]
+            assert complaints(each) == [], each["metadata"]["name"]
 
 
 def test_node_class(overlay: Overlay) -> None:
@@ -267,8 +178,8 @@ def test_the_autoscaler_may_change_this_cluster_alone(overlay: Overlay) -> None:
 
 def test_who_reaches_whom(overlay: Overlay) -> None:
     """Every way in and out that the policies leave, by the pods' own labels."""
-    ins = {(peer, pod.where, port) for pod in overlay.pods for peer, port in _ways(overlay, pod, "ingress")}
-    outs = {(pod.where, peer, port) for pod in overlay.pods for peer, port in _ways(overlay, pod, "egress")}
+    ins = {(peer, pod.where, port) for pod in overlay.pods for peer, port in ways(overlay, pod, "ingress")}
+    outs = {(pod.where, peer, port) for pod in overlay.pods for peer, port in ways(overlay, pod, "egress")}
     ray = ["head", "cpu", "gpu"]
     among = {(a, b, None) for a in ray for b in ray}
     assert ins == among | {("nightly", "head", 8265)} | {("namespace monitoring", where, 8080) for where in ray}
@@ -318,7 +229,7 @@ def test_pods_find_their_nodes(overlay: Overlay) -> None:
 
 
 def test_nodes_are_bought_as_agreed(overlay: Overlay) -> None:
-    kinds = {name: _requirement(pool, "karpenter.sh/capacity-type") for name, pool in overlay.pools.items()}
+    kinds = {name: requirement(pool, "karpenter.sh/capacity-type") for name, pool in overlay.pools.items()}
     assert kinds == {
         "ray-head": ["on-demand"],
         "ray-cpu": ["spot", "on-demand"],
@@ -331,8 +242,8 @@ def test_nodes_are_bought_as_agreed(overlay: Overlay) -> None:
         patience = int(template["terminationGracePeriod"].removesuffix("h"))
         assert 3600 * patience >= deadline, "a drained node would cut a night short"
         assert patience + int(template["expireAfter"].removesuffix("h")) <= 21 * 24, "Auto Mode ends nodes then"
-        for requirement in template["requirements"]:
-            assert fnmatch(requirement["key"], "eks.amazonaws.com/instance-*") or requirement["key"] in {
+        for key in (each["key"] for each in template["requirements"]):
+            assert fnmatch(key, "eks.amazonaws.com/instance-*") or key in {
                 "karpenter.sh/capacity-type",
                 "kubernetes.io/arch",
             }, "Auto Mode knows no karpenter.k8s.aws labels"
@@ -358,12 +269,12 @@ def test_the_cluster_grows_and_shrinks(overlay: Overlay) -> None:
         assert "replicas" not in group, "the autoscaler's: applying would end workers in the middle of a run"
     cpu, gpu = overlay.groups["cpu"], overlay.groups["gpu"]
     limits = {name: pool["limits"] for name, pool in overlay.pools.items()}
-    [cpus] = _requirement(overlay.pools["ray-cpu"], "eks.amazonaws.com/instance-cpu")
+    [cpus] = requirement(overlay.pools["ray-cpu"], "eks.amazonaws.com/instance-cpu")
     assert int(cpu["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"]) < int(cpus)
     assert limits["ray-cpu"] == {"cpu": cpu["maxReplicas"] * int(cpus)}
     assert limits["ray-gpu"] == {"nvidia.com/gpu": gpu["maxReplicas"]}
     assert gpu["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert _requirement(overlay.pools["ray-gpu"], "eks.amazonaws.com/instance-gpu-count") == ["1"]
+    assert requirement(overlay.pools["ray-gpu"], "eks.amazonaws.com/instance-gpu-count") == ["1"]
 
 
 # Settings
@@ -389,7 +300,7 @@ def test_pools_of_workers_are_as_large_as_the_group(overlay: Overlay, tmp_path: 
 def test_gpus_are_large_enough(overlay: Overlay, tmp_path: Path) -> None:
     gigabytes = {"t4": 16, "l4": 24, "a10g": 24}
     smallest = min(
-        gigabytes[name] for name in _requirement(overlay.pools["ray-gpu"], "eks.amazonaws.com/instance-gpu-name")
+        gigabytes[name] for name in requirement(overlay.pools["ray-gpu"], "eks.amazonaws.com/instance-gpu-name")
     )
     assert _settings(overlay, tmp_path).search.memory_gb <= 0.7 * smallest
 
@@ -522,46 +433,6 @@ def test_examples_are_no_account(overlay: Overlay) -> None:
 # Helpers
 
 
-def _validate(objects: list[Object], folder: Path) -> str:
-    """Return what kubernetes-validate finds: nothing when all is well."""
-    file = folder / "objects.yaml"
-    file.write_text(yaml.safe_dump_all(objects))
-    found = subprocess.run(
-        [infra_tool("kubernetes-validate"), "--strict", "--quiet", file], capture_output=True, text=True, timeout=60
-    )
-    said = found.stdout + found.stderr
-    assert (found.returncode == 0) == (not said.strip()), said
-    return said
-
-
-def _complaints(custom: Object) -> list[str]:
-    """Return where an object does not follow the schema of its kind."""
-    schema = json.loads((beside("schemas") / f"{CUSTOM[custom['kind']]}.json").read_text())
-    return [error.message for error in jsonschema.Draft202012Validator(_strict(schema)).iter_errors(custom)]
-
-
-def _strict(schema: Any) -> Any:
-    """Close a schema of Kubernetes: where it names properties there are no others, as its API server has it."""
-    if isinstance(schema, list):
-        return [_strict(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {key: _strict(value) for key, value in schema.items() if key != "properties"}
-    if "properties" in schema:
-        closed["properties"] = {name: _strict(value) for name, value in schema["properties"].items()}
-        if not schema.get("x-kubernetes-preserve-unknown-fields"):
-            closed.setdefault("additionalProperties", False)
-    if schema.get("x-kubernetes-int-or-string"):
-        closed["type"] = ["integer", "string"]
-    return closed
-
-
-def _requirement(pool: Object, key: str) -> list[str]:
-    [found] = [each for each in pool["template"]["spec"]["requirements"] if each["key"] == key]
-    values: list[str] = found["values"]
-    return values
-
-
 def _command(overlay: Overlay) -> list[str]:
     """Return what the night's job runs on the head, with Kubernetes' variables put in."""
     command = overlay.pod("nightly").containers[0]["command"]
@@ -578,26 +449,3 @@ def _settings(overlay: Overlay, folder: Path) -> ScoreConfig:
 
 def _bytes(quantity: str) -> int:
     return int(quantity.removesuffix("Gi")) << 30
-
-
-def _ways(overlay: Overlay, pod: Pod, side: str) -> Iterator[tuple[str, int | None]]:
-    """Yield who a pod may be reached by, or reach, and on which port (None: on all)."""
-    labels = pod.template["metadata"]["labels"]
-    for policy in overlay.all("NetworkPolicy"):
-        if not policy["spec"]["podSelector"].get("matchLabels", {}).items() <= labels.items():
-            continue
-        for rule in policy["spec"].get(side, []):
-            peers = rule.get("from" if side == "ingress" else "to")
-            for name in ["anybody"] if peers is None else [name for peer in peers for name in _peers(overlay, peer)]:
-                for port in rule.get("ports", [{"port": None}]):
-                    yield name, port["port"]
-
-
-def _peers(overlay: Overlay, peer: Object) -> list[str]:
-    if peer.keys() == {"ipBlock"}:
-        return [peer["ipBlock"]["cidr"]]
-    if peer.keys() == {"namespaceSelector"}:
-        return [f"namespace {peer['namespaceSelector']['matchLabels']['kubernetes.io/metadata.name']}"]
-    assert peer.keys() == {"podSelector"}, peer
-    selected = peer["podSelector"]["matchLabels"].items()
-    return [pod.where for pod in overlay.pods if selected <= pod.template["metadata"]["labels"].items()]
