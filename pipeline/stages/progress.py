@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -15,14 +16,16 @@ from ray.exceptions import RayError
 from pipeline import errors
 from pipeline.errors import IncompleteRun, LakeScoreError
 from pipeline.log import context
+from pipeline.stages.telemetry import show_progress
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_GAUGES = 5.0  # Ray forgets one that was not set for 20 s, and a unit may take minutes
 
 
 class Progress:
-    """Counts what a stage has done; a rewritten line on a terminal, now and then a log line elsewhere.
+    """Counts what a stage has done: for the metrics, and as a rewritten line on a terminal or log lines elsewhere.
 
     with Progress("extract", "images", 120) as progress:
         progress.add(32)
@@ -33,9 +36,12 @@ class Progress:
         self._already = self._done = already  # done by an earlier run: counted, but not into the rate
         self._start = self._shown = time.monotonic()
         self._terminal = sys.stderr.isatty()
+        self._over = threading.Event()
+        self._shows = threading.Thread(target=self._show, daemon=True)
 
     def __enter__(self) -> Self:
         context["stage"] = self._stage
+        self._shows.start()
         return self
 
     def add(self, count: int) -> None:
@@ -50,6 +56,9 @@ class Progress:
             log.info(self._line(now))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._over.set()
+        self._shows.join()
+        show_progress(self._stage, self._done, self._total)
         if self._terminal:
             sys.stderr.write("\r\033[K")
         now = time.monotonic()
@@ -57,6 +66,11 @@ class Progress:
             facts = {"done": self._done, "total": self._total, "seconds": round(now - self._start, 3)}
             log.info(self._line(now), extra=facts)
         context.pop("stage", None)
+
+    def _show(self) -> None:
+        show_progress(self._stage, self._done, self._total)
+        while not self._over.wait(SECONDS_BETWEEN_GAUGES):
+            show_progress(self._stage, self._done, self._total)
 
     def _line(self, now: float) -> str:
         seconds = max(now - self._start, 1e-9)

@@ -43,7 +43,7 @@ def test_a_run_is_counted_on_the_nodes_endpoint_and_logged_for_machines(fresh_he
     images = found["ray_lakescore_images_total"]
     assert images[wanted] == 1 and images[frozenset({("status", "scored"), ("reason", "")})] == 6
     assert found["ray_lakescore_runs_total"][frozenset({("outcome", "published")})] == 1
-    assert {dict(labels)["stage"] for labels in found["ray_lakescore_stage_seconds_count"]} >= {
+    assert {dict(labels)["stage"] for labels in found["ray_lakescore_stage_seconds_total"]} >= {
         "extract",
         "score",
         "reduce",
