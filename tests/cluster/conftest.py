@@ -35,27 +35,21 @@ def head() -> Iterator[Head]:
         yield head
 
 
-@pytest.fixture
-def fresh_head() -> Iterator[Head]:
-    """A head node whose counters have seen nothing but this test."""
-    with started_head() as head:
-        yield head
-
-
 @contextmanager
-def started_head() -> Iterator[Head]:
-    """Start a head node of four logical CPUs, and stop it by its process id."""
-    port, dashboard, agent, metrics = (_free_port() for _ in range(4))
+def started_head(gpus: int = 0, **env: str) -> Iterator[Head]:
+    """Start a head node of four logical CPUs, and of GPUs as logical, and stop it by its process id."""
+    port, dashboard, agent, metrics = (free_port() for _ in range(4))
     binaries = Path(sys.executable).parent
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     # the entry point of a submitted job runs the python of this path
-    environment |= {"RAY_AUTH_MODE": "disabled", "PATH": f"{binaries}:{os.environ['PATH']}"}
+    environment |= {"RAY_AUTH_MODE": "disabled", "PATH": f"{binaries}:{os.environ['PATH']}"} | env
     command = [str(binaries / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"]
     command += [
         f"--dashboard-port={dashboard}",
         f"--dashboard-agent-listen-port={agent}",
         f"--metrics-export-port={metrics}",
         "--num-cpus=4",
+        f"--num-gpus={gpus}",
         "--disable-usage-stats",
         "--log-style=record",
     ]
@@ -93,7 +87,7 @@ def _wait_for_job_agent(jobs: str) -> None:
             threading.Event().wait(0.5)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
