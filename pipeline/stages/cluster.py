@@ -50,7 +50,8 @@ def map_on_actors(
     with warnings.catch_warnings():
         # Ray 2.60 announces the end of these keywords for 2.64, and has nothing yet to put in their place
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        return dataset.map_batches(
+        # `map_batches` itself, which refuses GPUs without a number of rows: our batches are our blocks
+        return dataset.map_batches_internal(
             worker,
             batch_size=None,
             batch_format="pyarrow",
@@ -127,4 +128,7 @@ def pool(config: PoolConfig) -> Pool:
             config.cpus,
             resources.get("CPU", 0),
         )
-    return Pool(config.min, config.max or max(config.min, int(room)), config.cpus, gpus)
+    most = config.max or max(config.min, int(room))
+    # Ray Data lets a pool of GPUs grow no further than the GPUs there are, and what does not ask brings no node. So all
+    # are asked for at once, which hinders nobody: they hold no CPUs, and the work begins with the first of them.
+    return Pool(most if gpus else config.min, most, config.cpus, gpus)

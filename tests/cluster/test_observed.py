@@ -57,7 +57,7 @@ def nights(s3_environment: dict[str, str], tmp_path_factory: pytest.TempPathFact
     client.create_bucket(Bucket="observed")
     with (
         FaultyProxy(s3_environment) as proxy,
-        started_head(gpus=1, RAY_metrics_report_interval_ms="2000", **proxy.environment) as head,
+        started_head(gpus=1, env={"RAY_metrics_report_interval_ms": "2000", **proxy.environment}) as head,
         prometheus(head, tmp_path_factory.mktemp("prometheus")) as asked,
         watched(head.metrics) as names,
     ):
