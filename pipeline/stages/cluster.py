@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 # Ray restarts actors and retries tasks for ever unless told; a poison input would then never end the run
 RETRIES = 2
+# Of calls to an actor that lives as far as Ray knows: it takes some seconds to notice that a node is gone, and spends a
+# retry on every try until then. What kills its actor ends with the restarts.
+CALLS = 100
 LOCAL_CPUS = 4  # at least: the pools hold CPUs for the whole stage, and the tasks that feed them need some too
 
 
@@ -60,7 +63,7 @@ def map_on_actors(
             num_cpus=0 if pool.gpus else pool.cpus,
             num_gpus=pool.gpus or None,
             max_restarts=RETRIES,
-            max_task_retries=RETRIES,
+            max_task_retries=CALLS,
         )
 
 
