@@ -20,7 +20,7 @@ bucket for each node, {ready:g} minutes for a node to come and to go. Encoder Vi
 {encoded:.0f} images a second; references.mode auto; search.memory_gb 16. Decoding keeps up (4 to 8 CPUs
 a GPU for photographs of some megapixels). Not in it: maps and metrics, the control plane, the
 head, and requests to the bucket.
-Prices: ${dollars:g} a node and hour (default: g5.xlarge on demand in us-east-1, $1.006 in June 2026,
+Prices: ${dollars:g} a node and hour (default: g5.2xlarge on demand in us-east-1, $1.212,
 and 12 % for EKS Auto Mode; spot is often half or less), $0.023 a GB and month of S3."""
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--hours", type=PositiveFloat, default=8, help="That a run may take.")
     parser.add_argument("--products", type=PositiveFloat, default=2e13, help="Multiply-adds a second of one GPU.")
     parser.add_argument("--size", type=PositiveInt, default=518, help="encoder.size, in pixels.")
-    parser.add_argument("--dollars", type=PositiveFloat, default=1.13, help="Of one node with one GPU, an hour.")
+    parser.add_argument("--dollars", type=PositiveFloat, default=1.36, help="Of one node with one GPU, an hour.")
     arguments = parser.parse_args()
 
     from pipeline.config import ReferencesConfig

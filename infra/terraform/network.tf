@@ -57,7 +57,7 @@ resource "aws_vpc_endpoint" "s3" {
 }
 
 # A NAT gateway costs about 37 USD a month idle and lets everything out. Nodes with public addresses cost nothing while
-# there are none, endpoints let nothing out: between these two, it has no place.
+# there are none, endpoints let out to AWS alone: between these two, it has no place.
 
 resource "aws_internet_gateway" "this" {
   count = local.public ? 1 : 0

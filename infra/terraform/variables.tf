@@ -67,7 +67,7 @@ variable "vpc_cidr" {
 }
 
 variable "egress" {
-  description = "How nodes reach AWS: endpoints (private nodes, no way out, about 7 USD a month for each endpoint and zone) or public (nodes with public addresses and no way in, nothing while idle)."
+  description = "How nodes reach AWS: endpoints (private nodes, no way out but AWS, about 7 USD a month for each endpoint and zone) or public (nodes with public addresses and no way in, nothing while idle)."
   type        = string
   default     = "endpoints"
 

@@ -98,6 +98,7 @@ def test_a_second_start_follows_the_first_and_a_stopped_run_is_no_success(head: 
         ("2025-11-21", "2025-11-21"),  # kubectl create job --from=cronjob/nightly 2025-11-21
         ("nightly-by-hand", "nightly-by-hand"),
         ("20251121", "20251121"),
+        ("nightly-20251121", "nightly-20251121"),
     ],
 )
 def test_which_night_it_is(script: ModuleType, job: str, run: str) -> None:

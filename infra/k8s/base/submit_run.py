@@ -24,6 +24,9 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 HEAD_COMES_BACK = 900.0  # seconds: a new node, and the image on it
 OTHER_PROCESS, STOPPED = 4, 143  # exit codes
+STOPS_WITHIN = 45.0  # seconds: what the head gives a job to end by itself, and some more
+LOG_SECONDS = 600.0  # of one connection to a log: a node that vanishes does not close it
+MINUTES_OF_2020 = 26_297_280
 
 patiently = retry(
     retry=retry_if_exception_type((OSError, RuntimeError)),  # it cannot be reached; it answers, but is not ready
@@ -36,10 +39,12 @@ patiently = retry(
 def run_id(job: str) -> str:
     """Return the UTC date that a CronJob's Job was scheduled for, or the name of a Job that somebody made.
 
-    Kubernetes ends the names of the former in the minutes since 1970.
+    Kubernetes ends the names of the former in the minutes since 1970; people end theirs in dates, which are fewer.
     """
     scheduled = re.fullmatch(r".+-(\d{8})", job)
-    return f"{datetime.fromtimestamp(60 * int(scheduled[1]), UTC):%Y-%m-%d}" if scheduled else job
+    if scheduled is None or int(scheduled[1]) < MINUTES_OF_2020:
+        return job
+    return f"{datetime.fromtimestamp(60 * int(scheduled[1]), UTC):%Y-%m-%d}"
 
 
 def main(job: str, command: list[str]) -> int:
@@ -51,7 +56,7 @@ def main(job: str, command: list[str]) -> int:
         try:
             code = follow(client, submission)
         except SystemExit:
-            client.stop_job(submission)
+            stop(client, submission)
             raise
         if code != OTHER_PROCESS:
             return code
@@ -78,7 +83,9 @@ def follow(client: JobSubmissionClient, submission: str) -> int:
     log = Log(client, submission)
     while True:
         try:
-            asyncio.run(log.repeat())
+            asyncio.run(asyncio.wait_for(log.repeat(), LOG_SECONDS))
+        except TimeoutError:
+            pass  # it goes on, as far as anybody knows: look, and read on
         except (OSError, RuntimeError, ClientError) as error:
             print(f"the log broke off: {error}", file=sys.stderr)
         details = look(client, submission)
@@ -90,6 +97,14 @@ def follow(client: JobSubmissionClient, submission: str) -> int:
             print(f"job {submission}: {details.status}, {details.message}"[:500], file=sys.stderr)
             return exit_code(details)
         time.sleep(2)
+
+
+def stop(client: JobSubmissionClient, submission: str) -> None:
+    """Stop a job and wait until it has: a pod that takes this one's place must not take it for one that goes on."""
+    client.stop_job(submission)
+    deadline = time.monotonic() + STOPS_WITHIN
+    while not client.get_job_status(submission).is_terminal() and time.monotonic() < deadline:
+        time.sleep(1)
 
 
 @patiently

@@ -42,6 +42,7 @@ module "lakescore" {
   api_cidrs           = var.api_cidrs
   alarm_emails        = var.alarm_emails
   egress              = "public"
+  weights_key         = "weights/vit_large_patch14_reg4_dinov2.safetensors"
   monthly_budget_usd  = 200
   deletion_protection = false
 }

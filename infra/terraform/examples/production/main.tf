@@ -1,4 +1,4 @@
-# For every night: private nodes without a way out, an existing lake, weights beside it, state in a bucket with a lock.
+# For every night: private nodes without a way out but AWS, an existing lake, weights beside it, state in a bucket with a lock.
 
 terraform {
   required_version = ">= 1.11"
