@@ -6,7 +6,7 @@ import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -36,13 +36,18 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+def not_run(reason: str) -> NoReturn:
+    """Skip a test for what this machine lacks, and say so among the warnings."""
+    message = f"NOT RUN: {reason}"
+    warnings.warn(pytest.PytestWarning(message), stacklevel=3)
+    pytest.skip(message)
+
+
 def beside(name: str) -> Path:
     """Return a folder of the material beside the repository, or skip, and say so."""
     folder = SHARED / name
     if not folder.is_dir():
-        message = f"NOT RUN: {folder} is absent; set LAKESCORE_SHARED to the folder that holds {name}/"
-        warnings.warn(pytest.PytestWarning(message), stacklevel=2)
-        pytest.skip(message)
+        not_run(f"{folder} is absent; set LAKESCORE_SHARED to the folder that holds {name}/")
     return folder
 
 

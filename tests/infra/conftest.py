@@ -1,12 +1,11 @@
 """The programs that look at infra/ without a cloud: the machine's own, and those that make brings."""
 
 import shutil
-import warnings
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, not_run
 
 INFRA = REPOSITORY / "infra"
 PLACES = (REPOSITORY / ".venv-infra" / "bin", REPOSITORY / ".tools" / "usr" / "bin")
@@ -19,9 +18,7 @@ def tool(name: str) -> Path:
             return place / name
     if found := shutil.which(name):
         return Path(found)
-    message = f"NOT RUN: {name} is not installed"
-    warnings.warn(pytest.PytestWarning(message), stacklevel=2)
-    pytest.skip(message)
+    not_run(f"{name} is not installed")
 
 
 def infra_tool(name: str) -> Path:

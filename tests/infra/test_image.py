@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import tempfile
 import tomllib
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.sample.weights import sample_weights
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, not_run
 from tests.infra.conftest import INFRA, infra_tool
 from tests.infra.container import NAMESPACES, Image, build, context, instructions
 from tests.running import flags, settings, small_lake
@@ -74,9 +73,7 @@ def image() -> Iterator[Image]:
     """The image, as far as it can be built here."""
     tried = subprocess.run([*NAMESPACES, "ip", "link", "set", "lo", "up"], capture_output=True, text=True, check=False)
     if tried.returncode:
-        message = f"NOT RUN: the image's steps need root and namespaces: {tried.stderr.strip()}"
-        warnings.warn(pytest.PytestWarning(message), stacklevel=1)
-        pytest.skip(message)
+        not_run(f"the image's steps need root and namespaces: {tried.stderr.strip()}")
     folder = Path(tempfile.mkdtemp(prefix="image-"))
     try:
         folder.chmod(0o755)  # for the image's user

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.conftest import not_run
 from tests.infra.conftest import INFRA, infra_tool, tool
 from tests.s3.test_policy import as_list, policy
 
@@ -78,9 +78,7 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
         found = plugins()
         done = run("init", "-backend=false", "-input=false", "-lockfile=readonly", "-no-color", *found, at=folder)
         if done.returncode and not found:
-            message = "NOT RUN: terraform has no AWS provider; TF_PLUGIN_DIR may name a folder that holds one"
-            warnings.warn(pytest.PytestWarning(message), stacklevel=2)
-            pytest.skip(message)
+            not_run("terraform has no AWS provider; TF_PLUGIN_DIR may name a folder that holds one")
         assert done.returncode == 0, done.stderr
     return run
 
