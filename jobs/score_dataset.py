@@ -32,7 +32,8 @@ def main() -> int:
         print(json_text(summary))
     else:
         width = shutil.get_terminal_size((80, 24)).columns
-        print(f"\n{coloured(headline(summary), 'bold', sys.stdout)}\n\n{outcome_text(summary, width)}")
+        apart = "\n" if sys.stdout.isatty() else ""  # from the stages above
+        print(f"{apart}{coloured(headline(summary), 'bold', sys.stdout)}\n\n{outcome_text(summary, width)}")
     return 0 if result.run["counts"]["scored"] else 3
 
 

@@ -10,6 +10,7 @@
 
 import logging
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -42,7 +43,18 @@ def job_parser(about: str | None) -> ArgumentParser:
     examples, _, codes = more.partition("\n\n")
     codes = f"{EXIT_CODES}, {codes.removeprefix('Exit codes: ')}" if codes else EXIT_CODES
     lines = ["examples:", *(f"  {line.strip()}" for line in examples.splitlines()), "", f"exit codes: {codes}"]
-    return ArgumentParser(description=description, epilog="\n".join(lines), formatter_class=_Help, exit_on_error=False)
+    return _Parser(description=description, epilog="\n".join(lines), formatter_class=_Help, exit_on_error=False)
+
+
+class _Parser(ArgumentParser):
+    def parse_args(self, *arguments: Any, **more: Any) -> Namespace:  # type: ignore[override]  # all of them
+        if "_ARGCOMPLETE" in os.environ:  # the shell asks what may follow; the rest of the job is not run then
+            from argcomplete.completers import ChoicesCompleter, FilesCompleter
+
+            for action in self._actions:  # jsonargparse knows no choices here, and fails where it expects text
+                choices = re.fullmatch(r"\{(.+)\}", str(action.metavar))
+                action.completer = ChoicesCompleter(choices[1].split(",")) if choices else FilesCompleter()  # type: ignore[attr-defined]
+        return super().parse_args(*arguments, **more)
 
 
 class _Help(DefaultHelpFormatter):
