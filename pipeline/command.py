@@ -93,7 +93,8 @@ def exit_code(main: Callable[[], int | None]) -> int:
         if not isinstance(end, _Stopped) and end.code != signal.SIGTERM:  # the latter by Ray, while it starts
             raise
         log.error(
-            "error: asked to stop; the same command with the same output.run_id takes it up", extra={"exit_code": 143}
+            "error: asked to stop; a run is taken up by the same command with its output.run_id",
+            extra={"exit_code": 143},
         )
         return 143
     except BrokenPipeError:  # `| head` has seen enough
@@ -115,7 +116,8 @@ def _failed(error: LakeScoreError) -> int:
 
 
 def _usage_error(error: ArgumentError) -> ConfigError:
-    return ConfigError(f"{' '.join(error.message.split())} (see --help)")
+    said = re.sub(r'^Parser key "([^"]+)"', r"\1", " ".join(error.message.split()))
+    return ConfigError(f"{said} (see --help)")
 
 
 class _Stopped(SystemExit):
