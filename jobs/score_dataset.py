@@ -12,7 +12,7 @@ import sys
 
 from pipeline.command import exit_code, job_parser, parse_settings
 from pipeline.log import show_log
-from pipeline.screen import coloured
+from pipeline.screen import coloured, printable
 
 
 def main() -> int:
@@ -33,7 +33,10 @@ def main() -> int:
     else:
         width = shutil.get_terminal_size((80, 24)).columns
         apart = "\n" if sys.stdout.isatty() else ""  # from the stages above
-        print(f"{apart}{coloured(headline(summary), 'bold', sys.stdout)}\n\n{outcome_text(summary, width)}")
+        print(f"{apart}{coloured(headline(summary, width), 'bold', sys.stdout)}\n\n{outcome_text(summary, width)}")
+        report = result.folder.results / "report" / "index.html"
+        if report.exists():
+            print(f"report:  {printable(report.uri)}")
     return 0 if result.run["counts"]["scored"] else 3
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -19,13 +20,14 @@ def json_text(facts: Summary | Comparison) -> str:
     return json.dumps(_finite(asdict(facts)), indent=2, allow_nan=False)
 
 
-def headline(summary: Summary) -> str:
-    """Return a run in one line of counts that add up."""
+def headline(summary: Summary, width: int) -> str:
+    """Return a run in one sentence of counts that add up."""
     counts, reasons = summary.counts, ", ".join(f"{count} {reason}" for reason, count in summary.reasons.items())
-    return printable(
+    said = (
         f"{counts['images']} images: {counts['scored']} scored, {counts['quarantined']} quarantined"
         f"{f' ({reasons})' if reasons else ''}; {_count(summary.anomalous)} anomalous"
     )
+    return textwrap.fill(printable(said), width)
 
 
 def outcome_text(summary: Summary, width: int) -> str:

@@ -77,7 +77,7 @@ def test_a_run_ends_with_counts_that_add_up_and_its_categories() -> None:
     rows = [row("a", f"/{i}", i / 8, anomalous=i > 2) for i in range(4)] + [row("b", "/x", None, anomalous=None)]
     metrics = {"a": {"image_ap": Metric(0.5), "pixel_ap": Metric(0.25, error=0.001)}, "b": {}}
     summary = summarise(result("one", rows, metrics), 5)
-    assert headline(summary) == "5 images: 4 scored, 1 quarantined (1 damaged); 1 anomalous"
+    assert headline(summary, 80) == "5 images: 4 scored, 1 quarantined (1 damaged); 1 anomalous"
     assert outcome_text(summary, 80).split("\n") == [
         "category  images  quarantined  anomalous  score_raw: min  median     max",
         "------------------------------------------------------------------------",
@@ -113,6 +113,7 @@ def test_a_summary_is_never_wider_than_the_terminal_but_for_what_is_copied() -> 
     long = {"image_ap": Metric(None, "2 anomalous images lack a mask, such as s3://lake/" + "deep/" * 20 + "a.png")}
     summary = summarise(result("one", [row("a" * 90, "/1", 0.5), row("b", "/2", 0.5)], {"a" * 90: musc, "b": long}), 5)
     for width in (40, 80):
+        assert max(map(len, headline(summary, width).split("\n"))) <= width
         wide = [line for line in outcome_text(summary, width).split("\n") if len(line) > width]
         assert wide == ["s3://lake/" + "deep/" * 20 + "a.png"] or width == 80 and len(wide) == 1
 
