@@ -196,7 +196,7 @@ class PoolConfig(_Group):
     """A pool of workers for one stage."""
 
     min: int = Field(1, gt=0)
-    """Workers to start with; they also wait for a cluster that is still growing."""
+    """Workers to start with; they also wait for a cluster that is still growing. On GPUs all start at once."""
     max: int | None = Field(None, gt=0)
     """Workers at most. Default: one for each GPU of the cluster, or for every second CPU."""
     cpus: int = Field(1, gt=0)

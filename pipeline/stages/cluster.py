@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 # Ray restarts actors and retries tasks for ever unless told; a poison input would then never end the run
 RETRIES = 2
+# Of calls to an actor that lives as far as Ray knows: it takes some seconds to notice that a node is gone, and spends a
+# retry on every try until then. What kills its actor ends with the restarts.
+CALLS = 100
 LOCAL_CPUS = 4  # at least: the pools hold CPUs for the whole stage, and the tasks that feed them need some too
 
 
@@ -51,7 +54,8 @@ def map_on_actors(
     with warnings.catch_warnings():
         # Ray 2.60 announces the end of these keywords for 2.64, and has nothing yet to put in their place
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        return dataset.map_batches(
+        # `map_batches` itself, which refuses GPUs without a number of rows: our batches are our blocks
+        return dataset.map_batches_internal(
             worker,
             batch_size=None,
             batch_format="pyarrow",
@@ -60,7 +64,7 @@ def map_on_actors(
             num_cpus=0 if pool.gpus else pool.cpus,
             num_gpus=pool.gpus or None,
             max_restarts=RETRIES,
-            max_task_retries=RETRIES,
+            max_task_retries=CALLS,
         )
 
 
@@ -146,4 +150,7 @@ def pool(config: PoolConfig) -> Pool:
             config.cpus,
             resources.get("CPU", 0),
         )
-    return Pool(config.min, config.max or max(config.min, int(room)), config.cpus, gpus)
+    most = config.max or max(config.min, int(room))
+    # Ray Data lets a pool of GPUs grow no further than the GPUs there are, and what does not ask brings no node. So all
+    # are asked for at once, which hinders nobody: they hold no CPUs, and the work begins with the first of them.
+    return Pool(most if gpus else config.min, most, config.cpus, gpus)

@@ -4,8 +4,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -18,14 +18,16 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from pipeline import errors
 from pipeline.errors import IncompleteRun, LakeScoreError
 from pipeline.log import context, is_watched
+from pipeline.stages.telemetry import show_progress
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_FRAMES = 10.0, 0.25
+SECONDS_BETWEEN_GAUGES = 5.0  # Ray forgets one that was not set for 20 s, and a unit may take minutes
 
 
 class Progress:
-    """Counts what a stage has done; shows it as a bar where somebody looks, now and then in a log line elsewhere.
+    """Counts what a stage has done: for the metrics, and as a bar where somebody looks or log lines elsewhere.
 
     with Progress("extract", "images", 120) as progress:
         progress.add(32)
@@ -35,11 +37,13 @@ class Progress:
         self._stage, self._what, self._total = stage, what, total
         self._already = self._done = already  # done by an earlier run: counted, but not into the rate
         self._start = self._shown = time.monotonic()
-        self._bar = nullcontext() if not is_watched() or not total else self._drawn()
+        self._showing = ExitStack()
 
     def __enter__(self) -> Self:
         context["stage"] = self._stage
-        self._bar.__enter__()
+        self._showing.enter_context(_again_and_again(self._show, SECONDS_BETWEEN_GAUGES))
+        if is_watched() and self._total:
+            self._showing.enter_context(self._drawn())
         return self
 
     def add(self, count: int) -> None:
@@ -51,12 +55,16 @@ class Progress:
             log.info(self._line(now))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._bar.__exit__(None, None, None)
+        self._showing.close()
+        self._show()
         now = time.monotonic()
         if kind is None and self._total:
             facts = {"done": self._done, "total": self._total, "seconds": round(now - self._start, 3)}
             log.info(self._line(now), extra=facts)
         context.pop("stage", None)
+
+    def _show(self) -> None:
+        show_progress(self._stage, self._done, self._total)
 
     def _line(self, now: float) -> str:
         seconds = max(now - self._start, 1e-9)
@@ -70,26 +78,35 @@ class Progress:
     @contextmanager
     def _drawn(self) -> Iterator[None]:
         """Keep a bar as the last line of the terminal, that moves on also while nothing is done for long."""
-        ended = threading.Event()
         bar = tqdm(
             total=self._total, initial=self._done, bar_format="{desc}|{bar:16}|", dynamic_ncols=True, leave=False
         )
 
         def draw() -> None:
-            while True:
-                bar.n = self._done
-                bar.set_description_str(f"{self._line(time.monotonic()):60}")
-                if ended.wait(SECONDS_BETWEEN_FRAMES):
-                    return
+            bar.n = self._done
+            bar.set_description_str(f"{self._line(time.monotonic()):60}")
 
-        drawing = threading.Thread(target=draw, daemon=True)
-        with bar, logging_redirect_tqdm():  # log lines appear above it
-            drawing.start()
-            try:
-                yield
-            finally:
-                ended.set()
-                drawing.join()
+        with bar, logging_redirect_tqdm(), _again_and_again(draw, SECONDS_BETWEEN_FRAMES):  # log lines appear above it
+            yield
+
+
+@contextmanager
+def _again_and_again(show: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call a function in a thread, at once and each so many seconds, until the block ends."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        show()
+        while not ended.wait(seconds):
+            show()
+
+    showing = threading.Thread(target=repeat, daemon=True)
+    showing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        showing.join()
 
 
 def _time(seconds: float) -> str:

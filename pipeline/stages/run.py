@@ -239,7 +239,7 @@ class _Clock:
         now = time.monotonic()
         self.seconds[stage] = round(now - self._last, 3)
         if ray.is_initialized():
-            telemetry.observe_stage(stage, self.seconds[stage])
+            telemetry.count_stage(stage, self.seconds[stage])
             telemetry.count_traffic()
         self._last = now
 

@@ -1,8 +1,14 @@
 """Counters and histograms on Ray's metrics endpoint, where Prometheus finds them (docs/runbook.md lists them).
 
 Labels have few values: no uri, category or id is one.
+
+Ray forgets a gauge that was not set for 20 s, which many a scrape misses, and keeps a counter for as long as the node
+lives. So what is to be known of a run when its driver has ended is a counter, the time of its end too: a driver counts
+one run, and the labels `SessionName` (of the cluster's start) and `WorkerId`, which Ray adds, tell it from others. Of a
+histogram Ray keeps the counts of its buckets, and no exact sum.
 """
 
+import time
 from collections import Counter as Tally
 from functools import cache
 
@@ -21,13 +27,13 @@ def _counter(name: str, description: str, *labels: str) -> metrics.Counter:
 
 
 @cache
-def _gauge(name: str, description: str) -> metrics.Gauge:
-    return metrics.Gauge(f"lakescore_{name}", description)
+def _gauge(name: str, description: str, *labels: str) -> metrics.Gauge:
+    return metrics.Gauge(f"lakescore_{name}", description, labels)
 
 
 @cache
-def _histogram(name: str, description: str, *labels: str) -> metrics.Histogram:
-    return metrics.Histogram(f"lakescore_{name}", description, SECONDS, labels)
+def _histogram(name: str, description: str) -> metrics.Histogram:
+    return metrics.Histogram(f"lakescore_{name}", description, SECONDS)
 
 
 def count_published(scores: pa.Table, drifted: int) -> None:
@@ -36,19 +42,30 @@ def count_published(scores: pa.Table, drifted: int) -> None:
     rows = Tally(zip(scores["status"].to_pylist(), scores["reason"].to_pylist(), strict=True))
     for (status, reason), count in rows.items():
         counter.inc(count, {"status": status, "reason": reason or ""})
-    _gauge("anomalous_images", "Anomalous images of the newest run.").set(pc.sum(scores["anomalous"]).as_py() or 0)
-    _gauge("drifted_categories", "Categories of the newest run that drifted.").set(drifted)
+    if anomalous := pc.sum(scores["anomalous"]).as_py():
+        _counter("anomalous_images", "Anomalous images of published runs.").inc(anomalous)
+    if drifted:
+        _counter("drifted_categories", "Categories of published runs that drifted.").inc(drifted)
     count_run("published")
 
 
 def count_run(outcome: str) -> None:
-    """Count a run that ended as published or failed."""
+    """Count a run that ended as published or failed, and note when."""
     _counter("runs", "Runs that ended, by outcome.", "outcome").inc(1, {"outcome": outcome})
+    ended = _counter("run_ended_timestamp_seconds", "When a driver's run ended, by outcome.", "outcome")
+    ended.inc(time.time(), {"outcome": outcome})
 
 
-def observe_stage(stage: str, seconds: float) -> None:
-    """Note the seconds of a stage."""
-    _histogram("stage_seconds", "Seconds of each stage of a run.", "stage").observe(seconds, {"stage": stage})
+def count_stage(stage: str, seconds: float) -> None:
+    """Count the seconds of a stage."""
+    if seconds:
+        _counter("stage_seconds", "Seconds of each stage of a run.", "stage").inc(seconds, {"stage": stage})
+
+
+def show_progress(stage: str, done: int, total: int) -> None:
+    """Show how many images, units or categories of a stage are done, and how many wait or are being done, for 20 s."""
+    _gauge("done", "What a running stage has done.", "stage").set(done, {"stage": stage})
+    _gauge("waiting", "What a running stage has still to do.", "stage").set(total - done, {"stage": stage})
 
 
 def observe_unit(seconds: float) -> None:

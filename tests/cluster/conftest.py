@@ -1,16 +1,19 @@
 """A real Ray head node with its job server."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.job_submission import JobSubmissionClient
@@ -35,30 +38,35 @@ def head() -> Iterator[Head]:
         yield head
 
 
-@pytest.fixture
-def fresh_head() -> Iterator[Head]:
-    """A head node whose counters have seen nothing but this test."""
-    with started_head() as head:
-        yield head
-
-
 @contextmanager
-def started_head() -> Iterator[Head]:
-    """Start a head node of four logical CPUs, and stop it by its process id."""
-    port, dashboard, agent, metrics = (_free_port() for _ in range(4))
+def started_head(
+    cpus: int = 4, gpus: int = 0, env: Mapping[str, str] | None = None, nodes: Mapping[str, Any] | None = None
+) -> Iterator[Head]:
+    """Start a head node of logical CPUs and GPUs, and stop it by its process id.
+
+    `nodes` describes those that come and go with the work, in the words of Ray's autoscaler.
+    """
+    port, dashboard, agent, metrics = (free_port() for _ in range(4))
     binaries = Path(sys.executable).parent
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     # the entry point of a submitted job runs the python of this path
-    environment |= {"RAY_AUTH_MODE": "disabled", "PATH": f"{binaries}:{os.environ['PATH']}"}
+    environment |= {"RAY_AUTH_MODE": "disabled", "PATH": f"{binaries}:{os.environ['PATH']}"} | dict(env or {})
     command = [str(binaries / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"]
     command += [
         f"--dashboard-port={dashboard}",
         f"--dashboard-agent-listen-port={agent}",
         f"--metrics-export-port={metrics}",
-        "--num-cpus=4",
+        f"--num-cpus={cpus}",
+        f"--num-gpus={gpus}",
         "--disable-usage-stats",
         "--log-style=record",
     ]
+    file = tempfile.NamedTemporaryFile("w", suffix=".yaml")  # open as long as the head lives
+    if nodes is not None:
+        json.dump({**nodes, "provider": {**nodes["provider"], "gcs_address": f"127.0.0.1:{port}"}}, file)
+        file.flush()
+        environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        command.append(f"--autoscaling-config={file.name}")
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -78,6 +86,7 @@ def started_head() -> Iterator[Head]:
         os.killpg(process.pid, signal.SIGKILL)  # its own session; asked politely, it takes half a minute
         process.wait(timeout=60)
         process.stdout.close()
+        file.close()
 
 
 def _wait_for_job_agent(jobs: str) -> None:
@@ -93,7 +102,7 @@ def _wait_for_job_agent(jobs: str) -> None:
             threading.Event().wait(0.5)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]

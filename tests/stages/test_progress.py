@@ -1,4 +1,4 @@
-"""How far a stage is: a bar on a terminal, a line now and then elsewhere."""
+"""How far a stage is: a bar on a terminal, a line now and then elsewhere, and gauges."""
 
 import fcntl
 import os
@@ -8,8 +8,12 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 
 import pytest
+
+from pipeline.stages import progress
+from pipeline.stages.progress import Progress
 
 STAGE = """
 import logging, sys
@@ -96,3 +100,23 @@ def test_elsewhere_there_is_a_line_now_and_then() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     lines = without_times(done.stderr.splitlines())
     assert lines == ["extract  20/40 images", "warning: look at \\x1b[2J", *DONE]
+
+
+def test_gauges_are_set_again_while_nothing_moves_and_once_more_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = threading.active_count()
+    shown: list[tuple[str, int, int]] = []
+    again = threading.Event()
+
+    def show(stage: str, done: int, total: int) -> None:
+        shown.append((stage, done, total))
+        if shown.count((stage, 5, 8)) == 3:
+            again.set()
+
+    monkeypatch.setattr(progress, "show_progress", show)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_GAUGES", 0.001)
+    with Progress("score", "units", 8, already=2) as units:
+        units.add(3)
+        assert again.wait(60)
+        units.add(3)
+    assert ("score", 5, 8) in shown and shown[-1] == ("score", 8, 8)
+    assert threading.active_count() == before
