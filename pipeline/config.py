@@ -25,6 +25,8 @@ class InputConfig(_Group):
     """Folders and bucket prefixes that a manifest's images may lie below, beside the manifest's own."""
     layout: Layout = "auto"
     """How categories, labels and masks are laid out; auto looks and says what it took."""
+    labels: str | None = None
+    """CSV with uri (as in scores) and label (normal, defect): what people said, before the layout's labels."""
     max_pixels: int = Field(100_000_000, gt=0)
     """Larger images are quarantined before they are decoded (width times height)."""
     max_bytes: int = Field(1 << 30, gt=0)

@@ -25,6 +25,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "input.uri": ("s3://lake/parts", "s3://lake/parts"),
     "input.roots": ("[s3://a/b, /c]", ("s3://a/b", "/c")),
     "input.layout": ("visa", "visa"),
+    "input.labels": ("s3://lake/labels.csv", "s3://lake/labels.csv"),
     "input.max_pixels": ("5000", 5000),
     "input.max_bytes": ("70000", 70000),
     "input.max_seconds": ("2.5", 2.5),
