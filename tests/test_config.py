@@ -425,7 +425,14 @@ def test_pinned_references_and_their_source_go_together(flags: list[str]) -> Non
         parse(None, [*REQUIRED, *(f"--references.{flag}" for flag in flags)])
 
 
-@pytest.mark.parametrize(("rule", "works"), [("quantile", False), ("share", False), ("fixed", True)])
+@pytest.mark.parametrize("rule", ["recall", "best_f1"])
+def test_rules_that_need_labels_are_for_images(rule: str) -> None:
+    assert parse(None, [*REQUIRED, f"--decision.image.rule={rule}"]).decision.image.fitted
+    with pytest.raises(ConfigError, match=f"decision.pixel.rule {rule} needs labels of images"):
+        parse(None, [*REQUIRED, f"--decision.pixel.rule={rule}"])
+
+
+@pytest.mark.parametrize(("rule", "works"), [("quantile", False), ("share", False), ("recall", False), ("fixed", True)])
 @pytest.mark.parametrize("flag", ["value=1.5", "categories={a: 1.5}"])
 def test_quantiles_and_shares_are_1_at_most_and_distances_2(rule: str, works: bool, flag: str) -> None:
     flags = [*REQUIRED, f"--decision.image.rule={rule}", f"--decision.image.{flag}"]

@@ -141,7 +141,7 @@ def _score_lake(
 
         pixel_thresholds = _pixel_thresholds(config, history, reduced)
         inputs = images.filter(images["input"])
-        found = found_now(inputs, reduced.images, config.decision, pixel_thresholds, folder.run_id, started)
+        found = found_now(inputs, reduced.images, pixel_thresholds, folder.run_id, started)
         scores = scores_table(catalog, found, work.carried)
         drifted = drifts(config.drift, _new(scores, history), history.of_these_settings())
         run = {
