@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import CatalogError
+from pipeline.errors import CatalogError, ConfigError
 from pipeline.lake.storage import Location
 
 COLUMNS = ("uri", "label")
@@ -52,13 +52,7 @@ def apply_labels(table: pa.Table, labels: Mapping[str, bool], location: Location
     another one, cost a warning that names `location`, where the labels are from.
     """
     uris = pa.array(list(labels), pa.string())
-    known = pc.is_in(uris, value_set=table["uri"].combine_chunks())
-    unknown = uris.filter(pc.invert(known))
-    if len(unknown):
-        some = ", ".join(unknown.slice(0, EXAMPLES).to_pylist())
-        log.warning(
-            "labels   %d of %d uris in %s are not in the lake, such as %s", len(unknown), len(uris), location, some
-        )
+    _say_unknown(uris, table, location, "the lake")
     said = pa.array(list(labels.values()), pa.bool_()).take(pc.index_in(table["uri"], value_set=uris).combine_chunks())
     normal = pc.fill_null(pc.invert(said), False)
     columns = {
@@ -70,3 +64,25 @@ def apply_labels(table: pa.Table, labels: Mapping[str, bool], location: Location
         place = table.schema.get_field_index(name)
         table = table.set_column(place, table.schema.field(place), values)
     return table.combine_chunks()
+
+
+def confirmed_normals(scores: pa.Table, labels: Mapping[str, bool], location: Location) -> pa.Table:
+    """Return uri and category of a run's scored images that are labelled normal: a manifest of references to pin.
+
+    Raises:
+        ConfigError: when there is none.
+    """
+    uris = pa.array([uri for uri, defect in labels.items() if not defect], pa.string())
+    _say_unknown(uris, scores, location, "the run")
+    chosen = pc.and_(pc.is_in(scores["uri"], value_set=uris), pc.equal(scores["status"], "scored"))
+    found = scores.select(["uri", "category"]).filter(chosen)
+    if not found.num_rows:
+        raise ConfigError(f"none of the run's scored images is labelled normal in {location}; uris are as in scores")
+    return found
+
+
+def _say_unknown(uris: pa.Array, table: pa.Table, location: Location, place: str) -> None:
+    unknown = uris.filter(pc.invert(pc.is_in(uris, value_set=table["uri"].combine_chunks())))
+    if len(unknown):
+        some = ", ".join(unknown.slice(0, EXAMPLES).to_pylist())
+        log.warning("labels   %d of %d uris in %s are not in %s: %s", len(unknown), len(uris), location, place, some)

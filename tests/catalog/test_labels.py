@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.catalog import build_catalog
-from pipeline.catalog.labels import read_labels
+from pipeline.catalog.labels import confirmed_normals, read_labels
 from pipeline.config import InputConfig
-from pipeline.errors import CatalogError, StorageError
+from pipeline.errors import CatalogError, ConfigError, StorageError
 from pipeline.lake.storage import Location
 from tests.corpus import HOSTILE_NAMES, write_files
+from tests.published import row, table
 
 
 def write(folder: Path, *rows: tuple[str, str], header: tuple[str, ...] = ("uri", "label")) -> Location:
@@ -103,7 +104,7 @@ def test_uris_that_the_lake_does_not_have_are_counted_and_cost_a_warning(
         table = build_catalog(InputConfig(uri=str(lake), labels=said.uri)).table
     assert table["label"].to_pylist() == [True, None]
     [message] = caplog.messages
-    assert f"4 of 5 uris in {said} are not in the lake, such as {lake}/nut/old.png" in message
+    assert f"4 of 5 uris in {said} are not in the lake: {lake}/nut/old.png" in message
     assert "oldest" in message and "gone" not in message
 
 
@@ -113,3 +114,19 @@ def test_names_of_any_kind_find_their_image(tmp_path: Path) -> None:
     said = write(tmp_path, *((uri, "defect") for uri in plain["uri"].to_pylist()))
     table = build_catalog(InputConfig(uri=str(lake), labels=said.uri)).table
     assert table["label"].to_pylist() == table["reviewed"].to_pylist() == [True] * len(HOSTILE_NAMES)
+
+
+SCORES = table([row("nut", "a", 0.1), row("nut", "b", 0.2), row("bolt", "c", 0.3), row("bolt", "d", None)])
+
+
+def test_confirmed_normals_are_those_that_were_scored(caplog: pytest.LogCaptureFixture) -> None:
+    labels = {"a": False, "b": True, "c": False, "d": False, "gone": False}
+    found = confirmed_normals(SCORES, labels, Location.parse("/labels.csv"))
+    assert found.to_pylist() == [{"uri": "a", "category": "nut"}, {"uri": "c", "category": "bolt"}]
+    assert caplog.messages == ["labels   1 of 4 uris in /labels.csv are not in the run: gone"]
+
+
+@pytest.mark.parametrize("labels", [{}, {"a": True}, {"d": False}])
+def test_a_run_without_a_confirmed_normal_image_pins_nothing(labels: dict[str, bool]) -> None:
+    with pytest.raises(ConfigError, match="none of the run's scored images is labelled normal in /labels.csv"):
+        confirmed_normals(SCORES, labels, Location.parse("/labels.csv"))
