@@ -8,15 +8,14 @@ inspect_run.py out/sample/scores --compare 20300101-100000-abcd
 import shutil
 import sys
 
-from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt
 
-from pipeline.command import exit_code
+from pipeline.command import exit_code, job_parser
 from pipeline.log import show_log
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__)
     parser.add_argument("output", type=str, help="The output.uri of the runs.")
     parser.add_argument("--run_id", type=str, help="Default: the newest run.")
     parser.add_argument("--worst", type=NonNegativeInt, default=10, help="Images to list.")

@@ -1,20 +1,21 @@
 #!/usr/bin/env python
 """Score every image of a lake for anomalies by MuSc.
 
-    score_dataset.py --input.uri s3://lake/parts --output.uri s3://lake/scores
-    score_dataset.py --config score.yaml
+score_dataset.py --input.uri s3://lake/parts --output.uri s3://lake/scores
+score_dataset.py --config score.yaml --quiet
 
-Exit codes: 0 done, 1 failed, 2 wrong configuration, 3 nothing to score, 4 another process does this run, 143 stopped.
+Exit codes: 3 nothing to score, 4 another process does this run
 """
 
 import sys
 
-from pipeline.command import exit_code, parse
+from pipeline.command import exit_code, job_parser, parse_settings
 from pipeline.log import show_log
 
 
 def main() -> int:
-    config = parse(__doc__)
+    parser = job_parser(__doc__)
+    config, _ = parse_settings(parser)
     show_log(config.log)
     # Ray, torch and Arrow take seconds to import: --help and a wrong setting do not wait for them
     from pipeline.report.table import summary_table

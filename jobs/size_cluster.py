@@ -7,10 +7,9 @@ size_cluster.py --images 250000 --categories 40 --hours 4 --dollars 0.45
 
 import sys
 
-from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from pipeline.command import exit_code
+from pipeline.command import exit_code, job_parser
 from pipeline.log import show_log
 
 ASSUMED = """\
@@ -25,7 +24,7 @@ and 12 % for EKS Auto Mode; spot is often half or less), $0.023 a GB and month o
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__)
     parser.add_argument(
         "--images", type=list[PositiveInt], default=[10_000, 100_000, 1_000_000, 10_000_000], help="Sizes of the lake."
     )

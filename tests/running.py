@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.command import job_parser, parse_settings
+from pipeline.config import ScoreConfig
 from pipeline.sample.lake import samples
 from pipeline.sample.weights import ENCODER, sample_weights
 
@@ -46,6 +48,11 @@ def settings(lake: Path | str, output: Path | str, **more: Any) -> dict[str, Any
         "encoder.size": 112,
         "output.run_id": "test",
     } | {name.replace("__", "."): value for name, value in more.items()}
+
+
+def parse(arguments: Sequence[str]) -> ScoreConfig:
+    """Return the settings that a command line means."""
+    return parse_settings(job_parser(None), arguments)[0]
 
 
 def flags(values: Mapping[str, Any]) -> list[str]:

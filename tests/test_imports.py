@@ -17,7 +17,8 @@ ROOMS = {
     "decoder": {"errors", "images"},
     "precision": set[str](),
     "memory": set[str](),
-    "log": set[str](),
+    "screen": set[str](),
+    "log": {"screen"},
     "method": {"errors", "config"},
     "plan": {"errors", "config"},
     "metrics": {"errors", "config"},
@@ -26,7 +27,7 @@ ROOMS = {
     "catalog": {"errors", "config", "images", "lake", "metrics"},
     "encoders": {"errors", "config", "images", "lake", "precision"},
     "result": {"errors", "lake", "metrics"},
-    "report": {"errors", "config", "images", "lake", "metrics", "result"},
+    "report": {"errors", "config", "images", "lake", "metrics", "result", "screen"},
     "sample": {"errors", "config", "lake", "encoders"},
     "stages": {
         *("errors", "config", "images", "decoder", "memory", "log", "method", "plan", "metrics", "search"),

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.metrics.category import IMAGE, PIXEL, Metric, mean_metrics
-from pipeline.report.terminal import aligned, printable, ruled
+from pipeline.report.terminal import aligned, ruled
+from pipeline.screen import printable
 
 HEADINGS = {
     "image_auroc": "I-AUROC",

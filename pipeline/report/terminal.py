@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+from pipeline.screen import printable
+
 NARROW = 10  # characters that a column of text keeps
 
 
@@ -32,8 +34,3 @@ def shortened(text: str, width: int) -> str:
         return text
     end = (width - 3 + 1) // 2
     return f"{text[: width - 3 - end]}...{text[len(text) - end :]}"
-
-
-def printable(text: str) -> str:
-    """Return text that cannot move a terminal's cursor, whatever a file may be called."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -10,8 +10,9 @@ from typing import Any
 from pipeline.report.compare import Comparison, Uris
 from pipeline.report.summary import Summary
 from pipeline.report.table import HEADINGS, summary_table
-from pipeline.report.terminal import aligned, printable, ruled, shortened
+from pipeline.report.terminal import aligned, ruled, shortened
 from pipeline.result import Result
+from pipeline.screen import printable
 
 
 def json_text(facts: Summary | Comparison) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.report.terminal import aligned, printable, ruled, shortened
+from pipeline.report.terminal import aligned, ruled, shortened
 
 
 def test_text_is_left_and_figures_are_right_of_their_columns() -> None:
@@ -26,5 +26,4 @@ def test_text_is_cut_in_the_middle_to_exactly_the_width(width: int, expected: st
 
 
 def test_what_is_not_printable_is_escaped_before_its_width_is_taken() -> None:
-    assert printable("a\x1b[2J\nb\udc80\u202ec é 日") == "a\\x1b[2J\\nb\\udc80\\u202ec é 日"
     assert aligned([["\n", "1"], ["abc", "1"]]) == ["\\n   1", "abc  1"]
