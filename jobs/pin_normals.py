@@ -2,20 +2,17 @@
 """Write a manifest of the images of a run that people labelled normal, for `references.pinned`.
 
 pin_normals.py out/scores labels.csv references.csv
-score_dataset.py --config score.yaml --references.source pinned --references.pinned references.csv
 """
 
 import io
 import sys
 
-from jsonargparse import ArgumentParser
-
-from pipeline.command import exit_code
+from pipeline.command import exit_code, job_parser
 from pipeline.log import show_log
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__)
     parser.add_argument("output", type=str, help="The output.uri of the run.")
     parser.add_argument("labels", type=str, help="CSV with uri and label (normal, defect), as the report writes it.")
     parser.add_argument("manifest", type=str, help="CSV to write.")
@@ -27,8 +24,8 @@ def main() -> None:
     from pipeline.catalog.labels import confirmed_normals, read_labels
     from pipeline.lake.run import RunFolder, latest_run
     from pipeline.lake.storage import Location
-    from pipeline.report.terminal import printable
     from pipeline.result import read_result
+    from pipeline.screen import printable
 
     output, labels = Location.parse(arguments.output), Location.parse(arguments.labels)
     result = read_result(RunFolder(output, arguments.run_id or latest_run(output)))

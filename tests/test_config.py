@@ -427,9 +427,9 @@ def test_pinned_references_and_their_source_go_together(flags: list[str]) -> Non
 
 @pytest.mark.parametrize("rule", ["recall", "best_f1"])
 def test_rules_that_need_labels_are_for_images(rule: str) -> None:
-    assert parse(None, [*REQUIRED, f"--decision.image.rule={rule}"]).decision.image.fitted
+    assert parse([*REQUIRED, f"--decision.image.rule={rule}"]).decision.image.fitted
     with pytest.raises(ConfigError, match=f"decision.pixel.rule {rule} needs labels of images"):
-        parse(None, [*REQUIRED, f"--decision.pixel.rule={rule}"])
+        parse([*REQUIRED, f"--decision.pixel.rule={rule}"])
 
 
 @pytest.mark.parametrize(("rule", "works"), [("quantile", False), ("share", False), ("recall", False), ("fixed", True)])

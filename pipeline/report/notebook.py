@@ -17,8 +17,8 @@ from pipeline.lake.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.report.maps import read_map
 from pipeline.report.summary import Summary, summarise
-from pipeline.report.terminal import printable
 from pipeline.result import Result, read_result
+from pipeline.screen import printable
 
 WORST = 10  # images that a run shows of itself
 
