@@ -245,7 +245,7 @@ class _Clock:
 
 def _identity(config: ScoreConfig) -> dict[str, Any]:
     """Return the settings that decide the results; where and how fast they are computed is none of them."""
-    kept = config.model_dump(mode="json", exclude={"output", "ray", "drift", "log"})
+    kept = config.model_dump(mode="json", exclude={"output", "ray", "drift", "report", "log"})
     kept["input"].pop("max_seconds")
     kept["search"].pop("memory_gb")
     kept["references"].pop("quadratic")
