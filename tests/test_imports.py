@@ -27,7 +27,7 @@ ROOMS = {
     "catalog": {"errors", "config", "images", "lake", "metrics"},
     "encoders": {"errors", "config", "images", "lake", "precision"},
     "result": {"errors", "lake", "metrics"},
-    "report": {"errors", "config", "images", "lake", "metrics", "result", "screen"},
+    "report": {"errors", "config", "images", "lake", "catalog", "metrics", "result", "screen"},
     "sample": {"errors", "config", "lake", "encoders"},
     "stages": {
         *("errors", "config", "images", "decoder", "memory", "log", "method", "plan", "metrics", "search"),
