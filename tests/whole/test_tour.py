@@ -118,3 +118,16 @@ def test_the_references_that_are_pinned_are_the_normal_images(tour: Tour) -> Non
     lines = (tour.folder / "out" / "sample" / "references.csv").read_text().splitlines()
     normal = tour.names["scores"].query("status == 'scored' and label == False")
     assert len(lines) == 1 + len(normal) and all(uri in "\n".join(lines) for uri in normal["uri"])
+
+
+def test_the_tours_plots_and_regions_are_those_of_the_run(tour: Tour) -> None:
+    plots = {path.name for path in (tour.folder / "out" / "plots").iterdir()}
+    names = {"roc", "precision_recall", "histogram", "worst"}  # without masks there is no PRO curve
+    assert plots == {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
+    defects, scores = tour.names["defects"], tour.names["reviewed"].to_pandas()
+    assert len(defects["images"]) == 24 and all(
+        (Path(defects["info"]["image_root"]) / image["file_name"]).is_file() for image in defects["images"]
+    )
+    anomalous = {image["id"] for image in defects["images"] if image["anomalous"]}
+    assert {annotation["image_id"] for annotation in defects["annotations"]} <= anomalous
+    assert len(anomalous) == int(scores["anomalous"].sum()) > 0 < len(defects["annotations"])
