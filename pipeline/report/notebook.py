@@ -105,7 +105,7 @@ def _counts(summary: Summary) -> str:
 def _table(frame: pd.DataFrame, title: str) -> str:
     cells: list[Callable[[object], str]] = [_safe] * frame.shape[1]
     with pd.option_context("display.max_colwidth", None):
-        table = frame.to_html(index=False, escape=False, formatters=cells, border=0)
+        table = frame.to_html(index=False, escape=False, formatters=cells, border=0, justify="left")
     return f"<p>{title}</p>\n{table}"
 
 
