@@ -22,8 +22,8 @@ function route() {
   }
   if (wanted === "image") showImage(Number(n));
   else shownImage = null;
-  if (before !== "images" || wanted !== "images") scrollTo(0, 0);
-  if (before) byId(`${wanted}-title`)?.focus({ preventScroll: true });
+  if (before !== wanted || wanted === "image") scrollTo(0, 0);
+  if (before && (before !== wanted || wanted === "image")) byId(`${wanted}-title`)?.focus({ preventScroll: true });
 }
 
 async function start() {

@@ -101,6 +101,7 @@ function place() {
   stage.x = Math.min(wide, Math.max(-wide, stage.x));
   stage.y = Math.min(high, Math.max(-high, stage.y));
   sheet.style.transform = `translate(${stage.x}px, ${stage.y}px) scale(${stage.zoom})`;
+  sheet.style.setProperty("--zoom", stage.zoom); // lines stay as thin as they are
   box.classList.toggle("close", stage.zoom >= 4);
   const reading = byId("zoom");
   if (reading) reading.textContent = `${stage.zoom.toFixed(1)}×`;
