@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium import webdriver
+from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.reports import Made, make_report
@@ -23,7 +22,7 @@ QUIET = (  # no window, no start page, and nothing asked of any network
 class Page:
     """What a test does with the page; waits are for conditions, not for times."""
 
-    def __init__(self, driver: WebDriver, made: Made) -> None:
+    def __init__(self, driver: Chrome, made: Made) -> None:
         self.driver = driver
         self.made = made
 
@@ -59,30 +58,27 @@ class Page:
 
 
 @pytest.fixture(scope="session")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     chromium, chromedriver = (shutil.which(name) for name in ("chromium", "chromedriver"))
     if chromium is None or chromedriver is None:
         message = "NOT RUN: chromium and chromedriver are absent (Debian's packages chromium, chromium-driver)"
         warnings.warn(pytest.PytestWarning(message), stacklevel=2)
         pytest.skip(message)
-    options = webdriver.ChromeOptions()
+    options = ChromeOptions()
     options.binary_location = chromium
     home = tmp_path_factory.mktemp("chromium")
     for argument in (*QUIET, f"--user-data-dir={home}"):
         options.add_argument(argument)
-    options.add_experimental_option("prefs", {"download.default_directory": str(home / "downloads")})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(chromedriver))
+    started = Chrome(options=options, service=Service(chromedriver))
     yield started
     started.quit()
 
 
 @pytest.fixture(scope="session")
-def downloads(driver: WebDriver, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def downloads(driver: Chrome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("downloads")
-    driver.execute_cdp_cmd(  # type: ignore[attr-defined]
-        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)}
-    )
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
     return folder
 
 
@@ -93,7 +89,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture
-def page(driver: WebDriver, made: Made) -> Iterator[Page]:
+def page(driver: Chrome, made: Made) -> Iterator[Page]:
     """Yield the first screen, as a browser opens it that has never seen it; the console says nothing in the end."""
     opened = Page(driver, made)
     opened.open()
@@ -104,14 +100,14 @@ def page(driver: WebDriver, made: Made) -> Iterator[Page]:
 
 
 @pytest.fixture
-def emulate(driver: WebDriver) -> Iterator[Callable[..., None]]:
+def emulate(driver: Chrome) -> Iterator[Callable[..., None]]:
     """Yield a function that makes the screen another one for the test, by its width, height, and colour scheme."""
 
     def set_(width: int = 1440, height: int = 900, scheme: str = "light") -> None:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)  # type: ignore[attr-defined]
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)  # type: ignore[attr-defined]
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
     yield set_
     set_()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pyarrow.compute as pc
-from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver import Chrome
 
 from tests.browser.conftest import Page
 from tests.reports import make_report
@@ -60,7 +60,7 @@ def test_it_is_there_before_the_images_are_read(page: Page) -> None:
     assert order.index("data/run.js") < min(order.index(f"data/images-{k}.js") for k in range(3))
 
 
-def test_however_many_images_the_document_stays_small(driver: WebDriver, tmp_path: Path) -> None:
+def test_however_many_images_the_document_stays_small(driver: Chrome, tmp_path: Path) -> None:
     page = Page(driver, make_report(tmp_path, count=10_000, drawn=0))
     page.open("#images")
     for share in (0, 0.3, 0.7, 1):

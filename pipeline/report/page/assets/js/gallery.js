@@ -10,6 +10,7 @@ const gallery = {
   first: -1,
   last: -1,
   overlay: false,
+  paper: false, // whether it is being printed
 };
 
 /** Show other images than before; the current one stays where it is still listed. */
@@ -24,23 +25,23 @@ function listImages(listed) {
 function startGallery() {
   addEventListener("scroll", drawTiles, { passive: true });
   addEventListener("resize", () => ((gallery.first = -1), drawTiles()));
-  addEventListener("beforeprint", () => drawTiles({ from: gallery.at, to: gallery.at + PRINTED }));
-  addEventListener("afterprint", () => ((gallery.first = -1), drawTiles()));
+  addEventListener("beforeprint", () => ((gallery.paper = true), drawTiles()));
+  addEventListener("afterprint", () => ((gallery.paper = false), (gallery.first = -1), drawTiles()));
   byId("tiles").addEventListener("focusin", (event) => {
     const place = event.target.closest("li")?.dataset.place;
     if (place !== undefined) setCurrent(Number(place));
   });
 }
 
-/** Put the tiles that can be seen into the document; or, for paper, those of a range, which flow. */
-function drawTiles(range) {
+/** Put the tiles that can be seen into the document; on paper some from the current one on, which flow. */
+function drawTiles() {
   const list = byId("tiles");
-  if (!list || byId("images").hidden) return;
-  const paper = range?.to !== undefined;
+  if (!list || byId("view-images").hidden) return;
+  const { paper } = gallery;
   const { columns, height, width } = grid();
   const line = Math.floor(Math.max(0, -list.getBoundingClientRect().top) / height);
-  const first = paper ? range.from : Math.max(0, line - AROUND) * columns;
-  const last = paper ? range.to : (line + Math.ceil(innerHeight / height) + AROUND) * columns;
+  const first = paper ? gallery.at : Math.max(0, line - AROUND) * columns;
+  const last = paper ? gallery.at + PRINTED : (line + Math.ceil(innerHeight / height) + AROUND) * columns;
   const end = Math.min(gallery.listed.length, last);
   const fresh = gallery.first < 0 || paper; // what is in the document is of no use
   if (!fresh && first === gallery.first && end === gallery.last) return;

@@ -9,7 +9,7 @@ function showImage(n) {
   if (place >= 0) gallery.at = place;
   const [name] = ends(rows.uri[n]);
   fill(
-    byId("image"),
+    byId("view-image"),
     el(
       "div",
       { class: "bar" },

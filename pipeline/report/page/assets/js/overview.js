@@ -6,7 +6,7 @@ const WORST = 12; // images below the categories
 function showOverview() {
   const facts = LAKESCORE.facts;
   fill(
-    byId("overview"),
+    byId("view-overview"),
     el("h1", { id: "overview-title", tabindex: "-1" }, headline(facts)),
     el("p", { class: "when" }, provenance(facts)),
     sums(facts),

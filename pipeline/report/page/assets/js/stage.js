@@ -68,6 +68,7 @@ function fit(n) {
   const sheet = byId("sheet");
   if (!sheet) return;
   const scale = Math.min(box.clientWidth / rows.width[n], box.clientHeight / rows.height[n]);
+  sheet.style.setProperty("--aspect", rows.width[n] / rows.height[n]); // for paper
   sheet.style.width = `${rows.width[n] * scale}px`;
   sheet.style.height = `${rows.height[n] * scale}px`;
   place();
