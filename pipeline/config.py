@@ -175,6 +175,13 @@ class DriftConfig(_Group):
     """Chance of such a difference between images of one kind, above which it is none."""
 
 
+class ReportConfig(_Group):
+    """The report of a run, a page for people."""
+
+    images: int = Field(500, ge=0)
+    """Worst images of each category that are shown, the others are listed by name; 0 writes no report."""
+
+
 class SearchConfig(_Group):
     """How the nearest patch in another image is found."""
 
@@ -233,6 +240,7 @@ class ScoreConfig(_Group):
     search: SearchConfig = SearchConfig()
     decision: DecisionConfig = DecisionConfig()
     drift: DriftConfig = DriftConfig()
+    report: ReportConfig = ReportConfig()
     ray: RayConfig = RayConfig()
     log: Literal["text", "json"] = "text"
     """Log lines for people, or JSON objects with run, stage and unit for machines."""

@@ -65,6 +65,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "drift.distance": ("0.5", 0.5),
     "drift.quarantine": ("0.25", 0.25),
     "drift.significance": ("0.01", 0.01),
+    "report.images": ("20", 20),
     "ray.address": ("ray://head:10001", "ray://head:10001"),
     "ray.encode.min": ("2", 2),
     "ray.encode.max": ("4", 4),

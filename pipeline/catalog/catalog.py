@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
 from pipeline.catalog.manifest import KNOWN, describe, forbidden, read_manifest
+from pipeline.catalog.masks import mask_above
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
 from pipeline.images import Reason
@@ -104,8 +105,7 @@ def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
             f"no image in {location} (layout {layout}, {ignored} other files); "
             f"check input.uri and input.layout; files such as {' '.join(sorted(SIDECARS)[:4])} do not count"
         )
-    # VisA numbers the kinds of defects in its masks: 1 of 255 is anomalous already
-    return _catalog(layout, rows, pa.table({}), ignored, mask_above=0.0 if layout == "visa" else 0.5)
+    return _catalog(layout, rows, pa.table({}), ignored)
 
 
 def _from_manifest(location: Location, roots: list[Location]) -> Catalog:
@@ -126,7 +126,7 @@ def _from_manifest(location: Location, roots: list[Location]) -> Catalog:
         else:
             entry = Entry(uri, 0, "", problem=why)
             rows.append(_row(uri=uri, category=category, label=label, masks=[], entry=entry, reason=Reason.FORBIDDEN))
-    return _catalog("manifest", rows, table.drop_columns(list(KNOWN)), ignored=0, mask_above=0.5)
+    return _catalog("manifest", rows, table.drop_columns(list(KNOWN)), ignored=0)
 
 
 def _row(
@@ -150,7 +150,7 @@ def _row(
     }
 
 
-def _catalog(layout: str, rows: Iterable[dict[str, Any]], kept: pa.Table, ignored: int, mask_above: float) -> Catalog:
+def _catalog(layout: str, rows: Iterable[dict[str, Any]], kept: pa.Table, ignored: int) -> Catalog:
     schema, rows = SCHEMA.remove(SCHEMA.get_field_index("image")), iter(rows)
     # Rows as dicts are ten times as large as in Arrow: never all of them at once
     parts = [schema.empty_table()]
@@ -159,4 +159,4 @@ def _catalog(layout: str, rows: Iterable[dict[str, Any]], kept: pa.Table, ignore
     table = pa.concat_tables(parts)
     order = pc.sort_indices(table, [("category", "ascending"), ("uri", "ascending")])
     table = table.take(order).combine_chunks().add_column(0, "image", pa.array(range(table.num_rows), pa.int64()))
-    return Catalog(layout, table, kept.take(order) if kept.num_columns else kept, ignored, mask_above)
+    return Catalog(layout, table, kept.take(order) if kept.num_columns else kept, ignored, mask_above(layout))
