@@ -51,20 +51,21 @@ class Made:
 
 
 def make_report(folder: Path, count: int, drawn: int, labels: bool = True) -> Made:
-    """Write a report of `count` images, the first `drawn` of them with pictures."""
+    """Write a report of `count` images; the `drawn` worst have pictures, and the first, whose names are hostile."""
     scores = make_scores(count, labels)
+    rows = scores.to_pylist()
+    worst = sorted(range(count), key=lambda n: rows[n]["score_raw"] or 0, reverse=True)[:drawn]
+    pictured = {n for n in (*worst, *range(len(HOSTILE))) if rows[n]["status"] == "scored"}
     extras = PageExtras(
-        drawn=range(drawn),
+        drawn=pictured,
         scales={name: SCALE for name in CATEGORIES},
         colours=COLOURS,
         window={name: np.random.default_rng(9).normal(0.42, 0.09, 3 * count) for name in CATEGORIES[:2]},
     )
-    run = facts("2030-01-01", drift=drift(), drifted=["bottle"])
+    run = facts("2030-01-01") | {"drift": drift(), "drifted": ["bottle"]}
     write_page(Location.parse(str(folder)), run, scores, metrics() if labels else {}, extras)
-    rows = scores.to_pylist()
-    for n in range(min(drawn, count)):
-        if rows[n]["status"] == "scored":
-            draw(folder, n, rows)
+    for n in pictured:
+        draw(folder, n, rows)
     return Made(folder, scores)
 
 
@@ -73,7 +74,7 @@ def make_scores(count: int, labels: bool) -> pa.Table:
     defect = rng.random(count) < 0.12
     raw = np.clip(rng.normal(0.45, 0.08, count) + defect * rng.normal(0.25, 0.1, count), 0.05, 1.9)
     lost = rng.random(count) < 0.01
-    lost[:2] = False
+    lost[: len(HOSTILE)] = False
     reasons = ("damaged", "too_large", "not_an_image")
     rows: list[dict[str, Any]] = []
     for n in range(count):

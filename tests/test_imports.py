@@ -31,7 +31,7 @@ ROOMS = {
     "sample": {"errors", "config", "lake", "encoders"},
     "stages": {
         *("errors", "config", "images", "decoder", "memory", "log", "method", "plan", "metrics", "search"),
-        *("lake", "catalog", "encoders", "result"),
+        *("lake", "catalog", "encoders", "result", "report"),
     },
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -22,7 +22,12 @@ EFFORT = 2  # of the WebP encoder, 0 to 6: 4 takes twice as long for files a ten
 AROUND = 3  # patches a side of a crop
 # Of perceptually uniform maps, which are told apart by brightness alone too, the one that is dark where little is wrong
 COLOURS = (colormaps["inferno"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)  # (256, 3)
-CLEAR = 0.25  # share of the scale over which the overlay fades in
+CLEAR = 0.5  # share of the scale over which the overlay fades in: who looks at a defect wants to see it, too
+
+
+def colours() -> list[str]:
+    """Return colours of overlays from low to high, evenly spaced, as #rrggbb."""
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in COLOURS[::17].tolist()]
 
 
 def picture(pixels: Pixels, longest: int) -> bytes:

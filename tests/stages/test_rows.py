@@ -13,7 +13,7 @@ from pipeline.catalog import Catalog
 from pipeline.catalog.catalog import SCHEMA
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
-from pipeline.stages.rows import COLUMNS, FOUND, counts, drifts, found_now, scores_table
+from pipeline.stages.rows import COLUMNS, EXPLAINED, FOUND, counts, drifts, found_now, scores_table, with_evidence
 
 NOW = datetime(2026, 3, 8, 1, 2, 3, 456_789, tzinfo=UTC)
 LINES = {"nut": 1.5, "bolt": None}
@@ -123,7 +123,7 @@ def test_carried_rows_take_their_places() -> None:
     carried = before.slice(1, 2).append_column("same", pa.array([True, True])).append_column("image", pa.array([3, 0]))
     now = found_now(images({"image": 2}, {"image": 1}), reduced({"image": 1}, {"image": 2}), LINES, "b", NOW)
     scores = scores_table(catalog(4), now, carried)
-    assert scores.column_names == [*COLUMNS, "label"]
+    assert scores.column_names == [*COLUMNS, "label", *EXPLAINED.names]
     assert scores["uri"].to_pylist() == ["/0.png", "/1.png", "/2.png", "/3.png"]
     assert scores["scored_by"].to_pylist() == ["tonight", "b", "b", "tonight"]
     assert scores.schema.field("scored_at").type == FOUND.field("scored_at").type
@@ -135,6 +135,38 @@ def test_carried_rows_take_their_places() -> None:
         "reasons": {},
         "anomalous": 0,
     }
+
+
+def spots(*names: str) -> list[dict[str, Any]]:
+    return [{"uri": name, "etag": "1", "x": 0.5, "y": 0.25, "distance": 0.125} for name in names]
+
+
+def explained(scores: pa.Table, *rows: dict[str, Any]) -> pa.Table:
+    schema = EXPLAINED.insert(0, pa.field("n", pa.int64()))
+    return with_evidence(scores, pa.Table.from_pylist(list(rows), schema=schema))
+
+
+def test_evidence_comes_to_its_rows_and_leaves_the_others() -> None:
+    none = scores_table(catalog(4), found(images(*[{}] * 4), reduced(*({"image": i} for i in range(4)))), None)
+    assert none["evidence"].null_count == none["evidence_normal"].null_count == 4
+    first = explained(none, {"n": 1, "evidence": spots("old")}, {"n": 3, "evidence": spots("older")})
+    second = explained(first, {"n": 3, "evidence": spots("z")}, {"n": 2, "evidence": spots("x"), "evidence_normal": []})
+    assert second["evidence"].to_pylist() == [None, spots("old"), spots("x"), spots("z")]
+    assert second["evidence_normal"].to_pylist() == [None, None, [], None]
+    assert second.schema == none.schema and second.drop_columns(EXPLAINED.names) == none.drop_columns(EXPLAINED.names)
+    assert explained(second).equals(second)
+
+
+@pytest.mark.parametrize("without", [[], ["evidence_normal"], EXPLAINED.names], ids=str)  # runs of before lack them
+def test_rows_that_are_carried_over_keep_their_evidence(without: list[str]) -> None:
+    scores = scores_table(catalog(2), found(images({}, {}), reduced({"image": 0}, {"image": 1})), None)
+    before = explained(scores, {"n": 0, "evidence": spots("a", "b"), "evidence_normal": spots("c")})
+    carried = stored(before).drop_columns(without).append_column("image", pa.array([2, 0]))
+    now = found_now(images({"image": 1}), reduced({"image": 1}), LINES, "b", NOW)
+    after = scores_table(catalog(3), now, carried)
+    for name, values in (("evidence", spots("a", "b")), ("evidence_normal", spots("c"))):
+        assert after.schema.field(name).equals(EXPLAINED.field(name))
+        assert after[name].to_pylist() == [None, None, None if name in without else values]
 
 
 def test_a_label_is_that_of_tonights_catalog_and_not_the_one_that_was_carried() -> None:
@@ -159,7 +191,7 @@ def test_a_row_that_is_lost_or_doubled_ends_the_run(carried: list[int]) -> None:
 def test_a_manifests_columns_stand_behind_ours_and_take_no_name_of_them() -> None:
     kept = pa.table({"score": ["theirs"], "weight": pa.nulls(1), "label": [1]})
     scores = scores_table(catalog(1, kept), found(images({}), reduced({"image": 0})), None)
-    assert scores.column_names == [*COLUMNS, "label", "manifest_score", "weight", "manifest_label"]
+    assert scores.column_names == [*COLUMNS, "label", *EXPLAINED.names, "manifest_score", "weight", "manifest_label"]
     assert scores["score"].to_pylist() == [0.5] and scores["manifest_score"].to_pylist() == ["theirs"]
     assert stored(scores)["weight"].to_pylist() == [None]
 

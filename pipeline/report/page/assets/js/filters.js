@@ -33,7 +33,7 @@ function startImages() {
   const names = LAKESCORE.facts.categories.map((category, place) => [String(place), shown(category.name)]);
   const pairs = (choices) => Object.entries(choices).map(([value, text]) => [value, Array.isArray(text) ? text[0] : text]);
   fill(
-    byId("images"),
+    byId("view-images"),
     el("h1", { id: "images-title", class: "unseen", tabindex: "-1" }, "Images"),
     el(
       "form",

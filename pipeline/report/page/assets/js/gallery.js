@@ -10,6 +10,7 @@ const gallery = {
   first: -1,
   last: -1,
   overlay: false,
+  paper: false, // whether it is being printed
 };
 
 /** Show other images than before; the current one stays where it is still listed. */
@@ -24,47 +25,56 @@ function listImages(listed) {
 function startGallery() {
   addEventListener("scroll", drawTiles, { passive: true });
   addEventListener("resize", () => ((gallery.first = -1), drawTiles()));
-  addEventListener("beforeprint", () => drawTiles({ from: gallery.at, to: gallery.at + PRINTED }));
-  addEventListener("afterprint", () => ((gallery.first = -1), drawTiles()));
+  addEventListener("beforeprint", () => ((gallery.paper = true), drawTiles()));
+  addEventListener("afterprint", () => ((gallery.paper = false), (gallery.first = -1), drawTiles()));
   byId("tiles").addEventListener("focusin", (event) => {
     const place = event.target.closest("li")?.dataset.place;
     if (place !== undefined) setCurrent(Number(place));
   });
 }
 
-/** Put the tiles that can be seen into the document; or those of a range, which flow. */
-function drawTiles(range) {
+/** Put the tiles that can be seen into the document; on paper some from the current one on, which flow. */
+function drawTiles() {
   const list = byId("tiles");
-  if (byId("images").hidden || !list) return;
-  const paper = range?.to !== undefined;
-  list.classList.toggle("paper", paper);
+  if (!list || byId("view-images").hidden) return;
+  const { paper } = gallery;
   const { columns, height, width } = grid();
-  const lines = Math.ceil(gallery.listed.length / columns);
-  list.style.height = paper ? "auto" : `${lines * height}px`;
-  const above = Math.max(0, -list.getBoundingClientRect().top);
-  const line = Math.floor(above / height);
-  const first = paper ? range.from : Math.max(0, line - AROUND) * columns;
-  const last = paper ? range.to : (line + Math.ceil(innerHeight / height) + AROUND) * columns;
+  const line = Math.floor(Math.max(0, -list.getBoundingClientRect().top) / height);
+  const first = paper ? gallery.at : Math.max(0, line - AROUND) * columns;
+  const last = paper ? gallery.at + PRINTED : (line + Math.ceil(innerHeight / height) + AROUND) * columns;
   const end = Math.min(gallery.listed.length, last);
-  if (first === gallery.first && end === gallery.last) return;
-  [gallery.first, gallery.last] = [first, end];
+  const fresh = gallery.first < 0 || paper; // what is in the document is of no use
+  if (!fresh && first === gallery.first && end === gallery.last) return;
+  [gallery.first, gallery.last] = [paper ? -1 : first, end];
+  list.classList.toggle("paper", paper);
+  list.style.height = paper ? "auto" : `${Math.ceil(gallery.listed.length / columns) * height}px`;
   const focused = list.contains(document.activeElement);
-  const items = gallery.listed.slice(first, end).map((n, i) => {
-    const place = first + i;
-    const current = place === gallery.at;
-    const attributes = { "data-place": place, "aria-setsize": gallery.listed.length, "aria-posinset": place + 1 };
-    const item = el("li", attributes, tile(n, current ? "0" : "-1"));
-    item.classList.toggle("current", current);
-    if (!paper) {
-      item.style.transform = `translate(${(place % columns) * width}px, ${Math.floor(place / columns) * height}px)`;
-      item.style.width = `${width}px`;
-      item.style.height = `${height}px`;
-    }
-    return item;
-  });
-  fill(list, ...items);
+  const kept = new Map(fresh ? [] : [...list.children].map((item) => [Number(item.dataset.place), item]));
+  const items = [];
+  for (let place = first; place < end; place++) {
+    if (!kept.has(place)) kept.set(place, listItem(place, paper ? null : { columns, height, width }));
+    items.push(kept.get(place));
+  }
+  if (fresh) fill(list, ...items);
+  else {
+    for (const [place, item] of kept) if (place < first || place >= end) item.remove();
+    items.forEach((item, i) => item.parentNode ?? list.insertBefore(item, list.children[i] ?? null));
+  }
   if (!list.querySelector("[tabindex='0']")) list.querySelector("a")?.setAttribute("tabindex", "0");
-  if (focused) tileAt(gallery.at)?.focus({ preventScroll: true });
+  if (focused && !list.contains(document.activeElement)) tileAt(gallery.at)?.focus({ preventScroll: true });
+}
+
+function listItem(place, at) {
+  const current = place === gallery.at;
+  const attributes = { "data-place": place, "aria-setsize": gallery.listed.length, "aria-posinset": place + 1 };
+  const item = el("li", attributes, tile(gallery.listed[place], current ? "0" : "-1"));
+  item.classList.toggle("current", current);
+  if (at) {
+    item.style.transform = `translate(${(place % at.columns) * at.width}px, ${Math.floor(place / at.columns) * at.height}px)`;
+    item.style.width = `${at.width}px`;
+    item.style.height = `${at.height}px`;
+  }
+  return item;
 }
 
 /** How many tiles stand in a line, and the size of each with its gap. */
@@ -86,9 +96,14 @@ function tile(n, tabindex = "0") {
     "a",
     { class: `tile ${anomalous ? "anomalous" : ""}`, href: `#image/${n}`, tabindex, title: shown(rows.uri[n]), "data-n": n },
     el("span", { class: "picture" }, ...pictures(n, scored)),
-    el("span", { class: "line" }, el("b", {}, scored ? figure(rows.score[n]) : "quarantined"), el("span", { class: "badges" }, ...badges(n, anomalous))),
+    el("span", { class: "line" }, el("b", {}, scored ? figure(rows.score[n]) : "quarantined"), anomalous ? el("span", { class: "badge alarm" }, "▲", el("span", { class: "word" }, " anomalous")) : null),
     el("span", { class: "name" }, el("bdi", {}, name)),
-    el("span", { class: "name quiet" }, scored ? `${figure(rows.score_raw[n])} · ${shown(LAKESCORE.facts.categories[rows.category[n]].name)}` : shown(rows.reason[n] ?? "")),
+    el(
+      "span",
+      { class: "line quiet" },
+      el("span", { class: "name" }, scored ? `${figure(rows.score_raw[n])} ${shown(LAKESCORE.facts.categories[rows.category[n]].name)}` : shown(rows.reason[n] ?? "")),
+      labelBadge(n, anomalous),
+    ),
   );
 }
 
@@ -100,18 +115,13 @@ function pictures(n, scored) {
   return heat ? [thumb, heat] : [thumb];
 }
 
-/** What is said of an image in words and signs, not by colour alone. */
-function badges(n, anomalous) {
+/** What is known of an image, in words, and whether that is wrong against its label: ≠. A ✓ stands for your mark. */
+function labelBadge(n, anomalous) {
   const label = labelOf(n);
-  const marked = marks.has(rows.uri[n]);
-  const found = [];
-  if (anomalous) found.push(el("span", { class: "badge alarm" }, "▲ anomalous"));
-  if (label !== null) {
-    const wrong = anomalous !== null && anomalous !== label;
-    const text = `${marked ? "✓ " : ""}${label ? "defect" : "normal"}`;
-    found.push(el("span", { class: `badge ${wrong ? "wrong" : ""}`, title: wrong ? "the label says otherwise than the score" : null }, `${wrong ? "≠ " : ""}${text}`));
-  }
-  return found;
+  if (label === null) return null;
+  const wrong = anomalous !== null && anomalous !== label;
+  const signs = `${wrong ? "≠ " : ""}${marks.has(rows.uri[n]) ? "✓ " : ""}`;
+  return el("span", { class: `badge ${wrong ? "wrong" : ""}` }, `${signs}${label ? "defect" : "normal"}`);
 }
 
 /** Make another image the current one; it is focused and brought onto the screen where `focus` is set. */

@@ -9,7 +9,7 @@ function showImage(n) {
   if (place >= 0) gallery.at = place;
   const [name] = ends(rows.uri[n]);
   fill(
-    byId("image"),
+    byId("view-image"),
     el(
       "div",
       { class: "bar" },
@@ -20,8 +20,7 @@ function showImage(n) {
     ),
     el("h1", { id: "image-title", tabindex: "-1" }, el("bdi", {}, name)),
     el("p", { class: "uri" }, shown(rows.uri[n])),
-    el("div", { class: "bench" }, el("div", { class: "view" }, buildStage(n), rows.drawn[n] ? layers(n) : null), findings(n)),
-    el("section", { id: "evidence", "aria-label": "Evidence" }),
+    el("div", { class: "bench" }, el("div", { class: "view" }, buildStage(n), rows.drawn[n] ? layers(n) : null), el("div", {}, findings(n), el("section", { id: "evidence", "aria-label": "Evidence" }))),
   );
   showLayers();
   if (byId("stage").querySelector("#sheet")) fit(n);
@@ -63,7 +62,7 @@ function layers(n) {
       id: "opacity", type: "range", min: "0", max: "1", step: "0.01", value: stage.opacity,
       input: (event) => ((stage.opacity = Number(event.target.value)), showLayers()),
     })),
-    layer("contour", "above the pixel threshold"),
+    layer("contour", "pixel threshold"),
     layer("truth", "ground truth"),
     layer("worst", "worst patch"),
     el(
@@ -122,12 +121,12 @@ function findings(n) {
     ["standard error", figure(rows.stderr[n], 4)],
     ["threshold", threshold === null ? DASH : figure(threshold, 4) + (decision.moved[rows.category[n]] ? " (moved here)" : "")],
     ["compared with", rows.references[n] === null ? DASH : counted(rows.references[n], "image")],
-    ["label of the lake", known],
+    ["label", known],
     ["size", rows.width[n] === null ? DASH : `${rows.width[n]} × ${rows.height[n]}`],
   ];
   if (rows.reason[n] !== null) facts.push(["reason", shown(rows.reason[n])], ["detail", shown(rows.detail[n] ?? "")]);
   return el(
-    "aside",
+    "section",
     { class: "findings", "aria-label": "Findings" },
     el("p", { class: `verdict ${anomalous ? "alarm" : ""}` }, verdict),
     el("dl", {}, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
@@ -173,9 +172,8 @@ function showEvidence(n, detail) {
   if (!evidence) return fill(byId("evidence"));
   fill(
     byId("evidence"),
-    el("h2", {}, "Evidence"),
-    row("The worst patch, and the reference patches nearest to it", evidence.patch, evidence.worst, n),
-    row("For comparison: the most normal patch, and what it finds", evidence.normal_patch, evidence.normal, n),
+    row("Worst patch, and its nearest references by distance", evidence.patch, evidence.worst, n),
+    row("Most normal patch, likewise", evidence.normal_patch, evidence.normal, n),
   );
 
   function row(title, own, others, n) {
@@ -183,8 +181,8 @@ function showEvidence(n, detail) {
     return el(
       "div",
       { class: "patches" },
-      el("h3", {}, title),
-      el("ul", {}, crop(n, own, "this image", null), ...others.map((of) => crop(of.n, of.crop, `distance ${figure(of.distance)}`, of.uri))),
+      el("h2", {}, title),
+      el("ul", {}, crop(n, own, "this image", null), ...others.map((of) => crop(of.n, of.crop, figure(of.distance), of.uri))),
     );
   }
 

@@ -4,7 +4,7 @@
 const VIEWS = ["overview", "images", "image"];
 
 function view() {
-  return VIEWS.find((name) => !byId(name).hidden) ?? null;
+  return VIEWS.find((name) => !byId(`view-${name}`).hidden) ?? null;
 }
 
 function route() {
@@ -13,7 +13,7 @@ function route() {
   if (wanted === "image" && !(Number(n) < rows.count)) return (location.hash = "#images");
   if (wanted !== "overview" && !LAKESCORE.ready) return; // they are still being read
   const before = view();
-  for (const one of VIEWS) byId(one).hidden = one !== wanted;
+  for (const one of VIEWS) byId(`view-${one}`).hidden = one !== wanted;
   byId("to-overview").toggleAttribute("aria-current", wanted === "overview");
   byId("to-images").toggleAttribute("aria-current", wanted !== "overview");
   if (wanted === "images") {
@@ -22,8 +22,8 @@ function route() {
   }
   if (wanted === "image") showImage(Number(n));
   else shownImage = null;
-  if (before !== "images" || wanted !== "images") scrollTo(0, 0);
-  if (before) byId(`${wanted}-title`)?.focus({ preventScroll: true });
+  if (before !== wanted || wanted === "image") scrollTo(0, 0);
+  if (before && (before !== wanted || wanted === "image")) byId(`${wanted}-title`)?.focus({ preventScroll: true });
 }
 
 async function start() {

@@ -6,7 +6,7 @@ const WORST = 12; // images below the categories
 function showOverview() {
   const facts = LAKESCORE.facts;
   fill(
-    byId("overview"),
+    byId("view-overview"),
     el("h1", { id: "overview-title", tabindex: "-1" }, headline(facts)),
     el("p", { class: "when" }, provenance(facts)),
     sums(facts),
@@ -50,9 +50,9 @@ function sums({ counts, categories }) {
 
 function reasons({ reasons: found, counts }) {
   const parts = found.map(([reason, number]) => `${count(number)} ${shown(reason).replaceAll("_", " ")}`);
-  if (counts.carried) parts.push(`${counted(counts.carried, "row")} carried over from earlier runs`);
-  if (!parts.length) return null;
-  return el("p", { class: "reasons" }, counts.quarantined ? `Quarantined: ${parts.join(", ")}.` : `${parts.join(", ")}.`);
+  const sentences = parts.length ? [`Quarantined: ${parts.join(", ")}.`] : [];
+  if (counts.carried) sentences.push(`${counted(counts.carried, "image")} of earlier runs kept their scores.`);
+  return sentences.length ? el("p", { class: "reasons" }, sentences.join(" ")) : null;
 }
 
 function categoriesTable(facts) {
@@ -144,7 +144,7 @@ function noMetrics(facts) {
 
 /** The worst images, once all are known: as many of each category. */
 function showWorst() {
-  const each = Math.max(1, Math.ceil(WORST / LAKESCORE.facts.categories.length));
+  const each = Math.max(1, Math.floor(WORST / LAKESCORE.facts.categories.length));
   const left = LAKESCORE.facts.categories.map(() => each);
   const worst = ordered("score").filter((n) => rows.score[n] !== null && left[rows.category[n]]-- > 0).slice(0, 2 * WORST);
   fill(byId("worst"), ...worst.map((n) => el("li", {}, tile(n))));

@@ -68,6 +68,7 @@ function fit(n) {
   const sheet = byId("sheet");
   if (!sheet) return;
   const scale = Math.min(box.clientWidth / rows.width[n], box.clientHeight / rows.height[n]);
+  sheet.style.setProperty("--aspect", rows.width[n] / rows.height[n]); // for paper
   sheet.style.width = `${rows.width[n] * scale}px`;
   sheet.style.height = `${rows.height[n] * scale}px`;
   place();
@@ -101,6 +102,7 @@ function place() {
   stage.x = Math.min(wide, Math.max(-wide, stage.x));
   stage.y = Math.min(high, Math.max(-high, stage.y));
   sheet.style.transform = `translate(${stage.x}px, ${stage.y}px) scale(${stage.zoom})`;
+  sheet.style.setProperty("--zoom", stage.zoom); // lines stay as thin as they are
   box.classList.toggle("close", stage.zoom >= 4);
   const reading = byId("zoom");
   if (reading) reading.textContent = `${stage.zoom.toFixed(1)}×`;

@@ -15,5 +15,5 @@ function startTheme() {
 function setTheme(theme) {
   const chosen = THEMES.includes(theme) ? theme : "system";
   document.documentElement.dataset.theme = chosen;
-  byId("theme").textContent = `Theme: ${chosen}`;
+  fill(byId("theme"), el("span", { class: "word" }, "Theme: "), chosen);
 }
