@@ -40,7 +40,7 @@ def main() -> None:
         print(json_text(comparison) if arguments.json else comparison_text(comparison, width))
     else:
         summary = summarise(result, arguments.worst, arguments.category)
-        print(json_text(summary) if arguments.json else summary_text(result, summary, width))
+        print(json_text(summary) if arguments.json else summary_text(summary, width))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 
 import logging
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -42,7 +43,18 @@ def job_parser(about: str | None) -> ArgumentParser:
     examples, _, codes = more.partition("\n\n")
     codes = f"{EXIT_CODES}, {codes.removeprefix('Exit codes: ')}" if codes else EXIT_CODES
     lines = ["examples:", *(f"  {line.strip()}" for line in examples.splitlines()), "", f"exit codes: {codes}"]
-    return ArgumentParser(description=description, epilog="\n".join(lines), formatter_class=_Help, exit_on_error=False)
+    return _Parser(description=description, epilog="\n".join(lines), formatter_class=_Help, exit_on_error=False)
+
+
+class _Parser(ArgumentParser):
+    def parse_args(self, *arguments: Any, **more: Any) -> Namespace:  # type: ignore[override]  # all of them
+        if "_ARGCOMPLETE" in os.environ:  # the shell asks what may follow; the rest of the job is not run then
+            from argcomplete.completers import ChoicesCompleter, FilesCompleter
+
+            for action in self._actions:  # jsonargparse knows no choices here, and fails where it expects text
+                choices = re.fullmatch(r"\{(.+)\}", str(action.metavar))
+                action.completer = ChoicesCompleter(choices[1].split(",")) if choices else FilesCompleter()  # type: ignore[attr-defined]
+        return super().parse_args(*arguments, **more)
 
 
 class _Help(DefaultHelpFormatter):
@@ -81,7 +93,8 @@ def exit_code(main: Callable[[], int | None]) -> int:
         if not isinstance(end, _Stopped) and end.code != signal.SIGTERM:  # the latter by Ray, while it starts
             raise
         log.error(
-            "error: asked to stop; the same command with the same output.run_id takes it up", extra={"exit_code": 143}
+            "error: asked to stop; a run is taken up by the same command with its output.run_id",
+            extra={"exit_code": 143},
         )
         return 143
     except BrokenPipeError:  # `| head` has seen enough
@@ -103,7 +116,8 @@ def _failed(error: LakeScoreError) -> int:
 
 
 def _usage_error(error: ArgumentError) -> ConfigError:
-    return ConfigError(f"{' '.join(error.message.split())} (see --help)")
+    said = re.sub(r'^Parser key "([^"]+)"', r"\1", " ".join(error.message.split()))
+    return ConfigError(f"{said} (see --help)")
 
 
 class _Stopped(SystemExit):

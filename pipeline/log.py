@@ -8,6 +8,7 @@ from pipeline.screen import coloured, printable
 
 # What every line of a run belongs to: run_id, stage. A process does one run at a time
 context: dict[str, str] = {}
+_watched = False
 
 
 class _Context(logging.Filter):
@@ -38,6 +39,8 @@ def show_log(form: Literal["text", "json"] = "text", quiet: bool = False) -> Non
     In JSON each line is an object with time, level, logger, message, run_id, stage, and what else the line knows (unit,
     images, seconds, ...); every unit of work has a line then.
     """
+    global _watched
+    _watched = form == "text" and not quiet and sys.stderr.isatty()
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_Context())
     if form == "json":
@@ -52,3 +55,8 @@ def show_log(form: Literal["text", "json"] = "text", quiet: bool = False) -> Non
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     ours = logging.WARNING if quiet else logging.DEBUG if form == "json" else logging.INFO
     logging.getLogger("pipeline").setLevel(ours)
+
+
+def is_watched() -> bool:
+    """Tell whether the log goes to a terminal, before somebody who wants to see that the work moves on."""
+    return _watched

@@ -71,7 +71,7 @@ def build_catalog(config: InputConfig) -> Catalog:
 def _listed(config: InputConfig) -> Catalog:
     location, roots = Location.parse(config.uri), [Location.parse(root) for root in config.roots]
     if not location.exists():
-        raise CatalogError(f"there is nothing at {location}; input.uri is a folder, a bucket prefix, or a manifest")
+        raise CatalogError(f"there is nothing at {location}; a folder, a bucket prefix, or a manifest is needed")
     is_table = location.path.lower().endswith((".parquet", ".csv")) and location.is_file()
     if config.layout == "manifest" or (config.layout == "auto" and is_table):
         return _from_manifest(location, roots)

@@ -89,9 +89,10 @@ class _Prepared:
 def _prepare(config: ScoreConfig, folder: RunFolder, settings: dict[str, Any], started: datetime) -> _Prepared:
     """List, load the encoder, and read earlier runs; raises what shows that the settings cannot work."""
     clock = _Clock()
-    catalog = build_catalog(config.input)
     log.info("run      %s", folder.run_id)
+    catalog = build_catalog(config.input)
     log.info("catalog  %d images, layout %s, %d other files", len(catalog), catalog.layout, catalog.ignored)
+    log.info("encoder  %s", config.encoder.name)  # before it is loaded, which takes a while
     spec = Encoder(config.encoder).spec
     store = FeatureStore(
         folder.features / spec.fingerprint,

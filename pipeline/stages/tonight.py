@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline.catalog import Catalog, build_catalog
 from pipeline.config import InputConfig, ScoreConfig
+from pipeline.errors import CatalogError
 from pipeline.lake.history import History
 
 
@@ -43,7 +44,10 @@ def tonight(catalog: Catalog, config: ScoreConfig, history: History) -> Tonight:
         return Tonight(table.append_column("pinned", pa.array([False] * table.num_rows, pa.bool_())), carried)
     lake = config.input.uri.rpartition("/")[0] if catalog.layout == "manifest" else config.input.uri
     roots = (lake, *config.input.roots)
-    chosen = build_catalog(InputConfig(uri=config.references.pinned, roots=roots, layout="manifest")).table
+    try:
+        chosen = build_catalog(InputConfig(uri=config.references.pinned, roots=roots, layout="manifest")).table
+    except CatalogError as error:
+        raise CatalogError(f"references.pinned: {error}") from error
     both = set(zip(chosen["category"].to_pylist(), chosen["uri"].to_pylist(), strict=True))
     names = list(zip(table["category"].to_pylist(), table["uri"].to_pylist(), strict=True))
     table = table.append_column("pinned", pa.array([name in both for name in names], pa.bool_()))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.report.terminal import aligned, ruled, shortened
+from pipeline.report.terminal import aligned, ruled, shortened, stacked
 
 
 def test_text_is_left_and_figures_are_right_of_their_columns() -> None:
@@ -18,6 +18,20 @@ def test_the_widest_text_gives_way_until_the_lines_fit_and_figures_never_do() ->
     assert lines[1].split() == ["d", "1", "s3://lake/x"]
     narrow = aligned([["c" * 20, "1" * 30, "u" * 100]], left=(0, 2), width=10)
     assert narrow[0].split() == ["ccc...cccc", "1" * 30, "uuu...uuuu"]
+
+
+def test_columns_that_do_not_fit_go_below() -> None:
+    lines = [["name", "images", "worst"], ["a" * 30, "10", "0.5"]]
+    assert stacked(lines, 80) == ruled(aligned(lines))
+    assert stacked(lines, 18) == [
+        "name        images",
+        "------------------",
+        "aaa...aaaa      10",
+        "",
+        "name         worst",
+        "------------------",
+        "aaaa...aaaa    0.5",
+    ]
 
 
 @pytest.mark.parametrize("width, expected", [(9, "abcdefghi"), (8, "ab...ghi"), (7, "ab...hi"), (3, "...")])

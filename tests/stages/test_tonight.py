@@ -161,5 +161,5 @@ def test_a_pinned_image_that_is_not_there_says_why(tmp_path: Path) -> None:
 def test_a_manifest_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     config = pin(tmp_path, ("a.png", "nut"))
     (tmp_path / "pinned.csv").write_text("uri\na.png\n")
-    with pytest.raises(CatalogError, match="lacks the column category"):
+    with pytest.raises(CatalogError, match="references.pinned: .*lacks the column category"):
         tonight(listed(("nut", "a", "1")), config, History(None, {}))
