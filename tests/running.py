@@ -74,6 +74,12 @@ def run_job(
     )
 
 
+def run_script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run one of the other jobs, which answer soon, in a process of its own."""
+    command = [sys.executable, str(REPOSITORY / "jobs" / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
 def read_scores(output: Path | str, run_id: str = "test") -> pd.DataFrame:
     """Return the scores of a local run, one row for each image, in the order of its catalog."""
     path = Path(output) / "runs" / f"run_id={run_id}" / "scores" / "part-00000.parquet"

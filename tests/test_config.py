@@ -25,6 +25,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "input.uri": ("s3://lake/parts", "s3://lake/parts"),
     "input.roots": ("[s3://a/b, /c]", ("s3://a/b", "/c")),
     "input.layout": ("visa", "visa"),
+    "input.labels": ("s3://lake/labels.csv", "s3://lake/labels.csv"),
     "input.max_pixels": ("5000", 5000),
     "input.max_bytes": ("70000", 70000),
     "input.max_seconds": ("2.5", 2.5),
@@ -65,6 +66,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "drift.distance": ("0.5", 0.5),
     "drift.quarantine": ("0.25", 0.25),
     "drift.significance": ("0.01", 0.01),
+    "report.images": ("20", 20),
     "ray.address": ("ray://head:10001", "ray://head:10001"),
     "ray.encode.min": ("2", 2),
     "ray.encode.max": ("4", 4),
@@ -424,7 +426,14 @@ def test_pinned_references_and_their_source_go_together(flags: list[str]) -> Non
         parse([*REQUIRED, *(f"--references.{flag}" for flag in flags)])
 
 
-@pytest.mark.parametrize(("rule", "works"), [("quantile", False), ("share", False), ("fixed", True)])
+@pytest.mark.parametrize("rule", ["recall", "best_f1"])
+def test_rules_that_need_labels_are_for_images(rule: str) -> None:
+    assert parse([*REQUIRED, f"--decision.image.rule={rule}"]).decision.image.fitted
+    with pytest.raises(ConfigError, match=f"decision.pixel.rule {rule} needs labels of images"):
+        parse([*REQUIRED, f"--decision.pixel.rule={rule}"])
+
+
+@pytest.mark.parametrize(("rule", "works"), [("quantile", False), ("share", False), ("recall", False), ("fixed", True)])
 @pytest.mark.parametrize("flag", ["value=1.5", "categories={a: 1.5}"])
 def test_quantiles_and_shares_are_1_at_most_and_distances_2(rule: str, works: bool, flag: str) -> None:
     flags = [*REQUIRED, f"--decision.image.rule={rule}", f"--decision.image.{flag}"]

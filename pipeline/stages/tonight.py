@@ -31,10 +31,13 @@ class Tonight:
 
 
 def tonight(catalog: Catalog, config: ScoreConfig, history: History) -> Tonight:
-    """Sort out what is to be done with the images of a catalog; raises what reading the pinned manifest raises."""
+    """Sort out what is to be done with the images of a catalog; raises what reading the pinned manifest raises.
+
+    Images that somebody labelled are few, and scored again: metrics and fitted thresholds are of this run's scores.
+    """
     table, carried = catalog.table, None
     if config.references.source == "window" and (rows := history.of_these_settings()) is not None:
-        carried = _carried(table, rows.filter(pc.equal(rows["status"], "scored")))
+        carried = _carried(table.filter(pc.invert(table["reviewed"])), rows.filter(pc.equal(rows["status"], "scored")))
         table = table.filter(pc.invert(pc.is_in(table["image"], value_set=carried["image"].combine_chunks())))
     table = table.append_column("input", pa.array([True] * table.num_rows, pa.bool_()))
     if config.references.pinned is None:

@@ -58,6 +58,7 @@ def test_a_run_leaves_what_readers_need(plain: Path) -> None:
         "metrics.json",
         "metrics.parquet",
         "pixels.parquet",
+        "report",
         "run.json",
         "scores",
     ]
@@ -73,10 +74,12 @@ def test_the_same_command_twice_gives_identical_bytes(lake: Path, plain: Path, t
     assert done.returncode == 0, done.stderr
     compared = 0
     for path in plain.rglob("*"):
-        if path.is_file() and path.name not in ("run.json", "part-00000.parquet"):  # they hold times
+        if path.is_file() and path.name not in ("run.json", "run.js", "part-00000.parquet"):  # they hold times
             assert path.read_bytes() == (tmp_path / path.relative_to(plain)).read_bytes(), path
             compared += 1
-    assert compared == 24 + 4 + 1 + 4  # maps; catalog, pixels, metrics twice; latest.json; features
+    report = sum(path.is_file() for path in plain.glob("runs/*/report/**/*")) - 1  # run.js
+    assert report > 24 * (4 + 14)
+    assert compared == 24 + 4 + 1 + 4 + report  # maps; catalog, pixels, metrics twice; latest.json; features
     one, other = (read_scores(output).drop(columns="scored_at") for output in (plain, tmp_path))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
