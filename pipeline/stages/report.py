@@ -18,7 +18,7 @@ from pipeline.report.pictures import colours
 from pipeline.stages.draw import Artist
 from pipeline.stages.evidence import EvidenceFinder, explain, find_patches
 from pipeline.stages.reduce import MAP_SCALE
-from pipeline.stages.rows import with_evidence
+from pipeline.stages.rows import EXPLAINED, with_evidence
 from pipeline.stages.tasks import Run, run_tasks
 
 
@@ -38,7 +38,7 @@ def draw_report(
 
     Args:
         artist: who draws, and where.
-        scores: of the run, a row for each input, with EXPLAINED.
+        scores: of the run, a row for each input.
         listed: the same rows of the catalog.
         pixels: counts of the values of maps by category.
         run_id: the run's.
@@ -46,6 +46,9 @@ def draw_report(
         find: finds evidence while the run is at work; None for a published run, whose scores hold what there is.
         run: gives blocks to tasks.
     """
+    for field in EXPLAINED:
+        if field.name not in scores.column_names:  # a run of before
+            scores = scores.append_column(field, pa.nulls(scores.num_rows, field.type))
     chosen = worst_images(scores, most)
     rows = scores.select(["category", "map_uri"]).take(chosen).append_column("n", pa.array(chosen))
     tonight = pc.equal(scores["scored_by"], run_id).fill_null(False).to_numpy()[chosen]

@@ -12,6 +12,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.config import ScoreConfig
+from pipeline.lake.run import RunFolder, read_table
+from pipeline.lake.storage import Location
+from pipeline.result import read_result
+from pipeline.stages.report import artist_of, draw_report
+from pipeline.stages.rows import EXPLAINED
+from pipeline.stages.tasks import run_here
 from tests.running import flags, read_scores, run_job, settings, small_lake
 
 MOST, IMAGES, NEAREST = 5, 12, 6
@@ -97,6 +104,24 @@ def test_evidence_is_of_other_images_of_the_category_and_stands_in_the_scores_to
         # of 11 others the score takes the 3 nearest of each layer and degree, and these are the 3 nearest on average
         mean = np.mean([spot["distance"] for spot in row["evidence"]][:3])
         assert 0.95 * row["score_raw"] < mean < 1.3 * row["score_raw"]
+
+
+@pytest.mark.parametrize("without", [[], EXPLAINED.names], ids=str)  # runs of before have no evidence
+def test_a_published_run_is_drawn_anew_without_ray(nights: Nights, tmp_path: Path, without: list[str]) -> None:
+    result = read_result(RunFolder(Location.parse(str(nights.output)), "first"))
+    config, report = ScoreConfig.model_validate(result.run["config"]), Location.parse(str(tmp_path))
+    artist = artist_of(config, result.run["layout"], result.run["encoder"]["grid"], report)
+    counts = read_table(result.folder.results / "pixels.parquet").to_pylist()
+    pixels = {row["category"]: np.array(row["counts"]) for row in counts}
+    listed, scores = read_table(result.folder.results / "catalog.parquet"), result.scores.drop_columns(without)
+    _, extras = draw_report(artist, scores, listed, pixels, "first", MOST, run=run_here)
+    assert list(extras.drawn) == nights.drawn
+    paths = [path for path in tmp_path.rglob("*") if path.is_file()]
+    same = [path.read_bytes() == (nights.report / path.relative_to(tmp_path)).read_bytes() for path in paths]
+    if without:
+        assert len(paths) == (len(KINDS) + 2) * len(nights.drawn)
+    else:
+        assert all(same) and len(paths) == (len(KINDS) + 2 + 2 * NEAREST) * len(nights.drawn)
 
 
 def test_heat_maps_of_a_category_have_one_scale(nights: Nights) -> None:
