@@ -92,3 +92,11 @@ def test_images_without_a_picture_are_listed_by_their_names(images: Page) -> Non
     images.choose("find", name)
     assert name in images.text("#tiles li")
     assert "not drawn" in images.text("#tiles .picture")
+
+
+def test_heat_maps_over_the_list(images: Page) -> None:
+    assert images.js("return document.querySelectorAll('#tiles .heat').length") == 0
+    images.js("byId('heats').click()")
+    assert images.js("return document.querySelectorAll('#tiles .heat').length") > 0
+    images.press("o")
+    assert not images.js("return byId('heats').checked")

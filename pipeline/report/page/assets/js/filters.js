@@ -44,6 +44,7 @@ function startImages() {
       choice("label", "Label", pairs(LABELS)),
       choice("order", "Order", pairs(ORDERS)),
       el("label", { class: "check" }, el("input", { id: "wrong", type: "checkbox" }), " wrong against label"),
+      el("label", { class: "check" }, el("input", { id: "heats", type: "checkbox", input: toggleTiles }), " heat maps"),
       el("button", { id: "reset", type: "button", click: () => showOnly({}) }, "Reset"),
     ),
     el("section", { id: "cut", "aria-label": "Threshold" }),
