@@ -164,8 +164,16 @@ function tileAt(place) {
   return byId("tiles").querySelector(`li[data-place="${place}"] a`);
 }
 
+const orders = new Map(); // those that nothing changes
+
 /** Images by an order's name; those without a score come last. */
 function ordered(order) {
+  if (order === "threshold") return inOrder(order);
+  if (!orders.has(order)) orders.set(order, inOrder(order));
+  return orders.get(order);
+}
+
+function inOrder(order) {
   const all = Array.from({ length: rows.count }, (_, n) => n);
   if (order === "name") return all.sort((a, b) => (rows.uri[a] < rows.uri[b] ? -1 : 1));
   const keys = all.map((n) => sortKey(order, n));
