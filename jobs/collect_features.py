@@ -7,15 +7,14 @@ collect_features.py out/sample/scores
 import sys
 import time
 
-from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeFloat
 
-from pipeline.command import exit_code
+from pipeline.command import exit_code, job_parser
 from pipeline.log import show_log
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__)
     parser.add_argument("output", type=str, help="The output.uri of the runs.")
     parser.add_argument("--apply", action="store_true", help="Drop them.")
     parser.add_argument("--hours", type=NonNegativeFloat, default=24.0, help="Younger files stay, whoever uses them.")

@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.catalog.labels import apply_labels, read_labels
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
 from pipeline.catalog.manifest import KNOWN, describe, forbidden, read_manifest
 from pipeline.catalog.masks import mask_above
@@ -25,6 +26,7 @@ SCHEMA = pa.schema(
         ("category", pa.string()),
         ("label", pa.bool_()),  # True: anomalous; null: unknown
         ("masks", pa.list_(pa.string())),  # uris; empty for normal images and where there are none
+        ("reviewed", pa.bool_()),  # the label is a person's, from input.labels
         ("size", pa.int64()),  # bytes
         ("etag", pa.string()),
         ("reason", pa.string()),  # set where it is known already that the image cannot be read
@@ -53,14 +55,23 @@ class Catalog:
 
 
 def build_catalog(config: InputConfig) -> Catalog:
-    """List a lake or read a manifest.
+    """List a lake or read a manifest, with the labels that people gave.
 
-    Raises `CatalogError` when there is nothing at the address or it does not fit the layout, and `NothingToScore`
-    when there is no image in it.
+    Raises `CatalogError` when there is nothing at the address, it does not fit the layout, or the labels cannot be
+    used, and `NothingToScore` when there is no image in it.
     """
+    if config.labels is None:
+        return _listed(config)
+    location = Location.parse(config.labels)
+    labels = read_labels(location)  # before a lake is listed for minutes
+    catalog = _listed(config)
+    return replace(catalog, table=apply_labels(catalog.table, labels, location))
+
+
+def _listed(config: InputConfig) -> Catalog:
     location, roots = Location.parse(config.uri), [Location.parse(root) for root in config.roots]
     if not location.exists():
-        raise CatalogError(f"there is nothing at {location}; input.uri is a folder, a bucket prefix, or a manifest")
+        raise CatalogError(f"there is nothing at {location}; a folder, a bucket prefix, or a manifest is needed")
     is_table = location.path.lower().endswith((".parquet", ".csv")) and location.is_file()
     if config.layout == "manifest" or (config.layout == "auto" and is_table):
         return _from_manifest(location, roots)
@@ -143,6 +154,7 @@ def _row(
         "category": category,
         "label": label,
         "masks": masks,
+        "reviewed": False,
         "size": entry.size,
         "etag": entry.etag,
         "reason": reason if entry.problem else None,

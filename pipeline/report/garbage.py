@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from pipeline.lake.garbage import Sweep
-from pipeline.report.terminal import aligned, printable, ruled
+from pipeline.report.terminal import aligned, ruled
+from pipeline.screen import printable
 
 
 def sweep_text(found: Sequence[Sweep], unfinished: int, begun: Mapping[str, float], dropped: bool) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,43 +18,29 @@ from pipeline.images import Pixels, Quarantine, decode_picture
 from pipeline.lake.storage import Location
 from pipeline.report import pictures
 from pipeline.stages.decode import decoder_of, mask_values, read_ahead
-from pipeline.stages.evidence import centre
 from pipeline.stages.progress import Progress
-from pipeline.stages.rows import EXPLAINED
+from pipeline.stages.shown import FOLDER, crop_name, cuts, gather
 from pipeline.stages.tasks import Run, run_tasks
 from pipeline.stages.telemetry import count_traffic
 
 SOURCES = 16  # images of the lake that one task decodes
 DETAILS = 64  # images of one task that writes overlays and outlines
 WRITERS = 8  # threads: a picture is a file, and a store answers late
-FOLDER = 1000  # images of one folder of a report
+SAID = 5  # images that are named in the log where they have no picture
 
-# What is made of an image of the lake: the picture of image `n` of the run, or where `i` is not null its crop `i`,
-# around x, y
-CUTS = pa.schema(
-    [
-        *((name, pa.string()) for name in ("uri", "etag")),
-        *((name, pa.int64()) for name in ("size", "n", "i")),
-        *((name, pa.float64()) for name in ("x", "y")),
-    ]
-)
 DETAIL = pa.schema(
     [
         ("n", pa.int64()),
-        ("map_uri", pa.string()),
+        *((name, pa.string()) for name in ("uri", "map_uri")),
         *((name, pa.int32()) for name in ("width", "height")),
         ("masks", pa.list_(pa.string())),
         *((name, pa.float64()) for name in ("pixel_threshold", "low", "high")),
         ("about", pa.string()),  # what is known already of the file of details, as JSON
     ]
 )
-LOST = pa.schema([("uri", pa.string()), ("etag", pa.string()), ("detail", pa.string()), ("count", pa.int64())])
-DRAWN = pa.schema([("n", pa.int64()), ("drawn", pa.bool_()), ("count", pa.int64())])
-
-READ = ("category", "uri", "etag", "width", "height", "map_uri", "pixel_threshold", *EXPLAINED.names)  # of scores
-SAID = 5  # images that are named in the log where they have no picture
-
-Key = tuple[str, str]  # uri and etag of an image: one content
+# What became of an image of the lake, and of one of the run: `detail` says why nothing
+CUT = pa.schema([("uri", pa.string()), ("etag", pa.string()), ("detail", pa.string()), ("count", pa.int64())])
+DRAWN = pa.schema([("n", pa.int64()), ("uri", pa.string()), ("detail", pa.string()), ("count", pa.int64())])
 
 log = logging.getLogger(__name__)
 
@@ -98,103 +83,33 @@ class Artist:
             scales: distances at both ends of the colours, by category.
             run: gives blocks to tasks.
         """
-        found = found.filter(pc.is_valid(found["worst"])).sort_by("n")
-        if not found.num_rows:
+        mapped = found.filter(pc.is_valid(found["worst"])).sort_by("n")
+        if lost := found.num_rows - mapped.num_rows:
+            log.warning("no pictures of %d images: their maps cannot be read", lost)
+        if not mapped.num_rows:
             return []
-        images = self._images(scores, listed, found)
+        images = gather(scores, listed, mapped, self.grid, self._may_read)
         with Progress("pictures", "images", len(images)) as progress:
-            lost = run(_cuts(images), self.cut, progress)
-        lost = lost.filter(pc.is_valid(lost["detail"]))
-        for row in lost.slice(0, SAID).to_pylist():
-            log.warning("no picture of %s: %s", row["uri"], row["detail"])
-        if lost.num_rows > SAID:
-            log.warning("no picture of %d more images", lost.num_rows - SAID)
-        gone = set(zip(lost["uri"].to_pylist(), lost["etag"].to_pylist(), strict=True))
-        rows = [self._row(image, scales, gone) for image in images if image.source.key not in gone]
+            made = run(cuts(images, SOURCES), self.cut, progress)
+        gone = _missed(made)
+        gone_keys = frozenset(zip(gone["uri"].to_pylist(), gone["etag"].to_pylist(), strict=True))
+        rows = []
+        for image in images:
+            if image.source.key not in gone_keys:
+                low, high = scales[image.row["category"]]
+                told = {"low": low, "high": high, "about": json.dumps(image.about(gone_keys))}
+                rows.append({**image.row, "n": image.n, "masks": image.masks, **told})
+        blocks = [pa.Table.from_pylist(rows[at : at + DETAILS], DETAIL) for at in range(0, len(rows), DETAILS)]
         with Progress("details", "images", len(rows)) as progress:
-            blocks = [pa.Table.from_pylist(rows[at : at + DETAILS], DETAIL) for at in range(0, len(rows), DETAILS)]
             drawn = run(blocks, self.detail, progress) if blocks else DRAWN.empty_table()
-        return sorted(drawn["n"].filter(drawn["drawn"]).to_pylist())
-
-    def _images(self, scores: pa.Table, listed: pa.Table, found: pa.Table) -> list["_Image"]:
-        """Gather what is known of the images to draw."""
-        rows = scores.select(READ).take(found["n"]).to_pylist()
-        masks = listed["masks"].take(found["n"]).to_pylist()
-        uris = {spot["uri"] for row in rows for name in EXPLAINED.names for spot in row[name] or ()}
-        mine = pc.is_in(scores["uri"], value_set=pa.array(sorted(uris | {row["uri"] for row in rows}), pa.string()))
-        numbers = np.flatnonzero(mine.to_numpy())
-        known = scores.select(["category", "uri", "etag"]).take(numbers).to_pylist()
-        sizes = listed["size"].take(numbers).to_pylist()
-        sources = {
-            tuple(row.values()): _Source(row["uri"], row["etag"], size, int(n))
-            for row, size, n in zip(known, sizes, numbers, strict=True)
-        }
-
-        def source_of(category: str, uri: str, etag: str) -> _Source:
-            if source := sources.get((category, uri, etag)):
-                return source
-            # its features were stored within the limits of a run before this one, and the tag says that it is the same
-            return _Source(uri, etag, 0 if self._may_read(uri) else None, None)
-
-        images = []
-        for row, of, worst, normal in zip(
-            rows, masks, found["worst"].to_pylist(), found["normal"].to_pylist(), strict=True
-        ):
-            own = source_of(row["category"], row["uri"], row["etag"])
-            spots = {
-                "worst": [_Spot(own, *centre(worst, self.grid))],
-                "normal": [_Spot(own, *centre(normal, self.grid))],
-            }
-            for patch, name in zip(spots, EXPLAINED.names, strict=True):
-                spots[patch] += [
-                    _Spot(source_of(row["category"], at["uri"], at["etag"]), at["x"], at["y"], at["distance"])
-                    for at in row[name] or ()
-                ]
-            images.append(_Image(row, of, own, **spots))
-        return images
-
-    def _may_read(self, uri: str) -> bool:
-        """Tell whether an image may be read that the run does not list: earlier runs' tables may say anything."""
-        try:
-            return any(Location.parse(uri).is_below(root) for root in self.roots)
-        except ConfigError:
-            return False
-
-    def _row(self, image: "_Image", scales: Mapping[str, tuple[float, float]], gone: set[Key]) -> dict[str, Any]:
-        """Return a row of DETAIL."""
-        crops = {
-            i: crop_name(image.n, i)
-            for i, spot in enumerate(image.spots)
-            if spot.source.size is not None and spot.source.key not in gone
-        }
-        told = [
-            {
-                "n": spot.source.n,
-                "uri": spot.source.uri,
-                "x": round(spot.x, 4),
-                "y": round(spot.y, 4),
-                "distance": None if spot.distance is None else round(spot.distance, 5),
-                "crop": crops.get(i),
-            }
-            for i, spot in enumerate(image.spots)
-        ]
-        worst, normal = told[: len(image.worst)], told[len(image.worst) :]
-        evidence = {
-            "worst": worst[1:],
-            "normal": normal[1:],
-            "patch": worst[0]["crop"],
-            "normal_patch": normal[0]["crop"],
-        }
-        low, high = scales[image.row["category"]]
-        row = {name: image.row[name] for name in ("map_uri", "width", "height", "pixel_threshold")}
-        about = {"worst": [worst[0]["x"], worst[0]["y"]], "evidence": evidence}
-        return row | {"n": image.n, "masks": image.masks, "low": low, "high": high, "about": json.dumps(about)}
+        _missed(drawn)
+        return sorted(drawn["n"].filter(pc.is_null(drawn["detail"])).to_pylist())
 
     def cut(self, block: pa.Table) -> pa.Table:
-        """Decode images of the lake, each once, and write what CUTS says of them; return a row of LOST for each."""
+        """Decode images of the lake, each once, and write what CUTS says of them; return a row of CUT for each."""
         decoder = decoder_of(self.limits, decode_picture)
         sources = block.group_by(["uri", "etag", "size"], use_threads=False).aggregate([])
-        wanted: dict[Key, list[dict[str, Any]]] = {}
+        wanted: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for row in block.to_pylist():
             wanted.setdefault((row["uri"], row["etag"]), []).append(row)
         rows = []
@@ -209,37 +124,33 @@ class Artist:
                 rows.append(row | {"detail": str(error)})
             else:
                 self._write({name: content for cut in of for name, content in self._made(pixels, cut)})
-                rows.append(row | {"detail": None})
+                rows.append(row)
         count_traffic()
-        return pa.Table.from_pylist(rows, schema=LOST)
+        return pa.Table.from_pylist(rows, schema=CUT)
 
     def detail(self, block: pa.Table) -> pa.Table:
         """Write overlays, outlines and evidence of images, rows of DETAIL; return rows of DRAWN."""
         rows = []
         for row in block.to_pylist():
-            n, drawn = row["n"], True
+            drawn = {"n": row["n"], "uri": row["uri"], "count": 1}
             try:
                 distances = pictures.read_map((self.output / row["map_uri"]).read_bytes(), self.map_scale)
             except StoreUnavailable:
                 raise
             except (StorageError, ValueError) as error:
-                log.warning("no picture of image %d: its map %s cannot be read: %s", n, row["map_uri"], error)
-                drawn = False
+                rows.append(drawn | {"detail": str(error)})
             else:
-                above = row["pixel_threshold"]
-                outlines = [] if above is None else pictures.polygons(distances, above)
-                about = {"contour": pictures.corners(outlines), "truth": self._truth(row)} | json.loads(row["about"])
-                content = json.dumps(about, separators=(",", ":"), allow_nan=False)
-                heat = pictures.heat(distances, (row["low"], row["high"]), (row["width"], row["height"]))
-                self._write(
-                    {
-                        f"heat/{n // FOLDER}/{n}.webp": heat,
-                        f"details/{n // FOLDER}/{n}.js": f"LAKESCORE.detail({n}, {content});\n".encode("ascii"),
-                    }
-                )
-            rows.append({"n": n, "drawn": drawn, "count": 1})
+                self._write(self._details(row, distances))
+                rows.append(drawn)
         count_traffic()
         return pa.Table.from_pylist(rows, schema=DRAWN)
+
+    def _may_read(self, uri: str) -> bool:
+        """Tell whether an image may be read that the run does not list: earlier runs' tables may say anything."""
+        try:
+            return any(Location.parse(uri).is_below(root) for root in self.roots)
+        except ConfigError:
+            return False
 
     def _made(self, pixels: Pixels, cut: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
         """Yield name and content of the files of a row of CUTS."""
@@ -250,6 +161,19 @@ class Artist:
         else:
             yield crop_name(n, cut["i"]), pictures.crop(pixels, (cut["x"], cut["y"]), self.grid)
 
+    def _details(self, row: Mapping[str, Any], distances: pictures.Map) -> dict[str, bytes]:
+        """Return name and content of the files of a row of DETAIL."""
+        n, above = row["n"], row["pixel_threshold"]
+        contour = [] if above is None else pictures.corners(pictures.polygons(distances, above))
+        about = {"contour": contour, "truth": self._truth(row)} | json.loads(row["about"])
+        content = json.dumps(about, separators=(",", ":"), allow_nan=False)
+        return {
+            f"heat/{n // FOLDER}/{n}.webp": pictures.heat(
+                distances, (row["low"], row["high"]), (row["width"], row["height"])
+            ),
+            f"details/{n // FOLDER}/{n}.js": f"LAKESCORE.detail({n}, {content});\n".encode("ascii"),
+        }
+
     def _truth(self, row: Mapping[str, Any]) -> list[Any] | None:
         """Return the outlines of an image's masks; None where it has none that can be read."""
         if not row["masks"]:
@@ -257,7 +181,7 @@ class Artist:
         read = partial(mask_values, config=self.limits)
         try:
             mask = read_masks(row["masks"], self.size, self.mask_above, (row["width"], row["height"]), read)
-        except CatalogError as error:
+        except CatalogError as error:  # pixel metrics say so, too
             log.warning("image %d is shown without its masks: %s", row["n"], error)
             return None
         return pictures.corners(pictures.mask_polygons(mask))
@@ -268,71 +192,11 @@ class Artist:
                 pass
 
 
-@dataclass(frozen=True)
-class _Source:
-    """An image of the lake, `n` where it is a row of the run; `size` in bytes, None where it must not be read."""
-
-    uri: str
-    etag: str
-    size: int | None
-    n: int | None
-
-    @property
-    def key(self) -> Key:
-        return self.uri, self.etag
-
-
-@dataclass(frozen=True)
-class _Spot:
-    """A patch, its middle in shares of width and height, and its distance to the patch that it is evidence for."""
-
-    source: _Source
-    x: float
-    y: float
-    distance: float | None = None
-
-
-@dataclass(frozen=True)
-class _Image:
-    """An image to draw: its row of scores, its masks, and its worst and most normal patch before what they find."""
-
-    row: Mapping[str, Any]
-    masks: list[str]
-    source: _Source
-    worst: list[_Spot]
-    normal: list[_Spot]
-
-    @property
-    def n(self) -> int:
-        assert self.source.n is not None
-        return self.source.n
-
-    @property
-    def spots(self) -> list[_Spot]:
-        """All of them, in the order of their crops."""
-        return self.worst + self.normal
-
-
-def crop_name(n: int, i: int) -> str:
-    """Return the path of a crop in the report."""
-    return f"crops/{n // FOLDER}/{n}-{i}.webp"
-
-
-def _cuts(images: list[_Image]) -> list[pa.Table]:
-    """Return what is to be made, in blocks of CUTS that never share an image of the lake."""
-    by_source: dict[Key, list[dict[str, Any]]] = {}
-
-    def add(source: _Source, **cut: Any) -> None:
-        if source.size is not None:
-            told = {"uri": source.uri, "etag": source.etag, "size": source.size}
-            by_source.setdefault(source.key, []).append(told | cut)
-
-    for image in images:
-        add(image.source, n=image.n)
-        for i, spot in enumerate(image.spots):
-            add(spot.source, n=image.n, i=i, x=spot.x, y=spot.y)
-    keys = sorted(by_source)
-    return [
-        pa.Table.from_pylist([cut for key in keys[at : at + SOURCES] for cut in by_source[key]], CUTS)
-        for at in range(0, len(keys), SOURCES)
-    ]
+def _missed(rows: pa.Table) -> pa.Table:
+    """Return the rows that say why there is no picture, and repeat some of them in the log."""
+    missed = rows.filter(pc.is_valid(rows["detail"]))
+    for row in missed.slice(0, SAID).to_pylist():
+        log.warning("no picture of %r: %s", row["uri"], row["detail"])
+    if missed.num_rows > SAID:
+        log.warning("no picture of %d more images", missed.num_rows - SAID)
+    return missed

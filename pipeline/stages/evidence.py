@@ -26,7 +26,7 @@ from pipeline.stages.tasks import Function, Run, run_tasks
 from pipeline.stages.telemetry import count_traffic
 
 NEAREST = 6  # reference images for each patch
-BLOCK = 128  # images of one task, for which each reference is read and aggregated once
+BLOCK = 256  # images of one task, for which each reference is read and aggregated once
 BYTES = 64e6  # of one layer of the images that are held at a time, in fp32; with what is made of them four times that
 
 # The worst and the most normal patch of an image, null where its map is gone, and the references nearest to them, null

@@ -2,27 +2,30 @@
 
 import logging
 import re
-import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
 from ray.data import Dataset
 from ray.exceptions import RayError
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline import errors
 from pipeline.errors import IncompleteRun, LakeScoreError
-from pipeline.log import context
+from pipeline.log import context, is_watched
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_FRAMES = 10.0, 0.25
 
 
 class Progress:
-    """Counts what a stage has done; a rewritten line on a terminal, now and then a log line elsewhere.
+    """Counts what a stage has done; shows it as a bar where somebody looks, now and then in a log line elsewhere.
 
     with Progress("extract", "images", 120) as progress:
         progress.add(32)
@@ -32,26 +35,23 @@ class Progress:
         self._stage, self._what, self._total = stage, what, total
         self._already = self._done = already  # done by an earlier run: counted, but not into the rate
         self._start = self._shown = time.monotonic()
-        self._terminal = sys.stderr.isatty()
+        self._bar = nullcontext() if not is_watched() or not total else self._drawn()
 
     def __enter__(self) -> Self:
         context["stage"] = self._stage
+        self._bar.__enter__()
         return self
 
     def add(self, count: int) -> None:
         """Count more of them as done."""
         self._done += count
         now = time.monotonic()
-        if self._terminal:
-            sys.stderr.write(f"\r\033[K{self._line(now)}")
-            sys.stderr.flush()
-        elif now - self._shown >= SECONDS_BETWEEN_LINES and self._done < self._total:
+        if not is_watched() and now - self._shown >= SECONDS_BETWEEN_LINES and self._done < self._total:
             self._shown = now
             log.info(self._line(now))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._terminal:
-            sys.stderr.write("\r\033[K")
+        self._bar.__exit__(None, None, None)
         now = time.monotonic()
         if kind is None and self._total:
             facts = {"done": self._done, "total": self._total, "seconds": round(now - self._start, 3)}
@@ -61,10 +61,40 @@ class Progress:
     def _line(self, now: float) -> str:
         seconds = max(now - self._start, 1e-9)
         rate = (self._done - self._already) / seconds
-        line = f"{self._stage:8} {self._done}/{self._total} {self._what}  {rate:.3g}/s  {seconds:.0f} s"
+        each_second = "" if not rate else f"{rate:,.0f}/s" if rate >= 100 else f"{rate:.3g}/s"
+        line = f"{self._stage:8} {f'{self._done}/{self._total} {self._what}':18}  {each_second:>8}  {_time(seconds):>6}"
         if rate and self._done < self._total:
-            line += f"  {(self._total - self._done) / rate:.0f} s left"
+            line += f"  {_time((self._total - self._done) / rate)} left"
         return line
+
+    @contextmanager
+    def _drawn(self) -> Iterator[None]:
+        """Keep a bar as the last line of the terminal, that moves on also while nothing is done for long."""
+        ended = threading.Event()
+        bar = tqdm(
+            total=self._total, initial=self._done, bar_format="{desc}|{bar:16}|", dynamic_ncols=True, leave=False
+        )
+
+        def draw() -> None:
+            while True:
+                bar.n = self._done
+                bar.set_description_str(f"{self._line(time.monotonic()):60}")
+                if ended.wait(SECONDS_BETWEEN_FRAMES):
+                    return
+
+        drawing = threading.Thread(target=draw, daemon=True)
+        with bar, logging_redirect_tqdm():  # log lines appear above it
+            drawing.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                drawing.join()
+
+
+def _time(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 99.5 else f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def results(dataset: Dataset, progress: Progress) -> pa.Table:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog import Catalog
-from pipeline.config import DecisionConfig, DriftConfig, RuleConfig
+from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
 from pipeline.lake.features import LOOK
 from pipeline.metrics.drift import Drift, distribution_drift, share_drift
@@ -61,7 +61,6 @@ COLUMNS = (*LISTED, *(name for name in FOUND.names if name != "image"))  # of sc
 def found_now(
     images: pa.Table,
     reduced: pa.Table,
-    config: DecisionConfig,
     pixel_thresholds: Mapping[str, float | None],
     run_id: str,
     now: datetime,
@@ -70,8 +69,7 @@ def found_now(
 
     Args:
         images: what extracting and choosing references said of each input.
-        reduced: score, score_raw, stderr, threshold and map_uri of those that were scored.
-        config: settings.
+        reduced: score, score_raw, stderr, threshold, rule and map_uri of those that were scored.
         pixel_thresholds: by category.
         run_id: this run's.
         now: its start.
@@ -81,12 +79,10 @@ def found_now(
     if unscored := pc.sum(pc.and_(scored, pc.is_null(table["score"]))).as_py():
         raise IncompleteRun(f"{unscored} images have neither a score nor a reason; nothing was published")
     categories = table["category"].to_pylist()
-    rules = [say(config.image, category) for category in categories]
     nothing = pa.scalar(None, pa.string())
     columns = {
         "status": pc.if_else(scored, "scored", "quarantined"),
         "anomalous": pc.greater(table["score_raw"], table["threshold"]),
-        "rule": pc.if_else(scored, pa.array(rules, pa.string()), nothing),
         "pixel_threshold": pc.if_else(
             scored, pa.array([pixel_thresholds.get(c) for c in categories], pa.float64()), pa.scalar(None, pa.float64())
         ),
@@ -154,11 +150,6 @@ def _explained(total: int, carried: pa.Table | None) -> dict[str, pa.Array]:
             values = carried[name].cast(EXPLAINED.field(name).type).combine_chunks()
             columns[name] = values.take(pa.array(place, mask=place < 0))
     return columns
-
-
-def say(rule: RuleConfig, category: str) -> str:
-    """Name a rule as it stands in rows."""
-    return f"{rule.rule} {rule.categories.get(category, rule.value):g}"
 
 
 def drifts(config: DriftConfig, new: pa.Table, before: pa.Table | None) -> dict[str, dict[str, Drift]]:

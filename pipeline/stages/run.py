@@ -89,9 +89,10 @@ class _Prepared:
 def _prepare(config: ScoreConfig, folder: RunFolder, settings: dict[str, Any], started: datetime) -> _Prepared:
     """List, load the encoder, and read earlier runs; raises what shows that the settings cannot work."""
     clock = _Clock()
-    catalog = build_catalog(config.input)
     log.info("run      %s", folder.run_id)
+    catalog = build_catalog(config.input)
     log.info("catalog  %d images, layout %s, %d other files", len(catalog), catalog.layout, catalog.ignored)
+    log.info("encoder  %s", config.encoder.name)  # before it is loaded, which takes a while
     spec = Encoder(config.encoder).spec
     store = FeatureStore(
         folder.features / spec.fingerprint,
@@ -144,7 +145,7 @@ def _score_lake(
 
         pixel_thresholds = _pixel_thresholds(config, history, reduced)
         inputs = images.filter(images["input"])
-        found = found_now(inputs, reduced.images, config.decision, pixel_thresholds, folder.run_id, started)
+        found = found_now(inputs, reduced.images, pixel_thresholds, folder.run_id, started)
         scores = scores_table(catalog, found, work.carried)
         report, extras = folder.results / "report", None
         if most := config.report.images:

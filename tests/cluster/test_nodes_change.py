@@ -16,7 +16,7 @@ import sys
 from ray.cluster_utils import Cluster
 from ray.data import DataContext
 
-from pipeline.command import parse
+from pipeline.command import job_parser, parse_settings
 from pipeline.stages.progress import Progress
 from pipeline.stages.run import score_lake
 
@@ -35,7 +35,7 @@ def add_and_change(self, count):
         nodes.append(cluster.add_node(num_cpus=2))
 
 Progress.add = add_and_change
-score_lake(parse(None, [f"--ray.address={cluster.address}", *sys.argv[1:]]))
+score_lake(parse_settings(job_parser(None), [f"--ray.address={cluster.address}", *sys.argv[1:]])[0])
 assert changed == ["extract", "score"], changed
 cluster.shutdown()
 """

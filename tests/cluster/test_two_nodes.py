@@ -16,7 +16,7 @@ import sys
 from ray.cluster_utils import Cluster
 from ray.data import DataContext
 
-from pipeline.command import parse
+from pipeline.command import job_parser, parse_settings
 from pipeline.stages.run import score_lake
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
@@ -24,7 +24,7 @@ cluster.add_node(num_cpus=2)
 cluster.wait_for_nodes()
 # the work is so small that the first worker would have done it before the last one is up
 DataContext.get_current().wait_for_min_actors_s = 120
-result = score_lake(parse(None, [f"--ray.address={cluster.address}", *sys.argv[1:]]))
+result = score_lake(parse_settings(job_parser(None), [f"--ray.address={cluster.address}", *sys.argv[1:]])[0])
 nodes = result.run["nodes"]
 assert len(set(nodes["images"]) | set(nodes["units"])) == 2, nodes
 print(nodes)

@@ -245,13 +245,14 @@ def test_a_map_or_a_mask_that_cannot_be_read_costs_no_other_image(
     assert f"details/0/{without}.js" not in night.files()
 
 
-def test_images_without_a_map_are_left_out(tmp_path: Path) -> None:
+def test_images_without_a_map_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     night = Night(tmp_path)
     night.add()
     scores = pa.Table.from_pylist(night.rows, schema=SCORES)
     found = pa.Table.from_pylist([{"n": 0}], schema=FOUND)
     artist = Artist(night.report, night.output, InputConfig(uri="in"), (), GRID, SIDE, 0.5, MAP_SCALE)
     assert artist(scores, scores, found, SCALES, run_here) == [] and night.draw([]) == [] and not night.files()
+    assert caplog.messages == ["no pictures of 1 images: their maps cannot be read"]
 
 
 def test_a_store_that_does_not_answer_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
