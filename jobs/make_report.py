@@ -4,18 +4,16 @@
 make_report.py out/sample/scores out/report
 """
 
-import logging
 import sys
 
-from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt
 
-from pipeline.command import exit_code
+from pipeline.command import exit_code, job_parser
 from pipeline.log import show_log
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__)
     parser.add_argument("output", type=str, help="The output.uri of the run.")
     parser.add_argument("report", type=str, help="Folder or bucket prefix to write; index.html is the page.")
     parser.add_argument("--run_id", type=str, help="Default: the newest run.")
@@ -29,8 +27,8 @@ def main() -> None:
 
     output, report = Location.parse(arguments.output), Location.parse(arguments.report)
     result = read_result(RunFolder(output, arguments.run_id or latest_run(output)))
-    shown = redraw(result, report, arguments.images)
-    logging.getLogger("pipeline").info("report   %s/index.html, %d images drawn", report, shown)
+    redraw(result, report, arguments.images)
+    print(report / "index.html")
 
 
 if __name__ == "__main__":

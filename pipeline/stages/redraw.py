@@ -20,8 +20,8 @@ from pipeline.stages.rows import COLUMNS, EXPLAINED
 from pipeline.stages.tasks import run_here
 
 
-def redraw(result: Result, report: Location, images: int | None = None) -> int:
-    """Draw the report of a published run in this process, and return how many images it shows.
+def redraw(result: Result, report: Location, images: int | None = None) -> None:
+    """Draw the report of a published run in this process.
 
     Of the evidence it shows what the run kept. Raises `ConfigError` where the run is of a version whose settings or
     columns are not known, `StoreUnavailable`, and `StorageError` when something cannot be read or written.
@@ -51,7 +51,6 @@ def redraw(result: Result, report: Location, images: int | None = None) -> int:
         run=run_here,
     )
     write_page(report, run, scores, result.metrics, replace(extras, window=window_scores(_before(history, started))))
-    return len(extras.drawn)
 
 
 def _explained(scores: pa.Table) -> pa.Table:
