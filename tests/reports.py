@@ -149,11 +149,11 @@ def draw(folder: Path, n: int, rows: Sequence[dict[str, Any]]) -> None:
     truth = [[at[0] + 17 / width * np.cos(a), at[1] + 14 / height * np.sin(a)] for a in np.linspace(0, 6.1, 24)]
     left, upper = int(at[0] * width) - 48, int(at[1] * height) - 48
     crops = []
-    for i in range(10):
+    for i in range(14):
         moved = (left + 7 * i, upper - 5 * i) if i else (left, upper)
         save(folder, "crops", n, picture.crop((*moved, moved[0] + 96, moved[1] + 96)), f"-{i}")
         crops.append(f"crops/{n // 1000}/{n}-{i}.webp")
-    near = [(n + 4 * i + 4) % len(rows) for i in range(8)]
+    near = [(n + 4 * i + 4) % len(rows) for i in range(12)]
     found = [
         {"n": m, "uri": rows[m]["uri"], "x": 0.5, "y": 0.5, "distance": 0.3 + 0.02 * i, "crop": crops[i + 1]}
         for i, m in enumerate(near)
@@ -163,7 +163,7 @@ def draw(folder: Path, n: int, rows: Sequence[dict[str, Any]]) -> None:
         "contour": [ring],
         "truth": [truth] if rows[n]["label"] else None,
         "worst": at.tolist(),
-        "evidence": {"worst": found[:4], "normal": found[4:], "patch": crops[0], "normal_patch": crops[9]},
+        "evidence": {"worst": found[:6], "normal": found[6:], "patch": crops[0], "normal_patch": crops[13]},
     }
     place = folder / "details" / str(n // 1000) / f"{n}.js"
     place.parent.mkdir(parents=True, exist_ok=True)

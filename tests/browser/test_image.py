@@ -73,7 +73,7 @@ def test_evidence_leads_to_its_images(image: Page) -> None:
     expected = [f"#image/{of['n']}" for of in (*evidence["worst"], *evidence["normal"]) if of["n"] is not None]
     assert links == expected
     shown = image.js("return [...document.querySelectorAll('#evidence img')].map(i => i.getAttribute('src'))")
-    assert shown[0] == evidence["patch"] and len(shown) == 10
+    assert shown[0] == evidence["patch"] and len(shown) == 14
     assert "0.300" in image.text("#evidence")
 
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
+from pipeline.config import RuleConfig
 from tests.browser.conftest import Page
 from tests.reports import CATEGORIES, THRESHOLD
 
@@ -72,11 +74,13 @@ def test_the_threshold_of_a_category_moves_counts_precision_and_recall(images: P
     assert images.text("#reading").startswith(f"{above.sum():,} anomalous of {len(of):,} scored")
     precision, recall = 100 * (above & label).sum() / above.sum(), 100 * (above & label).sum() / label.sum()
     assert images.text("#agreement").startswith(f"precision {precision:.1f} % · recall {recall:.1f} %")
-    assert images.text("#keep") == f'To keep it: decision.image: {{rule: fixed, categories: {{"{name}": {at:.4f}}}}}'
+    kept = yaml.safe_load(images.js("return document.querySelector('#keep code').textContent"))
+    assert RuleConfig(**kept["decision"]["image"]).categories[name] == pytest.approx(at, abs=1e-6)
+    assert sorted(kept["decision"]["image"]["categories"]) == sorted(CATEGORIES)
     images.js("byId('as-run').click()")
     before = sum(row["anomalous"] for row in of)
     assert images.text("#reading").startswith(f"{before:,} anomalous")
-    assert images.text("#keep") == ""
+    assert images.js("return byId('keep').hidden")
 
 
 def test_without_a_category_all_thresholds_move_together(images: Page) -> None:
@@ -92,3 +96,11 @@ def test_images_without_a_picture_are_listed_by_their_names(images: Page) -> Non
     images.choose("find", name)
     assert name in images.text("#tiles li")
     assert "not drawn" in images.text("#tiles .picture")
+
+
+def test_heat_maps_over_the_list(images: Page) -> None:
+    assert images.js("return document.querySelectorAll('#tiles .heat').length") == 0
+    images.js("byId('heats').click()")
+    assert images.js("return document.querySelectorAll('#tiles .heat').length") > 0
+    images.press("o")
+    assert not images.js("return byId('heats').checked")

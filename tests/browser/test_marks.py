@@ -4,6 +4,8 @@ import csv
 import time
 from pathlib import Path
 
+from pipeline.catalog.labels import read_labels
+from pipeline.lake.storage import Location
 from tests.browser.conftest import Page
 from tests.reports import HOSTILE
 
@@ -16,7 +18,7 @@ def downloaded(folder: Path) -> Path:
 
 
 def test_marks_come_home_as_labels_csv(page: Page, downloads: Path) -> None:
-    """Whatever files are called: the file is read as any other program reads CSV."""
+    """Whatever files are called: it is read as any program reads CSV, and as input.labels does."""
     expected = []
     for n in range(len(HOSTILE)):
         label = "defect" if n % 2 else "normal"
@@ -26,6 +28,8 @@ def test_marks_come_home_as_labels_csv(page: Page, downloads: Path) -> None:
     page.js("byId('download').click()")
     with downloaded(downloads).open(encoding="utf-8", newline="") as content:
         assert list(csv.reader(content, strict=True)) == [["uri", "label"], *expected]
+    taken = read_labels(Location.parse(str(downloaded(downloads))))
+    assert taken == {uri: label == "defect" for uri, label in expected}
 
 
 def test_keys_mark_and_the_marks_stay(page: Page) -> None:

@@ -100,8 +100,8 @@ def test_the_focus_goes_from_top_to_bottom(page: Page) -> None:
     terms = ["all", "scored", "quarantined", "scored", "anomalous", "normal"]
     assert focused(page, 12) == [*frame, *(f"term {name}" for name in terms), "<b>bold</b>"]
     page.open("#images")
-    controls = ["find", "category", "show", "label", "order", "wrong", "reset", "threshold"]
-    assert focused(page, 14) == [*frame, *controls, "tile anomalous"]  # one tile: arrows lead to the others
+    controls = ["find", "category", "show", "label", "order", "wrong", "heats", "reset", "threshold"]
+    assert focused(page, 15) == [*frame, *controls, "tile anomalous"]  # one tile: arrows lead to the others
 
 
 def test_a_view_that_opens_takes_the_focus(page: Page) -> None:

@@ -42,7 +42,8 @@ def write_page(
         StorageError: when something cannot be written.
     """
     assets = files(__package__) / "assets"
-    (report / "report.css").write_bytes((assets / "report.css").read_bytes())
+    for name in ("report.css", "icon.svg"):
+        (report / name).write_bytes((assets / name).read_bytes())
     for name in SCRIPTS:
         (report / "js" / f"{name}.js").write_bytes((assets / "js" / f"{name}.js").read_bytes())
     (report / "data" / "run.js").write_bytes(_call("run", run_facts(run, scores, metrics, extras)))

@@ -44,6 +44,7 @@ function startImages() {
       choice("label", "Label", pairs(LABELS)),
       choice("order", "Order", pairs(ORDERS)),
       el("label", { class: "check" }, el("input", { id: "wrong", type: "checkbox" }), " wrong against label"),
+      el("label", { class: "check" }, el("input", { id: "heats", type: "checkbox", input: toggleTiles }), " heat maps"),
       el("button", { id: "reset", type: "button", click: () => showOnly({}) }, "Reset"),
     ),
     el("section", { id: "cut", "aria-label": "Threshold" }),
@@ -111,7 +112,7 @@ function startThreshold() {
       { class: "readings" },
       el("output", { id: "reading", for: "threshold" }),
       el("output", { id: "agreement", for: "threshold" }),
-      el("p", { id: "keep" }),
+      el("details", { id: "keep", hidden: true }, el("summary", {}, "Settings that keep these thresholds"), el("code", {})),
     ),
     el("button", { id: "as-run", type: "button", click: () => (startDecision(), refresh()) }, "As in the run"),
   );
@@ -151,8 +152,10 @@ function showThreshold() {
   const what = one ? `score_raw above ${figure(at, 4)}` : at === null ? "thresholds of their own" : `score_raw above ${figure(at)} × its category's threshold`;
   fill(byId("reading"), el("b", {}, count(found.anomalous)), ` anomalous of ${count(found.scored)} scored`, el("span", { class: "quiet" }, ` · ${what}`));
   fill(byId("agreement"), ...agreement(found));
-  byId("keep").textContent = keepText();
-  byId("as-run").disabled = !decision.moved.some(Boolean);
+  const moved = decision.moved.some(Boolean);
+  byId("as-run").disabled = !moved;
+  byId("keep").hidden = !moved;
+  byId("keep").querySelector("code").textContent = moved ? keepText() : "";
 }
 
 /** What the slider moves over: scores, or their multiples of their thresholds. */
@@ -183,9 +186,11 @@ function agreement(found) {
   ];
 }
 
-/** The settings that make the next run decide so. */
+/** The settings that make the next run decide so: of all categories, since the rule `fixed` is one for all. */
 function keepText() {
-  const moved = LAKESCORE.facts.categories.flatMap(({ name }, place) => (decision.moved[place] ? [`${JSON.stringify(name)}: ${figure(decision.thresholds[place], 4)}`] : []));
-  if (!moved.length) return "";
-  return `To keep it: decision.image: {rule: fixed, categories: {${shown(moved.slice(0, 6).join(", "))}${moved.length > 6 ? ", …" : ""}}}`;
+  const values = LAKESCORE.facts.categories.flatMap(({ name }, place) => {
+    const threshold = decision.thresholds[place];
+    return threshold === null ? [] : [`${JSON.stringify(name)}: ${threshold.toFixed(6)}`];
+  });
+  return `decision: {image: {rule: fixed, categories: {${values.join(", ")}}}}`;
 }

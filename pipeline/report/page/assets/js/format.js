@@ -36,8 +36,7 @@ function shown(name) {
   return name.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (char) => `\\u{${char.codePointAt(0).toString(16)}}`);
 }
 
-/** The last part of an address, and what is before it. */
-function ends(uri) {
-  const cut = uri.lastIndexOf("/");
-  return [shown(uri.slice(cut + 1)) || shown(uri), shown(uri.slice(0, Math.max(cut, 0)))];
+/** The last parts of an address: the name of its file, with that of its folder where two are wanted. */
+function tail(uri, parts = 1) {
+  return shown(uri.split("/").slice(-parts).join("/") || uri);
 }

@@ -77,6 +77,14 @@ function listItem(place, at) {
   return item;
 }
 
+/** Show heat maps in the list, or no more. */
+function toggleTiles() {
+  gallery.overlay = !gallery.overlay;
+  byId("heats").checked = gallery.overlay;
+  gallery.first = -1;
+  drawTiles();
+}
+
 /** How many tiles stand in a line, and the size of each with its gap. */
 function grid() {
   const list = byId("tiles");
@@ -89,7 +97,6 @@ function grid() {
 
 /** One image of a list, as a link to its page. */
 function tile(n, tabindex = "0") {
-  const [name, folder] = ends(rows.uri[n]);
   const scored = rows.status[n] === "scored";
   const anomalous = isAnomalous(n);
   return el(
@@ -97,7 +104,7 @@ function tile(n, tabindex = "0") {
     { class: `tile ${anomalous ? "anomalous" : ""}`, href: `#image/${n}`, tabindex, title: shown(rows.uri[n]), "data-n": n },
     el("span", { class: "picture" }, ...pictures(n, scored)),
     el("span", { class: "line" }, el("b", {}, scored ? figure(rows.score[n]) : "quarantined"), anomalous ? el("span", { class: "badge alarm" }, "▲", el("span", { class: "word" }, " anomalous")) : null),
-    el("span", { class: "name" }, el("bdi", {}, name)),
+    el("span", { class: "name" }, el("bdi", {}, tail(rows.uri[n], 2))),
     el(
       "span",
       { class: "line quiet" },
@@ -157,8 +164,16 @@ function tileAt(place) {
   return byId("tiles").querySelector(`li[data-place="${place}"] a`);
 }
 
+const orders = new Map(); // those that nothing changes
+
 /** Images by an order's name; those without a score come last. */
 function ordered(order) {
+  if (order === "threshold") return inOrder(order);
+  if (!orders.has(order)) orders.set(order, inOrder(order));
+  return orders.get(order);
+}
+
+function inOrder(order) {
   const all = Array.from({ length: rows.count }, (_, n) => n);
   if (order === "name") return all.sort((a, b) => (rows.uri[a] < rows.uri[b] ? -1 : 1));
   const keys = all.map((n) => sortKey(order, n));

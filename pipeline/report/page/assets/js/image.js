@@ -7,7 +7,6 @@ function showImage(n) {
   shownImage = n;
   const place = gallery.listed.indexOf(n);
   if (place >= 0) gallery.at = place;
-  const [name] = ends(rows.uri[n]);
   fill(
     byId("view-image"),
     el(
@@ -18,7 +17,7 @@ function showImage(n) {
       step(place + 1, "next", "next ›"),
       el("span", { class: "quiet" }, place < 0 ? "not in the list" : `${count(place + 1)} of ${count(gallery.listed.length)}`),
     ),
-    el("h1", { id: "image-title", tabindex: "-1" }, el("bdi", {}, name)),
+    el("h1", { id: "image-title", tabindex: "-1" }, el("bdi", {}, tail(rows.uri[n]))),
     el("p", { class: "uri" }, shown(rows.uri[n])),
     el("div", { class: "bench" }, el("div", { class: "view" }, buildStage(n), rows.drawn[n] ? layers(n) : null), el("div", {}, findings(n), el("section", { id: "evidence", "aria-label": "Evidence" }))),
   );
@@ -112,16 +111,16 @@ function findings(n) {
   const anomalous = isAnomalous(n);
   const verdict = rows.status[n] !== "scored" ? "quarantined" : anomalous === null ? "undecided" : anomalous ? "▲ anomalous" : "normal";
   const threshold = decision.thresholds[rows.category[n]];
-  const known = rows.label[n] === null ? "none" : rows.label[n] ? "defect" : "normal";
+  const label = labelOf(n);
+  const known = label === null ? "none" : `${label ? "defect" : "normal"}${marks.has(rows.uri[n]) ? ", marked here" : ""}`;
   const facts = [
     ["category", shown(category.name)],
     ["score", figure(rows.score[n], 4)],
     ["rank", rankOf(n)],
-    ["score_raw", figure(rows.score_raw[n], 4)],
-    ["standard error", figure(rows.stderr[n], 4)],
+    ["score_raw ± standard error", `${figure(rows.score_raw[n], 4)} ± ${figure(rows.stderr[n], 4)}`],
     ["threshold", threshold === null ? DASH : figure(threshold, 4) + (decision.moved[rows.category[n]] ? " (moved here)" : "")],
     ["compared with", rows.references[n] === null ? DASH : counted(rows.references[n], "image")],
-    ["label", known],
+    ["label", `${isWrong(n) ? "≠ " : ""}${known}`],
     ["size", rows.width[n] === null ? DASH : `${rows.width[n]} × ${rows.height[n]}`],
   ];
   if (rows.reason[n] !== null) facts.push(["reason", shown(rows.reason[n])], ["detail", shown(rows.detail[n] ?? "")]);
@@ -172,7 +171,7 @@ function showEvidence(n, detail) {
   if (!evidence) return fill(byId("evidence"));
   fill(
     byId("evidence"),
-    row("Worst patch, and its nearest references by distance", evidence.patch, evidence.worst, n),
+    row("Worst patch and its nearest references", evidence.patch, evidence.worst, n),
     row("Most normal patch, likewise", evidence.normal_patch, evidence.normal, n),
   );
 
@@ -190,7 +189,7 @@ function showEvidence(n, detail) {
     const inside = [
       source ? el("img", { src: source, alt: "", width: "96", height: "96" }) : el("span", { class: "absent" }, "no crop"),
       el("span", { class: "line" }, text),
-      uri === null ? null : el("span", { class: "name quiet" }, el("bdi", {}, ends(uri)[0])),
+      uri === null ? null : el("span", { class: "name quiet" }, el("bdi", {}, tail(uri, 2))),
     ];
     const title = uri === null ? null : shown(uri);
     const leads = uri !== null && to !== null && to !== undefined;

@@ -18,7 +18,7 @@ const KEYS = [
 const PRESSED = {
   "/": () => findByName(),
   "?": () => byId("keys").showModal(),
-  o: () => (view() === "image" ? toggleLayer("overlay") : toggleTiles()),
+  o: () => ({ image: () => toggleLayer("overlay"), images: toggleTiles })[view()]?.(),
   c: () => view() === "image" && toggleLayer("contour"),
   t: () => view() === "image" && toggleLayer("truth"),
   w: () => view() === "image" && toggleLayer("worst"),
@@ -85,10 +85,4 @@ function markCurrent(label) {
 function findByName() {
   if (view() !== "images") location.hash = "#images";
   setTimeout(() => byId("find").select()); // after the view was changed
-}
-
-function toggleTiles() {
-  gallery.overlay = !gallery.overlay;
-  gallery.first = -1;
-  drawTiles();
 }
