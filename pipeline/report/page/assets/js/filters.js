@@ -190,7 +190,7 @@ function agreement(found) {
 function keepText() {
   const values = LAKESCORE.facts.categories.flatMap(({ name }, place) => {
     const threshold = decision.thresholds[place];
-    return threshold === null ? [] : [`${JSON.stringify(name)}: ${threshold.toFixed(6)}`];
+    return threshold === null ? [] : [`${JSON.stringify(name)}: ${threshold}`];
   });
   return `decision: {image: {rule: fixed, categories: {${values.join(", ")}}}}`;
 }

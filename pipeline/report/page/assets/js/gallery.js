@@ -13,11 +13,12 @@ const gallery = {
   paper: false, // whether it is being printed
 };
 
-/** Show other images than before; the current one stays where it is still listed. */
+/** Show other images than before; the current one stays, or where it is gone, its place. */
 function listImages(listed) {
   const current = gallery.listed[gallery.at];
   gallery.listed = listed;
-  gallery.at = Math.max(0, listed.indexOf(current));
+  const place = listed.indexOf(current);
+  gallery.at = place >= 0 ? place : Math.max(0, Math.min(gallery.at, listed.length - 1));
   gallery.first = -1;
   drawTiles();
 }

@@ -168,7 +168,7 @@ function markHere(n, label) {
 
 function showEvidence(n, detail) {
   const evidence = detail?.evidence;
-  if (!evidence) return fill(byId("evidence"));
+  if (!evidence?.worst?.length) return fill(byId("evidence"), el("p", { class: "quiet" }, "No evidence was kept for this image."));
   fill(
     byId("evidence"),
     row("Worst patch and its nearest references", evidence.patch, evidence.worst, n),

@@ -8,14 +8,17 @@ function view() {
 }
 
 function route() {
+  if (location.hash === "#content" && view()) return; // skipped to; the view stays
   const [, name, n] = location.hash.match(/^#(images|image\/(\d+))$/) ?? [];
   const wanted = !name ? "overview" : n === undefined ? "images" : "image";
   if (wanted === "image" && !(Number(n) < rows.count)) return (location.hash = "#images");
   if (wanted !== "overview" && !LAKESCORE.ready) return; // they are still being read
   const before = view();
   for (const one of VIEWS) byId(`view-${one}`).hidden = one !== wanted;
-  byId("to-overview").toggleAttribute("aria-current", wanted === "overview");
-  byId("to-images").toggleAttribute("aria-current", wanted !== "overview");
+  for (const [id, here] of [["to-overview", wanted === "overview"], ["to-images", wanted !== "overview"]]) {
+    if (here) byId(id).setAttribute("aria-current", "page");
+    else byId(id).removeAttribute("aria-current");
+  }
   if (wanted === "images") {
     refresh();
     if (before === "image") return setCurrent(gallery.at, true);
