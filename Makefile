@@ -8,7 +8,7 @@ score: .venv/.sample
 	$(BIN)/python jobs/make_sample.py out/sample
 	$(BIN)/python jobs/score_dataset.py --config out/sample/score.yaml
 
-test: .venv/.test .venv-s3/.installed .venv-infra/.installed .tools
+test: .venv/.test .venv-s3/.installed .venv-infra/.installed .tools browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -66,6 +66,12 @@ clean:
 	mkdir .tools
 	command -v promtool >/dev/null || (cd .tools && apt-get download prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb) \
 		|| echo "promtool cannot be had here: its tests will not run" >&2
+
+# Debian's Chromium, where it is absent and may be installed; elsewhere the tests of the page say that they did not run
+.PHONY: browser
+browser:
+	@command -v chromedriver >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; } >/dev/null \
+		|| echo "Chromium cannot be had here: its tests will not run" >&2
 
 .venv-audit/.installed: | .venv/bin/python
 	$(PYTHON) -m venv .venv-audit

@@ -7,30 +7,31 @@ collect_features.py out/sample/scores
 import sys
 import time
 
-from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeFloat
 
-from pipeline.command import exit_code
+from pipeline.command import exit_code, job_parser
 from pipeline.log import show_log
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__)
     parser.add_argument("output", type=str, help="The output.uri of the runs.")
     parser.add_argument("--apply", action="store_true", help="Drop them.")
     parser.add_argument("--hours", type=NonNegativeFloat, default=24.0, help="Younger files stay, whoever uses them.")
+    parser.add_argument("--json", action="store_true", help="Print the same facts as one JSON object.")
     arguments = parser.parse_args()
 
     from pipeline.lake.garbage import begun_runs, sweep, sweep_unfinished
     from pipeline.lake.storage import Location
-    from pipeline.report.garbage import sweep_text
+    from pipeline.report.garbage import sweep_json, sweep_text
 
     output = Location.parse(arguments.output)
     begun = begun_runs(output)
     before = time.time() - 3600 * arguments.hours
     found = sweep(output, before, arguments.apply)
     unfinished = sweep_unfinished(output, before, arguments.apply)
-    print(sweep_text(found, unfinished, begun, arguments.apply))
+    text = sweep_json if arguments.json else sweep_text
+    print(text(found, unfinished, begun, arguments.apply))
 
 
 if __name__ == "__main__":

@@ -7,18 +7,18 @@ draw_worst.py out/sample/scores worst.png
 import io
 import sys
 
-from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 
-from pipeline.command import exit_code
+from pipeline.command import exit_code, job_parser
 from pipeline.log import show_log
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__)
     parser.add_argument("output", type=str, help="The output.uri of the run.")
     parser.add_argument("png", type=str, help="Picture to write.")
     parser.add_argument("--run_id", type=str, help="Default: the newest run.")
-    parser.add_argument("--worst", type=int, default=8, help="Images of each category.")
+    parser.add_argument("--worst", type=PositiveInt, default=8, help="Images of each category.")
     arguments = parser.parse_args()
 
     from pipeline.lake.run import RunFolder, latest_run

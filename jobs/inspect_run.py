@@ -8,15 +8,14 @@ inspect_run.py out/sample/scores --compare 20300101-100000-abcd
 import shutil
 import sys
 
-from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt
 
-from pipeline.command import exit_code
+from pipeline.command import exit_code, job_parser
 from pipeline.log import show_log
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__)
     parser.add_argument("output", type=str, help="The output.uri of the runs.")
     parser.add_argument("--run_id", type=str, help="Default: the newest run.")
     parser.add_argument("--worst", type=NonNegativeInt, default=10, help="Images to list.")
@@ -41,7 +40,7 @@ def main() -> None:
         print(json_text(comparison) if arguments.json else comparison_text(comparison, width))
     else:
         summary = summarise(result, arguments.worst, arguments.category)
-        print(json_text(summary) if arguments.json else summary_text(result, summary, width))
+        print(json_text(summary) if arguments.json else summary_text(summary, width))
 
 
 if __name__ == "__main__":

@@ -6,17 +6,18 @@ make_sample.py out/sample && score_dataset.py --config out/sample/score.yaml
 
 import sys
 
-from jsonargparse import ArgumentParser
-
-from pipeline.command import exit_code
+from pipeline.command import exit_code, job_parser
 from pipeline.log import show_log
-from pipeline.sample import make_sample
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__)
     parser.add_argument("folder", type=str, help="Local folder to write to.")
-    make_sample(parser.parse_args().folder)
+    folder = parser.parse_args().folder
+
+    from pipeline.sample import make_sample
+
+    make_sample(folder)
 
 
 if __name__ == "__main__":

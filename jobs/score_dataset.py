@@ -1,28 +1,42 @@
 #!/usr/bin/env python
 """Score every image of a lake for anomalies by MuSc.
 
-    score_dataset.py --input.uri s3://lake/parts --output.uri s3://lake/scores
-    score_dataset.py --config score.yaml
+score_dataset.py --input.uri s3://lake/parts --output.uri s3://lake/scores
+score_dataset.py --config score.yaml --quiet --json
 
-Exit codes: 0 done, 1 failed, 2 wrong configuration, 3 nothing to score, 4 another process does this run, 143 stopped.
+Exit codes: 3 nothing to score, 4 another process does this run
 """
 
+import shutil
 import sys
 
-from pipeline.command import exit_code, parse
+from pipeline.command import exit_code, job_parser, parse_settings
 from pipeline.log import show_log
+from pipeline.screen import coloured, printable
 
 
 def main() -> int:
-    config = parse(__doc__)
-    show_log(config.log)
+    parser = job_parser(__doc__)
+    parser.add_argument("--quiet", action="store_true", help="Log only what needs attention, and show no progress.")
+    parser.add_argument("--json", action="store_true", help="Print the summary as one JSON object.")
+    config, asked = parse_settings(parser)
+    show_log(config.log, asked.quiet)
     # Ray, torch and Arrow take seconds to import: --help and a wrong setting do not wait for them
-    from pipeline.report.table import summary_table
+    from pipeline.report.summary import summarise
+    from pipeline.report.text import headline, json_text, outcome_text
     from pipeline.stages.run import score_lake
 
     result = score_lake(config)
-    print(summary_table(result.scores.select(["category", "status"]).to_pylist(), result.metrics))
-    print(f"\nresults: {result.folder.results}")
+    summary = summarise(result, most=10)
+    if asked.json:
+        print(json_text(summary))
+    else:
+        width = shutil.get_terminal_size((80, 24)).columns
+        apart = "\n" if sys.stdout.isatty() else ""  # from the stages above
+        print(f"{apart}{coloured(headline(summary, width), 'bold', sys.stdout)}\n\n{outcome_text(summary, width)}")
+        report = result.folder.results / "report" / "index.html"
+        if report.exists():
+            print(f"report:  {printable(report.uri)}")
     return 0 if result.run["counts"]["scored"] else 3
 
 

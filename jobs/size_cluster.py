@@ -7,12 +7,13 @@ size_cluster.py --images 250000 --categories 40 --hours 4 --dollars 0.45
 
 import sys
 
-from jsonargparse import ArgumentParser
-from jsonargparse.typing import PositiveFloat, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 
-from pipeline.command import exit_code
+from pipeline.command import exit_code, job_parser
+from pipeline.errors import ConfigError
 from pipeline.log import show_log
 
+PATCH, MOST = 14, 100_000_000
 ASSUMED = """\
 ASSUMED, nothing of it measured on a GPU: {products:.3g} multiply-adds a second (a bit more than half
 of an A10G's 70 TFLOP/s of half precision), 600 GB/s of memory for LNAMD, 0.5 GB/s from the
@@ -25,17 +26,25 @@ and 12 % for EKS Auto Mode; spot is often half or less), $0.023 a GB and month o
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__)
     parser.add_argument(
-        "--images", type=list[PositiveInt], default=[10_000, 100_000, 1_000_000, 10_000_000], help="Sizes of the lake."
+        "--images",
+        type=PositiveInt,
+        nargs="+",
+        default=[10_000, 100_000, 1_000_000, 10_000_000],
+        help="Of the lake; one size or more.",
     )
     parser.add_argument("--categories", type=PositiveInt, default=100, help="Among which the images are spread evenly.")
-    parser.add_argument("--new", type=PositiveFloat, default=0.02, help="Share of the lake that is new each night.")
+    parser.add_argument("--new", type=ClosedUnitInterval, default=0.02, help="Share of it that is new each night.")
     parser.add_argument("--hours", type=PositiveFloat, default=8, help="That a run may take.")
     parser.add_argument("--products", type=PositiveFloat, default=2e13, help="Multiply-adds a second of one GPU.")
     parser.add_argument("--size", type=PositiveInt, default=518, help="encoder.size, in pixels.")
     parser.add_argument("--dollars", type=PositiveFloat, default=1.36, help="Of one node with one GPU, an hour.")
     arguments = parser.parse_args()
+    if arguments.size < PATCH:
+        raise ConfigError(f"--size {arguments.size} is less than one patch of {PATCH} pixels")
+    if max(arguments.images) > MOST:
+        raise ConfigError(f"--images {max(arguments.images):,} is more than can be planned at once, {MOST:,}")
 
     from pipeline.config import ReferencesConfig
     from pipeline.plan.cost import Rates
@@ -44,7 +53,7 @@ def main() -> None:
     from pipeline.report.terminal import aligned, ruled
 
     layers, depth, width = 4, 24, 1024
-    patches = (arguments.size // 14) ** 2
+    patches = (arguments.size // PATCH) ** 2
     # Of one image: the blocks' matrices, and attention between all tokens
     forward = patches * depth * (12 * width**2 + 2 * patches * width)
     shape = Shape(patches=patches, width=width, bytes=2, degrees=3, passes=3, compared=width)

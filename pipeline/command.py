@@ -1,4 +1,4 @@
-"""What the jobs share: from the command line to settings, and from errors to an exit code for a scheduler.
+"""What the jobs share: their look, from the command line to settings, and from errors to an exit code for a scheduler.
 
 0   every image was scored or quarantined with a reason, and the run is published
 1   the run failed; nothing was published
@@ -10,24 +10,80 @@
 
 import logging
 import os
+import re
 import signal
 import sys
+import textwrap
 import threading
-from collections.abc import Callable, Sequence
+import traceback
+from argparse import Action
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 from pydantic import ValidationError
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError, LakeScoreError
 
 LEFT_TO_STOP = 25.0  # seconds: those who send SIGTERM often send SIGKILL 30 later
+EXIT_CODES = "0 done, 1 failed, 2 wrong arguments or settings, 130 or 143 stopped"  # of every job
 
 log = logging.getLogger(__name__)
 
 
+def job_parser(about: str | None) -> ArgumentParser:
+    """Return a parser in the look of all jobs; give it arguments, and `exit_code` a `main` that has it parse.
+
+    Args:
+        about: the job's docstring: what it does, a blank line, an example or more a line, and perhaps, after another
+            blank line, `Exit codes: ` that it has beside the usual ones.
+    """
+    description, _, more = (about or "").strip().partition("\n\n")
+    examples, _, codes = more.partition("\n\n")
+    codes = f"{EXIT_CODES}, {codes.removeprefix('Exit codes: ')}" if codes else EXIT_CODES
+    lines = ["examples:", *(f"  {line.strip()}" for line in examples.splitlines()), "", f"exit codes: {codes}"]
+    return _Parser(description=description, epilog="\n".join(lines), formatter_class=_Help, exit_on_error=False)
+
+
+class _Parser(ArgumentParser):
+    def parse_args(self, *arguments: Any, **more: Any) -> Namespace:  # type: ignore[override]  # all of them
+        if "_ARGCOMPLETE" in os.environ:  # the shell asks what may follow; the rest of the job is not run then
+            from argcomplete.completers import ChoicesCompleter, FilesCompleter
+
+            for action in self._actions:  # jsonargparse knows no choices here, and fails where it expects text
+                choices = re.fullmatch(r"\{(.+)\}", str(action.metavar))
+                named = ChoicesCompleter({choice: "" for choice in choices[1].split(",")}) if choices else None
+                action.completer = named or FilesCompleter()  # type: ignore[attr-defined]
+        return super().parse_args(*arguments, **more)
+
+
+class _Help(DefaultHelpFormatter):
+    """Help whose usage is one line, without names of Python's types, and whose examples keep their lines."""
+
+    def _format_usage(self, usage: str | None, actions: Iterable[Action], *more: Any) -> str:
+        needed = [action for action in actions if action.required]
+        return f"{super()._format_usage(usage, needed, *more).rstrip()} [options]\n\n"
+
+    def _get_type_str(self, action: Action) -> None:
+        return None
+
+    def _expand_help(self, action: Action) -> str:
+        words = str(super()._expand_help(action))
+        for nothing in ("null", "False", "()", "{}"):
+            words = words.removesuffix(f" (default: {nothing})")
+        return words
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        def wrapped(line: str) -> str:
+            below = "    " if line.startswith(" ") else ""
+            return textwrap.fill(line, width, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
+
+        return "\n".join(map(wrapped, text.splitlines()))
+
+
 def exit_code(main: Callable[[], int | None]) -> int:
-    """Run a job; print one of our errors as one line (LAKESCORE_TRACEBACK=1 shows where it came from)."""
+    """Run a job; say what went wrong in one line (LAKESCORE_TRACEBACK=1 shows where it came from)."""
     signal.signal(signal.SIGTERM, _stop)
     try:
         return main() or 0
@@ -38,17 +94,31 @@ def exit_code(main: Callable[[], int | None]) -> int:
         if not isinstance(end, _Stopped) and end.code != signal.SIGTERM:  # the latter by Ray, while it starts
             raise
         log.error(
-            "error: asked to stop; the same command with the same output.run_id takes it up", extra={"exit_code": 143}
+            "error: asked to stop; a run is taken up by the same command with its output.run_id",
+            extra={"exit_code": 143},
         )
         return 143
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ArgumentError as error:
+        return _failed(_usage_error(error))
     except LakeScoreError as error:
-        if os.environ.get("LAKESCORE_TRACEBACK"):
-            raise
-        log.error("error: %s", error, extra={"exit_code": error.exit_code})
-        return error.exit_code
+        return _failed(error)
+    except Exception as error:
+        what = "".join(traceback.format_exception_only(error)).strip()
+        return _failed(LakeScoreError(f"{what} (not foreseen: LAKESCORE_TRACEBACK=1 shows where it came from)"))
+
+
+def _failed(error: LakeScoreError) -> int:
+    asked = bool(os.environ.get("LAKESCORE_TRACEBACK"))
+    log.error("error: %s", error, exc_info=asked, extra={"exit_code": error.exit_code})
+    return error.exit_code
+
+
+def _usage_error(error: ArgumentError) -> ConfigError:
+    said = re.sub(r'^Parser key "([^"]+)"', r"\1", " ".join(error.message.split()))
+    return ConfigError(f"{said} (see --help)")
 
 
 class _Stopped(SystemExit):
@@ -63,17 +133,23 @@ def _stop(*_: object) -> None:
     raise _Stopped(143)
 
 
-def parse(description: str | None, arguments: Sequence[str] | None = None) -> ScoreConfig:
-    """Fill the settings from the command line and the YAML files it names; raises `ConfigError`."""
-    parser = ArgumentParser(prog="score_dataset.py", description=description, exit_on_error=False)
+def parse_settings(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> tuple[ScoreConfig, Namespace]:
+    """Fill the settings of a run, and what else `parser` asks for, from the command line and the YAML files it names.
+
+    Raises `ConfigError`.
+    """
     parser.add_argument("--config", action="config", help="YAML file with any of the settings below.")
     parser.add_class_arguments(ScoreConfig)
+    for name, group in (parser.groups or {}).items():  # titles, in place of names of Python's classes
+        field = ScoreConfig.model_fields.get(name)
+        if name == ScoreConfig.__name__ or field:
+            group.title = str(field.annotation.__doc__).rstrip(".") if field else "The whole run"
     try:
-        values = parser.parse_args(arguments).as_dict()
-        values.pop("config")
-        return ScoreConfig.model_validate(values)
+        values = parser.parse_args(arguments)
+        settings = {name: value for name, value in values.as_dict().items() if name in ScoreConfig.model_fields}
+        return ScoreConfig.model_validate(settings), values
     except ArgumentError as error:
-        raise ConfigError(f"{' '.join(error.message.split())} (--help lists every setting)") from error
+        raise _usage_error(error) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"a --config file is not UTF-8 text: {error}") from error
     except ValidationError as error:

@@ -25,6 +25,8 @@ class InputConfig(_Group):
     """Folders and bucket prefixes that a manifest's images may lie below, beside the manifest's own."""
     layout: Layout = "auto"
     """How categories, labels and masks are laid out; auto looks and says what it took."""
+    labels: str | None = None
+    """CSV with uri (as in scores) and label (normal, defect): what people said, before the layout's labels."""
     max_pixels: int = Field(100_000_000, gt=0)
     """Larger images are quarantined before they are decoded (width times height)."""
     max_bytes: int = Field(1 << 30, gt=0)
@@ -140,10 +142,11 @@ class ReferencesConfig(_Group):
 class RuleConfig(_Group):
     """How a threshold is found for each category."""
 
-    rule: Literal["quantile", "share", "fixed"] = "quantile"
-    """A quantile of the references' own values, the share of this run's values that may be above, or a fixed value."""
+    rule: Literal["quantile", "share", "fixed", "recall", "best_f1"] = "quantile"
+    """A quantile of the references' own values, the share of this run's values that may be above, a fixed value, or,
+    for images where labels are known, the highest that finds this share of the defects, or that of the best F1."""
     value: float = Field(0.95, ge=0, le=2)
-    """The quantile, the share, or the distance from 0 to 2."""
+    """The quantile, the share, the distance from 0 to 2, or the recall; best_f1 takes none."""
     categories: dict[str, float] = {}
     """Other values for some categories."""
 
@@ -151,8 +154,15 @@ class RuleConfig(_Group):
     def _is_a_share(self) -> Self:
         for value in (self.value, *self.categories.values()):
             if not 0 <= value <= (2 if self.rule == "fixed" else 1):
-                raise ValueError(f"{value} is no value of rule {self.rule}: quantiles and shares lie in 0 to 1")
+                raise ValueError(
+                    f"{value} is no value of rule {self.rule}: quantiles, shares and recalls lie in 0 to 1"
+                )
         return self
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the threshold is found from labels."""
+        return self.rule in ("recall", "best_f1")
 
 
 class DecisionConfig(_Group):
@@ -162,6 +172,14 @@ class DecisionConfig(_Group):
     """The threshold on an image's raw score."""
     pixel: RuleConfig = RuleConfig(value=0.999)
     """The threshold on the values of anomaly maps."""
+
+    @model_validator(mode="after")
+    def _fits_images_only(self) -> Self:
+        if self.pixel.fitted:
+            raise ValueError(
+                f"decision.pixel.rule {self.pixel.rule} needs labels of images: take quantile, share or fixed"
+            )
+        return self
 
 
 class DriftConfig(_Group):
@@ -173,6 +191,13 @@ class DriftConfig(_Group):
     """Rise of the share of quarantined images from which it drifts."""
     significance: float = Field(0.001, gt=0, lt=1)
     """Chance of such a difference between images of one kind, above which it is none."""
+
+
+class ReportConfig(_Group):
+    """The report of a run, a page for people."""
+
+    images: int = Field(500, ge=0)
+    """Worst images of each category that are shown, the others are listed by name; 0 writes no report."""
 
 
 class SearchConfig(_Group):
@@ -233,6 +258,7 @@ class ScoreConfig(_Group):
     search: SearchConfig = SearchConfig()
     decision: DecisionConfig = DecisionConfig()
     drift: DriftConfig = DriftConfig()
+    report: ReportConfig = ReportConfig()
     ray: RayConfig = RayConfig()
     log: Literal["text", "json"] = "text"
     """Log lines for people, or JSON objects with run, stage and unit for machines."""

@@ -77,6 +77,20 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
     return np.asarray(resized), image.size
 
 
+def decode_picture(content: bytes, longest: int, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+    """Decode an image for people to look at: as `decode` does, but with its aspect ratio, and never enlarged.
+
+    Returns:
+        pixels (H, W, 3), RGB, the longer side at most `longest`, and the (width, height) of the upright image.
+    """
+    with _opened(content, max_pixels) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        size = image.size
+        picture = _to_rgb(image)
+        picture.thumbnail((longest, longest), Image.Resampling.BICUBIC)
+    return np.asarray(picture), size
+
+
 def decode_mask(content: bytes, size: int, max_pixels: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
     """Decode a mask and resize it to a square by nearest neighbour, which mixes no values.
 

@@ -24,7 +24,7 @@ def read_result(folder: RunFolder) -> Result:
     """Read a published run back; raises `ConfigError` when there is none, and `StorageError`."""
     run = folder.finished()
     if run is None:
-        raise ConfigError(f"there is no finished run at {folder.results}")
+        raise ConfigError(f"there is no finished run at {folder.results}; give the id of another one")
     metrics: dict[str, dict[str, Metric]] = {}
     for row in read_table(folder.results / "metrics.parquet").to_pylist():
         if row["category"] is not None:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.command import job_parser, parse_settings
+from pipeline.config import ScoreConfig
 from pipeline.sample.lake import samples
 from pipeline.sample.weights import ENCODER, sample_weights
 
@@ -48,6 +50,11 @@ def settings(lake: Path | str, output: Path | str, **more: Any) -> dict[str, Any
     } | {name.replace("__", "."): value for name, value in more.items()}
 
 
+def parse(arguments: Sequence[str]) -> ScoreConfig:
+    """Return the settings that a command line means."""
+    return parse_settings(job_parser(None), arguments)[0]
+
+
 def flags(values: Mapping[str, Any]) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
 
@@ -65,6 +72,12 @@ def run_job(
         timeout=300,
         check=False,
     )
+
+
+def run_script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run one of the other jobs, which answer soon, in a process of its own."""
+    command = [sys.executable, str(REPOSITORY / "jobs" / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def read_scores(output: Path | str, run_id: str = "test") -> pd.DataFrame:

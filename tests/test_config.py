@@ -12,9 +12,9 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.command import parse
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
+from tests.running import parse
 
 REPOSITORY = Path(__file__).parents[1]
 JOB = REPOSITORY / "jobs" / "score_dataset.py"
@@ -25,6 +25,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "input.uri": ("s3://lake/parts", "s3://lake/parts"),
     "input.roots": ("[s3://a/b, /c]", ("s3://a/b", "/c")),
     "input.layout": ("visa", "visa"),
+    "input.labels": ("s3://lake/labels.csv", "s3://lake/labels.csv"),
     "input.max_pixels": ("5000", 5000),
     "input.max_bytes": ("70000", 70000),
     "input.max_seconds": ("2.5", 2.5),
@@ -65,6 +66,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "drift.distance": ("0.5", 0.5),
     "drift.quarantine": ("0.25", 0.25),
     "drift.significance": ("0.01", 0.01),
+    "report.images": ("20", 20),
     "ray.address": ("ray://head:10001", "ray://head:10001"),
     "ray.encode.min": ("2", 2),
     "ray.encode.max": ("4", 4),
@@ -230,9 +232,9 @@ def test_unknown_setting_is_refused_and_named_in_code_yaml_and_flags(name: str, 
     with pytest.raises(ValidationError, match="nonsense"):
         ScoreConfig.model_validate(tree(**{name: 1}))
     with pytest.raises(ConfigError, match="nonsense"):
-        parse(None, ["--config", write_yaml(tmp_path, tree(**{name: 1}))])
+        parse(["--config", write_yaml(tmp_path, tree(**{name: 1}))])
     with pytest.raises(ConfigError, match="nonsense"):
-        parse(None, [*REQUIRED, f"--{name}", "1"])
+        parse([*REQUIRED, f"--{name}", "1"])
 
 
 @pytest.mark.parametrize(("name", "value"), REFUSED)
@@ -245,18 +247,18 @@ def test_value_that_cannot_work_is_refused_in_code_with_its_name(name: str, valu
 @pytest.mark.parametrize(("name", "value"), REFUSED)
 def test_value_that_cannot_work_is_refused_in_yaml_with_its_name(name: str, value: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape(name)):
-        parse(None, ["--config", write_yaml(tmp_path, tree(**{name: value}))])
+        parse(["--config", write_yaml(tmp_path, tree(**{name: value}))])
 
 
 @pytest.mark.parametrize(("name", "value"), REFUSED)
 def test_value_that_cannot_work_is_refused_as_a_flag_with_its_name(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=re.escape(name)):
-        parse(None, [*REQUIRED, f"--{name}={value}"])
+        parse([*REQUIRED, f"--{name}={value}"])
 
 
 @pytest.mark.parametrize("run_id", ["a", "2024-01-02", "20240102-030405-ab12", "A.b_c-d", "x" * 100])
 def test_run_id_may_be_any_plain_name(run_id: str) -> None:
-    assert parse(None, [*REQUIRED, f"--output.run_id={run_id}"]).output.run_id == run_id
+    assert parse([*REQUIRED, f"--output.run_id={run_id}"]).output.run_id == run_id
 
 
 def test_window_of_zero_alone_is_allowed() -> None:
@@ -266,14 +268,14 @@ def test_window_of_zero_alone_is_allowed() -> None:
 @pytest.mark.parametrize("pool", ["encode", "score"])
 def test_pool_that_begins_with_more_workers_than_it_may_have_is_refused(pool: str) -> None:
     with pytest.raises(ConfigError, match=pool):
-        parse(None, [*REQUIRED, f"--ray.{pool}.min=5", f"--ray.{pool}.max=2"])
+        parse([*REQUIRED, f"--ray.{pool}.min=5", f"--ray.{pool}.max=2"])
 
 
 @pytest.mark.parametrize("missing", ["input.uri", "output.uri"])
 def test_required_setting_is_asked_for_by_name(missing: str) -> None:
     given = REQUIRED[2:] if missing == "input.uri" else REQUIRED[:2]
     with pytest.raises(ConfigError, match=missing):
-        parse(None, given)
+        parse(given)
 
 
 def test_table_of_settings_has_every_setting_there_is() -> None:
@@ -287,24 +289,24 @@ def test_setting_can_be_given_by_yaml_and_by_flag_alike(name: str, tmp_path: Pat
     written, meant = SETTINGS[name]
     more = NEEDED.get(name, {})
     value = list(meant) if isinstance(meant, tuple) else meant
-    from_yaml = parse(None, ["--config", write_yaml(tmp_path, tree(**more, **{name: value}))])
+    from_yaml = parse(["--config", write_yaml(tmp_path, tree(**more, **{name: value}))])
     flags = [f"--{key}={value}" for key, value in more.items()]
-    from_flag = parse(None, [*REQUIRED, *flags, f"--{name}={written}"])
+    from_flag = parse([*REQUIRED, *flags, f"--{name}={written}"])
     assert value_of(from_yaml, name) == value_of(from_flag, name) == meant
     assert from_yaml == from_flag
 
 
 def test_all_settings_together_are_the_same_by_yaml_and_by_flags(tmp_path: Path) -> None:
     values = {name: list(meant) if isinstance(meant, tuple) else meant for name, (_, meant) in SETTINGS.items()}
-    from_yaml = parse(None, ["--config", write_yaml(tmp_path, tree(**values))])
-    from_flags = parse(None, [f"--{name}={written}" for name, (written, _) in SETTINGS.items()])
+    from_yaml = parse(["--config", write_yaml(tmp_path, tree(**values))])
+    from_flags = parse([f"--{name}={written}" for name, (written, _) in SETTINGS.items()])
     assert from_yaml == from_flags
     assert {name: value_of(from_yaml, name) for name in SETTINGS} == {name: m for name, (_, m) in SETTINGS.items()}
 
 
 def test_flag_overrides_yaml_and_leaves_its_other_settings(tmp_path: Path) -> None:
     file = write_yaml(tmp_path, tree(**{"method.interval": 0.5, "method.windows": [4], "encoder.size": 224}))
-    config = parse(None, ["--config", file, "--method.interval", "0.7"])
+    config = parse(["--config", file, "--method.interval", "0.7"])
     assert config.method.interval == 0.7
     assert config.method.windows == (4,)
     assert config.encoder.size == 224
@@ -313,28 +315,28 @@ def test_flag_overrides_yaml_and_leaves_its_other_settings(tmp_path: Path) -> No
 def test_later_yaml_overrides_an_earlier_one(tmp_path: Path) -> None:
     first = write_yaml(tmp_path, tree(**{"method.interval": 0.5, "encoder.size": 224}), "a.yaml")
     second = write_yaml(tmp_path, {"method": {"interval": 0.6}}, "b.yaml")
-    config = parse(None, ["--config", first, "--config", second])
+    config = parse(["--config", first, "--config", second])
     assert config.method.interval == 0.6
     assert config.encoder.size == 224
 
 
 def test_settings_survive_being_written_as_json() -> None:
-    config = parse(None, [f"--{name}={written}" for name, (written, _) in SETTINGS.items()])
+    config = parse([f"--{name}={written}" for name, (written, _) in SETTINGS.items()])
     assert ScoreConfig.model_validate(config.model_dump(mode="json")) == config
 
 
 def test_printed_configuration_can_be_fed_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [f"--{name}={written}" for name, (written, _) in SETTINGS.items()]
     with pytest.raises(SystemExit) as caught:
-        parse(None, [*flags, "--print_config"])
+        parse([*flags, "--print_config"])
     assert caught.value.code == 0
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
-    assert parse(None, ["--config", str(tmp_path / "printed.yaml")]) == parse(None, flags)
+    assert parse(["--config", str(tmp_path / "printed.yaml")]) == parse(flags)
 
 
 def test_configuration_can_be_printed_before_any_setting_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse(None, ["--print_config"])
+        parse(["--print_config"])
     assert caught.value.code == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["method"] == {
@@ -355,14 +357,14 @@ def test_configuration_can_be_printed_before_any_setting_is_known(capsys: pytest
 def test_yaml_that_cannot_be_used_is_a_configuration_error_of_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "score.yaml").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
-        parse(None, [*REQUIRED, "--config", str(tmp_path / "score.yaml")])
+        parse([*REQUIRED, "--config", str(tmp_path / "score.yaml")])
     assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["absent.yaml", ""])
 def test_yaml_that_is_not_there_is_a_configuration_error_that_names_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape(str(tmp_path / name))):
-        parse(None, ["--config", str(tmp_path / name)])
+        parse(["--config", str(tmp_path / name)])
 
 
 @pytest.mark.parametrize(
@@ -380,7 +382,7 @@ def test_yaml_that_is_not_there_is_a_configuration_error_that_names_it(name: str
 )
 def test_wrong_setting_is_an_error_of_one_line(arguments: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(None, arguments)
+        parse(arguments)
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -407,9 +409,9 @@ def test_help_answers_without_importing_what_takes_seconds() -> None:
 @pytest.mark.parametrize("dtype", ["fp16", "bf16", "int8"])
 def test_faiss_with_fewer_bits_is_refused(dtype: str) -> None:
     with pytest.raises(ConfigError, match=f"faiss searches in fp32; use kind gemm or auto for {dtype}"):
-        parse(None, [*REQUIRED, "--search.kind=faiss", f"--search.dtype={dtype}"])
+        parse([*REQUIRED, "--search.kind=faiss", f"--search.dtype={dtype}"])
     for kind in ("gemm", "auto"):
-        assert parse(None, [*REQUIRED, f"--search.kind={kind}", f"--search.dtype={dtype}"]).search.dtype == dtype
+        assert parse([*REQUIRED, f"--search.kind={kind}", f"--search.dtype={dtype}"]).search.dtype == dtype
 
 
 @pytest.mark.parametrize(
@@ -421,15 +423,22 @@ def test_pinned_references_and_their_source_go_together(flags: list[str]) -> Non
     with pytest.raises(
         ConfigError, match="references: .*source pinned and the manifest of pinned references go together"
     ):
-        parse(None, [*REQUIRED, *(f"--references.{flag}" for flag in flags)])
+        parse([*REQUIRED, *(f"--references.{flag}" for flag in flags)])
 
 
-@pytest.mark.parametrize(("rule", "works"), [("quantile", False), ("share", False), ("fixed", True)])
+@pytest.mark.parametrize("rule", ["recall", "best_f1"])
+def test_rules_that_need_labels_are_for_images(rule: str) -> None:
+    assert parse([*REQUIRED, f"--decision.image.rule={rule}"]).decision.image.fitted
+    with pytest.raises(ConfigError, match=f"decision.pixel.rule {rule} needs labels of images"):
+        parse([*REQUIRED, f"--decision.pixel.rule={rule}"])
+
+
+@pytest.mark.parametrize(("rule", "works"), [("quantile", False), ("share", False), ("recall", False), ("fixed", True)])
 @pytest.mark.parametrize("flag", ["value=1.5", "categories={a: 1.5}"])
 def test_quantiles_and_shares_are_1_at_most_and_distances_2(rule: str, works: bool, flag: str) -> None:
     flags = [*REQUIRED, f"--decision.image.rule={rule}", f"--decision.image.{flag}"]
     if works:
-        assert parse(None, flags).decision.image.rule == rule
+        assert parse(flags).decision.image.rule == rule
         return
     with pytest.raises(ConfigError, match=f"decision.image: .*1.5 is no value of rule {rule}"):
-        parse(None, flags)
+        parse(flags)

@@ -14,7 +14,7 @@ from PIL import EpsImagePlugin, Image, ImageFilter
 
 from pipeline.catalog.layouts import SIDECARS
 from pipeline.decoder import Decoder
-from pipeline.images import SMALLEST_SIDE, Pixels, Quarantine, Reason, decode, look
+from pipeline.images import SMALLEST_SIDE, Pixels, Quarantine, Reason, decode, decode_picture, look
 from tests.corpus import BLUE, CORPUS, GREEN, HEIGHT, RED, TRICKS, WHITE, WIDTH, encoded, icon, png, quadrants
 
 SIDE = 32
@@ -55,6 +55,8 @@ SEEN: dict[str, tuple[Any, int]] = {
 }
 
 QUARANTINED = {name: (content, reason) for name, (content, reason) in CORPUS.items() if reason is not None}
+
+NO_PIXELS = (Reason.EMPTY, Reason.NOT_AN_IMAGE, Reason.DAMAGED, Reason.TOO_LARGE, Reason.UNSUPPORTED_MODE)
 
 
 def areas(pixels: Pixels) -> Any:
@@ -348,3 +350,33 @@ def test_damaged_file_of_any_other_kind_gives_pixels_or_a_reason_and_nothing_els
 @given(st.binary(max_size=400))
 def test_any_bytes_give_pixels_or_a_reason_and_nothing_else(content: bytes) -> None:
     check_pixels_or_reason(content)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((60, 40), (60, 40)), ((400, 100), (64, 16)), ((30, 900), (2, 64))], ids=str
+)
+def test_a_picture_keeps_its_aspect_ratio_and_is_never_enlarged(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    pixels, original = decode_picture(encoded(Image.new("RGB", size, RED), "png"), 64, LIMIT)
+    assert pixels.shape == (*expected[::-1], 3) and pixels.dtype == np.uint8 and original == size
+    assert (pixels == RED).all()
+
+
+@pytest.mark.parametrize("name", sorted(SEEN))
+def test_a_picture_looks_like_what_is_scored(name: str) -> None:
+    content = CORPUS[name][0]
+    picture, original = decode_picture(content, 1024, LIMIT)
+    scored, size = decode(content, SIDE, LIMIT)
+    assert original == size == picture.shape[1::-1]
+    squeezed = np.asarray(Image.fromarray(picture).resize((SIDE, SIDE)))
+    assert np.abs(areas(squeezed) - areas(scored)).max() <= 8
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(QUARANTINED) if QUARANTINED[name][1] in NO_PIXELS])
+def test_what_has_no_pixels_is_no_picture_for_the_same_reason(name: str) -> None:
+    if "second" in name:  # its first frame is whole
+        return
+    with pytest.raises(Quarantine) as caught:
+        decode_picture(QUARANTINED[name][0], 64, LIMIT)
+    assert caught.value.reason == QUARANTINED[name][1]

@@ -2,14 +2,16 @@
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.catalog.labels import apply_labels, read_labels
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
 from pipeline.catalog.manifest import KNOWN, describe, forbidden, read_manifest
+from pipeline.catalog.masks import mask_above
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
 from pipeline.images import Reason
@@ -24,6 +26,7 @@ SCHEMA = pa.schema(
         ("category", pa.string()),
         ("label", pa.bool_()),  # True: anomalous; null: unknown
         ("masks", pa.list_(pa.string())),  # uris; empty for normal images and where there are none
+        ("reviewed", pa.bool_()),  # the label is a person's, from input.labels
         ("size", pa.int64()),  # bytes
         ("etag", pa.string()),
         ("reason", pa.string()),  # set where it is known already that the image cannot be read
@@ -52,14 +55,23 @@ class Catalog:
 
 
 def build_catalog(config: InputConfig) -> Catalog:
-    """List a lake or read a manifest.
+    """List a lake or read a manifest, with the labels that people gave.
 
-    Raises `CatalogError` when there is nothing at the address or it does not fit the layout, and `NothingToScore`
-    when there is no image in it.
+    Raises `CatalogError` when there is nothing at the address, it does not fit the layout, or the labels cannot be
+    used, and `NothingToScore` when there is no image in it.
     """
+    if config.labels is None:
+        return _listed(config)
+    location = Location.parse(config.labels)
+    labels = read_labels(location)  # before a lake is listed for minutes
+    catalog = _listed(config)
+    return replace(catalog, table=apply_labels(catalog.table, labels, location))
+
+
+def _listed(config: InputConfig) -> Catalog:
     location, roots = Location.parse(config.uri), [Location.parse(root) for root in config.roots]
     if not location.exists():
-        raise CatalogError(f"there is nothing at {location}; input.uri is a folder, a bucket prefix, or a manifest")
+        raise CatalogError(f"there is nothing at {location}; a folder, a bucket prefix, or a manifest is needed")
     is_table = location.path.lower().endswith((".parquet", ".csv")) and location.is_file()
     if config.layout == "manifest" or (config.layout == "auto" and is_table):
         return _from_manifest(location, roots)
@@ -104,8 +116,7 @@ def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
             f"no image in {location} (layout {layout}, {ignored} other files); "
             f"check input.uri and input.layout; files such as {' '.join(sorted(SIDECARS)[:4])} do not count"
         )
-    # VisA numbers the kinds of defects in its masks: 1 of 255 is anomalous already
-    return _catalog(layout, rows, pa.table({}), ignored, mask_above=0.0 if layout == "visa" else 0.5)
+    return _catalog(layout, rows, pa.table({}), ignored)
 
 
 def _from_manifest(location: Location, roots: list[Location]) -> Catalog:
@@ -126,7 +137,7 @@ def _from_manifest(location: Location, roots: list[Location]) -> Catalog:
         else:
             entry = Entry(uri, 0, "", problem=why)
             rows.append(_row(uri=uri, category=category, label=label, masks=[], entry=entry, reason=Reason.FORBIDDEN))
-    return _catalog("manifest", rows, table.drop_columns(list(KNOWN)), ignored=0, mask_above=0.5)
+    return _catalog("manifest", rows, table.drop_columns(list(KNOWN)), ignored=0)
 
 
 def _row(
@@ -143,6 +154,7 @@ def _row(
         "category": category,
         "label": label,
         "masks": masks,
+        "reviewed": False,
         "size": entry.size,
         "etag": entry.etag,
         "reason": reason if entry.problem else None,
@@ -150,7 +162,7 @@ def _row(
     }
 
 
-def _catalog(layout: str, rows: Iterable[dict[str, Any]], kept: pa.Table, ignored: int, mask_above: float) -> Catalog:
+def _catalog(layout: str, rows: Iterable[dict[str, Any]], kept: pa.Table, ignored: int) -> Catalog:
     schema, rows = SCHEMA.remove(SCHEMA.get_field_index("image")), iter(rows)
     # Rows as dicts are ten times as large as in Arrow: never all of them at once
     parts = [schema.empty_table()]
@@ -159,4 +171,4 @@ def _catalog(layout: str, rows: Iterable[dict[str, Any]], kept: pa.Table, ignore
     table = pa.concat_tables(parts)
     order = pc.sort_indices(table, [("category", "ascending"), ("uri", "ascending")])
     table = table.take(order).combine_chunks().add_column(0, "image", pa.array(range(table.num_rows), pa.int64()))
-    return Catalog(layout, table, kept.take(order) if kept.num_columns else kept, ignored, mask_above)
+    return Catalog(layout, table, kept.take(order) if kept.num_columns else kept, ignored, mask_above(layout))

@@ -23,6 +23,11 @@ def decode_here(uri: str, size: int) -> tuple[Array, tuple[int, int]]:
     return decode_mask(Location.parse(uri).read_bytes(), size, LIMIT)
 
 
+def mask_above(layout: str) -> float:
+    """Return the share of full scale above which a layout's masks are true."""
+    return 0.0 if layout == "visa" else 0.5  # VisA numbers the kinds of defects: 1 of 255 is anomalous already
+
+
 def read_mask(uri: str, size: int, above: float, image_size: tuple[int, int], read: Read = decode_here) -> Array:
     """Read a mask (size, size) of bool, resized by nearest neighbour, true above a share of full scale.
 

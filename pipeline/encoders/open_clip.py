@@ -34,8 +34,9 @@ def load(name: str, size: int, weights: Path | None) -> Backbone:
             force_preprocess_cfg={key: tag_config[key] for key in ("mean", "std") if key in tag_config},
         )
     except Exception as error:  # hub, file and state dict each fail in their own types
+        said = " ".join(str(error).split()) or type(error).__name__
         raise EncoderError(
-            f"open_clip:{name} could not be loaded from {weights or 'the hub'}: {' '.join(str(error).split())[:300]}"
+            f"open_clip:{name} could not be loaded from {weights or 'the hub'}: {said[:300]}"
             + ("" if weights else "; without a network, give encoder.weights a file or an s3:// object")
         ) from error
 

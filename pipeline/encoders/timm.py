@@ -25,8 +25,9 @@ def load(name: str, size: int, weights: Path | None) -> Backbone:
         raise EncoderError(f"timm:{name} is not a vision transformer that takes any input size: {error}") from error
     except Exception as error:  # hub, file and state dict each fail in their own types
         source = weights or "the hub"
+        said = " ".join(str(error).split()) or type(error).__name__
         raise EncoderError(
-            f"timm:{name} could not be loaded from {source}: {' '.join(str(error).split())[:300]}"
+            f"timm:{name} could not be loaded from {source}: {said[:300]}"
             + ("" if weights else "; without a network, give encoder.weights a file or an s3:// object")
         ) from error
 

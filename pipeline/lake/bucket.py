@@ -29,6 +29,15 @@ LONGEST_WAIT = 10.0
 CONNECTIONS = 32
 DELETED_AT_ONCE = 1000  # objects: S3's own limit
 
+KINDS = {  # what a browser is told of a report's files, which it would offer to download otherwise
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "webp": "image/webp",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+}
+
 MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "404", "NotFound"})
 PASSING = frozenset(
     "SlowDown RequestTimeout RequestTimeTooSkewed InternalError ServiceUnavailable Throttling ThrottlingException "
@@ -73,11 +82,14 @@ def open_(path: str) -> io.RawIOBase:
 
 def write(path: str, content: bytes, over: str | None) -> None:
     """Write the whole content or nothing: a store keeps no half of an object."""
-    condition = {"IfMatch": f'"{over}"'} if over else {}
+    said = {"IfMatch": f'"{over}"'} if over else {}
+    if kind := KINDS.get(path.rpartition(".")[2]):
+        said["ContentType"] = kind
     try:
-        _retry(client().put_object, **_at(path), Body=content, **condition)
+        _retry(client().put_object, **_at(path), Body=content, **said)
     except NotImplementedError:
-        _retry(client().put_object, **_at(path), Body=content)
+        said.pop("IfMatch")
+        _retry(client().put_object, **_at(path), Body=content, **said)
 
 
 def create(path: str, content: bytes) -> bool:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.errors import ObjectChanged, StorageError
+from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
 from pipeline.lake.names import partition
 from pipeline.lake.parquet import read_parquet
 from pipeline.lake.storage import Location
@@ -112,7 +112,15 @@ class RunFolder:
 
 def latest_run(output: Location) -> str:
     """Return the id of the newest whole run below an output location; raises `StorageError` when there is none."""
-    return str(json.loads((output / "latest.json").read_bytes())["run_id"])
+    latest = output / "latest.json"
+    try:
+        return str(json.loads(latest.read_bytes())["run_id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{latest} is damaged: {error!r}; name a run of {output}/runs with --run_id") from error
+    except StoreUnavailable:
+        raise
+    except StorageError as error:
+        raise StorageError(f"{error}; no run was published below {output}, or it is no output.uri") from error
 
 
 def write_json(location: Location, value: Any) -> None:

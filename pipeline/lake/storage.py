@@ -173,5 +173,6 @@ def _storage_errors(action: str, location: Location) -> Iterator[None]:
     except (OSError, ValueError, BotoCoreError) as error:  # ValueError: a name with a NUL byte
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if isinstance(error, FileNotFoundError):
-            reason = "there is no such file or object"  # stores put their own path here, or nothing
+            # stores put their own path here, or nothing
+            reason = "no folder can be made there" if action == "write" else "there is no such file or object"
         raise StorageError(f"cannot {action} {location}: {reason}") from error

@@ -103,6 +103,19 @@ def streamed_overlap(found: Histogram, kind: int, limit: float) -> Bounded:
     return _area(above / upto[-1], upto / upto[-1], found.gains[kind, ::-1] / found.regions[kind], limit)
 
 
+def overlap_curve(found: Histogram, kind: int = 0) -> tuple[Array, Array]:
+    """Return the false positive rates (L + 1,), rising from 0, and the per-region overlap (L + 1,) of all thresholds.
+
+    Raises:
+        ValueError: when there is no region, or no normal pixel.
+    """
+    _, upto = _counts(found)
+    if not found.regions[kind] or not upto[-1]:
+        raise ValueError("a PRO curve needs at least one anomalous region and one normal pixel")
+    overlap = np.cumsum(found.gains[kind, ::-1]) / found.regions[kind]
+    return np.append(0.0, upto / upto[-1]), np.append(0.0, overlap)
+
+
 def to_levels(scores: Array, levels: int = LEVELS) -> Array:
     """Round scores, of any shape, to the nearest of even levels from 0 to TOP; those outside go to the ends."""
     return (scores / (TOP / (levels - 1))).round().clip(0, levels - 1).astype(np.intp)

@@ -1,5 +1,7 @@
 """Where the line between normal and anomalous lies, on scores and on pixels of maps: functions of arrays."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,28 +13,68 @@ PIXEL_BINS = 4096  # of the distances 0..2: a threshold on pixels is found to 0.
 LARGEST = 2.0
 
 
+@dataclass(frozen=True)
+class Line:
+    """A threshold, None where there is nothing to find it from, and the rule that it was found by, as rows name it."""
+
+    value: float | None
+    rule: str
+
+
 def threshold(
-    rule: RuleConfig, category: str, references: NDArray[np.floating], own: NDArray[np.floating]
-) -> float | None:
-    """Return the value above which a category's scores are anomalous; None where there is nothing to find it from.
+    rule: RuleConfig,
+    category: str,
+    references: NDArray[np.floating],
+    own: NDArray[np.floating],
+    labels: Sequence[bool | None] = (),
+) -> Line:
+    """Return the value above which a category's scores are anomalous.
+
+    A rule that needs labels gives way to the default rule where they are not of both kinds.
 
     Args:
         rule: settings.
         category: its name, for which the rule may have another value.
         references: scores of the reference images, (R,).
         own: scores of this run's images, (N,).
+        labels: of this run's images, N of them: true for defects, None where unknown. Needed by fitted rules only.
     """
     value = rule.categories.get(category, rule.value)
+    if rule.fitted:
+        known = np.array([label is not None for label in labels], bool) & np.isfinite(own)
+        defects = np.array([bool(label) for label in labels], bool)[known]
+        if defects.all() or not defects.any():
+            return threshold(RuleConfig(), category, references, own)
+        recall = value if rule.rule == "recall" else None
+        return Line(fitted(own[known], defects, recall), "best_f1" if recall is None else f"recall {value:g}")
+    said = f"{rule.rule} {value:g}"
     if rule.rule == "fixed":
-        return value
+        return Line(value, said)
     values = references if rule.rule == "quantile" else own
     values = values[np.isfinite(values)]
     if not len(values):
-        return None
+        return Line(None, said)
     if rule.rule == "quantile":
-        return float(np.quantile(values, value))
+        return Line(float(np.quantile(values, value)), said)
     # One of the values: one between two of them would leave too many above
-    return float(np.quantile(values, 1 - value, method="inverted_cdf"))
+    return Line(float(np.quantile(values, 1 - value, method="inverted_cdf")), said)
+
+
+def fitted(scores: NDArray[np.floating], defects: NDArray[np.bool_], recall: float | None) -> float:
+    """Return the highest threshold that finds a share of the defects, or with no recall that of the best F1.
+
+    Thresholds lie in the middle between neighbouring scores, where they are as far as can be from both. `scores` (n,)
+    from 0 up, `defects` (n,) with both kinds.
+    """
+    values = np.unique(scores)
+    lines = (np.append(0.0, values[:-1]) + values) / 2  # rising; the first has all above it
+    found = defects.sum() - np.searchsorted(np.sort(scores[defects]), lines, "right")
+    wrong = (~defects).sum() - np.searchsorted(np.sort(scores[~defects]), lines, "right")
+    if recall is not None:
+        enough = np.flatnonzero(found >= recall * defects.sum() - 1e-9)
+        return float(lines[enough[-1] if len(enough) else 0])
+    f1 = 2 * found / (found + wrong + defects.sum())
+    return float(lines[np.flatnonzero(f1 == f1.max())[-1]])  # of equals the highest: fewer to look at
 
 
 def count_pixels(maps: NDArray[np.floating]) -> NDArray[np.int64]:

@@ -1,5 +1,7 @@
 """The columns of scores that reports use, for runs of any age."""
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,13 +19,13 @@ COLUMNS = {
 }
 
 
-def known_columns(scores: pa.Table) -> pa.Table:
-    """Return the scores with exactly COLUMNS: null where a run lacks one, and where a number is not finite.
+def known_columns(scores: pa.Table, columns: Mapping[str, pa.DataType] = COLUMNS) -> pa.Table:
+    """Return the scores with exactly these columns: null where a run lacks one, and where a number is not finite.
 
     A column of another type is a manifest's own, which a run of before ours could have by the same name.
     """
     found = {}
-    for name, kind in COLUMNS.items():
+    for name, kind in columns.items():
         ours = name in scores.column_names and scores.schema.field(name).type == kind
         values = scores[name] if ours else pa.nulls(scores.num_rows, kind)
         if kind == pa.float64():

@@ -1,10 +1,19 @@
 """What sweeping the feature store found, as a table."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from pipeline.lake.garbage import Sweep
-from pipeline.report.terminal import aligned, printable, ruled
+from pipeline.report.terminal import aligned, ruled
+from pipeline.screen import printable
+
+
+def sweep_json(found: Sequence[Sweep], unfinished: int, begun: Mapping[str, float], dropped: bool) -> str:
+    """Return the same as `sweep_text` as one JSON object, in ASCII, with times in seconds since 1970."""
+    features = [asdict(of) for of in found]
+    return json.dumps({"dropped": dropped, "features": features, "unfinished": unfinished, "begun": begun}, indent=2)
 
 
 def sweep_text(found: Sequence[Sweep], unfinished: int, begun: Mapping[str, float], dropped: bool) -> str:

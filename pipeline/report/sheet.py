@@ -11,9 +11,16 @@ from PIL import Image
 from pipeline.errors import NothingToScore, StorageError
 from pipeline.images import Quarantine, decode
 from pipeline.lake.storage import Location
+from pipeline.screen import printable
 
 SIZE = 256  # pixels of one picture
 LIMIT = 10**9  # the run has decoded these images before
+
+
+def plain(name: str) -> str:
+    """Return a name as matplotlib shows it: no mathematics, no line of its own, and nothing hidden from a legend."""
+    text = printable(name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def draw_sheet(output: Location, scores: pa.Table, map_scale: float, worst: int) -> Figure:
@@ -52,7 +59,9 @@ def draw_sheet(output: Location, scores: pa.Table, map_scale: float, worst: int)
             heat = np.asarray(levels, dtype=float) * map_scale
             above, below = axes[2 * place, column], axes[2 * place + 1, column]
             above.imshow(picture)
-            above.set_title(f"{category}  {row['score']:.2f}" if column == 0 else f"{row['score']:.2f}", fontsize=9)
+            above.set_title(
+                f"{plain(category)}  {row['score']:.2f}" if column == 0 else f"{row['score']:.2f}", fontsize=9
+            )
             below.imshow(picture)
             below.imshow(heat, cmap="inferno", vmin=low / 2, vmax=high, alpha=0.65)
     return figure

@@ -43,7 +43,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Summary:
-    """A run's facts; `counts` and `reasons` are counted in its scores, and None is what an older run does not tell."""
+    """A run's facts; images and reasons are counted in its scores, and None is what an older run does not tell."""
 
     run_id: str
     results: str
@@ -52,6 +52,7 @@ class Summary:
     seconds: dict[str, float]
     layout: str | None
     counts: dict[str, int]
+    anomalous: int | None
     reasons: dict[str, int]
     carried: int | None
     drifted: list[str] | None
@@ -82,6 +83,7 @@ def summarise(result: Result, most: int, category: str | None = None) -> Summary
         seconds=run.get("seconds", {}),
         layout=run.get("layout"),
         counts=counts_of(scores),
+        anomalous=pc.sum(scores["anomalous"]).as_py(),
         reasons=reasons_of(scores),
         carried=told.get("carried"),
         drifted=run.get("drifted"),

@@ -1,11 +1,12 @@
-"""The table that a run prints at its end."""
+"""The tables of a run's categories: what became of their images, and the metrics."""
 
-from collections import Counter
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from pipeline.metrics.category import IMAGE, PIXEL, Metric, mean_metrics
-from pipeline.report.terminal import aligned, printable, ruled
+from pipeline.metrics.category import IMAGE, PIXEL, Metric
+from pipeline.report.summary import Summary
+from pipeline.report.terminal import stacked
+from pipeline.screen import printable
 
 HEADINGS = {
     "image_auroc": "I-AUROC",
@@ -20,30 +21,51 @@ HEADINGS = {
 }
 
 
-def summary_table(
-    rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Metric]], width: int | None = None
-) -> str:
-    """Return a table of categories: images, quarantined, metrics in percent, and why some are missing.
+NAMED = 3  # categories that a note names before it only counts them
 
-    Args:
-        rows: category and status of each image.
-        metrics: by category, then name.
-        width: of the terminal, in characters; names of categories are cut to fit. Default: they are not.
+
+def counts_table(summary: Summary, width: int) -> list[str]:
+    """Return lines: for each category its images, how many are quarantined and anomalous, and the raw scores' spread.
+
+    Names of categories are cut, and tables split, to fit into `width` characters.
     """
-    columns = [*IMAGE, *PIXEL, *sorted({name for of in metrics.values() for name in of} - {*IMAGE, *PIXEL})]
-    images = Counter(row["category"] for row in rows)
-    bad = Counter(row["category"] for row in rows if row["status"] == "quarantined")
-    lines = [["category", "images", "quarantined", *(HEADINGS[name] for name in columns)]]
-    for category in sorted(images):
-        lines.append(_line(category, images[category], bad[category], metrics.get(category, {}), columns))
-    if len(images) > 1:
-        lines.append(_line("all", images.total(), bad.total(), mean_metrics(metrics.values()), columns))
+    headings = ["category", "images", "quarantined", "anomalous", "score_raw: min", "median", "max"]
+    lines = [
+        [of.category, *map(_count, (of.images, of.images - of.scored, of.anomalous))]
+        + [_raw(value) for value in (of.lowest, of.median, of.highest)]
+        for of in summary.categories
+    ]
+    if len(lines) > 1:
+        counts = summary.counts["images"], summary.counts["quarantined"], summary.anomalous
+        lines.append(["all", *map(_count, counts), "", "", ""])
+    return stacked([headings, *lines], width)
 
-    return "\n".join([*ruled(aligned(lines, width=width)), *_reasons(metrics), *_streamed(metrics)])
+
+def metrics_table(summary: Summary, width: int) -> list[str]:
+    """Return lines: the metrics of each category in percent, where labels are known, and why some are missing.
+
+    Names of categories are cut, and tables split, to fit into `width` characters.
+    """
+    metrics = summary.metrics
+    names = [*IMAGE, *PIXEL, *sorted({name for of in metrics.values() for name in of} - {*IMAGE, *PIXEL})]
+    lines = [[category, *(_percent(of.get(name)) for name in names)] for category, of in sorted(metrics.items())]
+    if len(lines) > 1:
+        lines.append(["all", *(_percent(summary.mean.get(name)) for name in names)])
+    known = any(metric.value is not None for of in metrics.values() for metric in of.values())
+    headings = ["in percent", *(HEADINGS[name] for name in names)]
+    notes = [*_reasons(metrics), *_streamed(metrics)]
+    return [
+        *(stacked([headings, *lines], width) if known else []),
+        *(line for note in notes for line in textwrap.wrap(note, width, break_long_words=False)),
+    ]
 
 
-def _line(name: str, images: int, quarantined: int, metrics: Mapping[str, Metric], columns: Sequence[str]) -> list[str]:
-    return [name, str(images), str(quarantined), *(_percent(metrics.get(column)) for column in columns)]
+def _count(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _raw(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _percent(metric: Metric | None) -> str:
@@ -51,16 +73,22 @@ def _percent(metric: Metric | None) -> str:
 
 
 def _reasons(metrics: Mapping[str, Mapping[str, Metric]]) -> list[str]:
-    """Say once for each category and reason which metrics are missing."""
-    missing: dict[tuple[str, str], list[str]] = {}
+    """Say once for each reason which metrics of which categories are missing."""
+    missing: dict[str, tuple[dict[str, None], dict[str, None]]] = {}  # ordered sets
     for category, of in metrics.items():
         for name, metric in of.items():
             if metric.reason is not None:
-                missing.setdefault((category, metric.reason), []).append(name)
+                categories, kinds = missing.setdefault(metric.reason, ({}, {}))
+                categories[category] = kinds[name.partition("_")[0]] = None
     return [
-        f"{printable(category)}: no {names[0].partition('_')[0]} metrics: {printable(reason)}"
-        for (category, reason), names in missing.items()
+        f"{_some(list(categories))}: no {' and '.join(kinds)} metrics: {printable(reason)}"
+        for reason, (categories, kinds) in missing.items()
     ]
+
+
+def _some(categories: Sequence[str]) -> str:
+    more = [f"{len(categories) - NAMED} more"] if len(categories) > NAMED else []
+    return ", ".join([*map(printable, categories[:NAMED]), *more])
 
 
 def _streamed(metrics: Mapping[str, Mapping[str, Metric]]) -> list[str]:

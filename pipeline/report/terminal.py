@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+from pipeline.screen import printable
+
 NARROW = 10  # characters that a column of text keeps
 
 
@@ -21,6 +23,20 @@ def aligned(lines: Sequence[Sequence[str]], left: Collection[int] = (0,), width:
     ]
 
 
+def stacked(lines: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return ruled tables of text and figures, one below the other where not all columns fit into `width`."""
+    widths = [max(len(printable(cell)) for cell in column) for column in zip(*lines, strict=True)]
+    tables, used = [[0]], width
+    for column, needed in enumerate(widths[1:], 1):
+        used += 2 + needed
+        if used > width:
+            tables.append([0])
+            used = min(widths[0], NARROW) + 2 + needed
+        tables[-1].append(column)
+    found = [ruled(aligned([[line[i] for i in table] for line in lines], width=width)) for table in tables[1:]]
+    return [line for table in found for line in ("", *table)][1:]
+
+
 def ruled(lines: Sequence[str]) -> list[str]:
     """Return lines with a rule below the first, the headings."""
     return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
@@ -32,8 +48,3 @@ def shortened(text: str, width: int) -> str:
         return text
     end = (width - 3 + 1) // 2
     return f"{text[: width - 3 - end]}...{text[len(text) - end :]}"
-
-
-def printable(text: str) -> str:
-    """Return text that cannot move a terminal's cursor, whatever a file may be called."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

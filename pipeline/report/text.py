@@ -2,6 +2,7 @@
 
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -9,9 +10,9 @@ from typing import Any
 
 from pipeline.report.compare import Comparison, Uris
 from pipeline.report.summary import Summary
-from pipeline.report.table import HEADINGS, summary_table
-from pipeline.report.terminal import aligned, printable, ruled, shortened
-from pipeline.result import Result
+from pipeline.report.table import HEADINGS, counts_table, metrics_table
+from pipeline.report.terminal import aligned, ruled, shortened
+from pipeline.screen import printable
 
 
 def json_text(facts: Summary | Comparison) -> str:
@@ -19,25 +20,36 @@ def json_text(facts: Summary | Comparison) -> str:
     return json.dumps(_finite(asdict(facts)), indent=2, allow_nan=False)
 
 
-def summary_text(result: Result, summary: Summary, width: int) -> str:
-    """Return a run's facts, its table of metrics, the spread of its scores, and its worst images."""
-    rows = result.scores.select(["category", "status"]).to_pylist()
-    categories = [
-        [of.category, str(of.scored), _raw(of.lowest), _raw(of.median), _raw(of.highest), _count(of.anomalous)]
-        for of in summary.categories
-    ]
+def headline(summary: Summary, width: int) -> str:
+    """Return a run in one sentence of counts that add up."""
+    counts, reasons = summary.counts, ", ".join(f"{count} {reason}" for reason, count in summary.reasons.items())
+    said = (
+        f"{counts['images']} images: {counts['scored']} scored, {counts['quarantined']} quarantined"
+        f"{f' ({reasons})' if reasons else ''}; {_count(summary.anomalous)} anomalous"
+    )
+    return textwrap.fill(printable(said), width)
+
+
+def outcome_text(summary: Summary, width: int) -> str:
+    """Return what a run prints at its end, below its headline: what became of each category, and where it lies."""
+    parts = [counts_table(summary, width), metrics_table(summary, width), [f"results: {printable(summary.results)}"]]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def summary_text(summary: Summary, width: int) -> str:
+    """Return a run's facts, its tables of categories, and its worst images."""
     worst = [
         [of.category, "-" if of.score is None else f"{of.score:.3f}", _raw(of.score_raw), _raw(of.stderr), of.uri]
         for of in summary.worst
     ]
     parts = [
         aligned(_facts(summary), left=(0, 1), width=width),
-        summary_table(rows, result.metrics, width).split("\n"),
-        _table("score_raw", ["scored", "min", "median", "max", "anomalous"], categories, (0,), width),
+        counts_table(summary, width),
+        metrics_table(summary, width),
     ]
     if worst:
         parts.append(_table("worst images", ["score", "score_raw", "stderr", "uri"], worst, (0, 4), width))
-    return "\n\n".join("\n".join(part) for part in parts)
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def comparison_text(comparison: Comparison, width: int) -> str:
@@ -90,6 +102,7 @@ def _facts(summary: Summary) -> list[list[str]]:
         "seconds": f"{sum(summary.seconds.values()):.1f}: {seconds}" if seconds else "-",
         "layout": _value(summary.layout),
         "images": f"{counts['images']} = {counts['scored']} scored + {counts['quarantined']} quarantined",
+        "anomalous": _count(summary.anomalous),
         "quarantined": ", ".join(f"{count} {reason}" for reason, count in summary.reasons.items()) or "none",
         "other files": _count(summary.other_files),
         "features": f"{_count(summary.features_reused)} reused",

@@ -39,7 +39,7 @@ class Estimate:
         hours = self.seconds / 3600
         time = f"{self.seconds:.0f} s" if hours < 0.1 else f"{hours:.1f} h"
         return (
-            f"{self.cost.products:.2g} multiply-adds, {self.cost.read / 1e9:.3g} GB of tokens read, "
+            f"{self.cost.products:.2g} multiply-adds, {self.cost.read / 1e9:.3g} GB read, "
             f"about {time} on {self.workers} workers"
         )
 

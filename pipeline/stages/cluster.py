@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -101,7 +102,8 @@ def cluster(config: RayConfig) -> Iterator[None]:
             options["runtime_env"] = {"py_modules": [str(Path(__file__).parents[1])]}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(**options)
+        with _greeting_dropped():
+            ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"the Ray cluster at {address or 'this machine'} cannot be used: {error}") from error
     if threading.current_thread() is threading.main_thread():
@@ -117,6 +119,23 @@ def cluster(config: RayConfig) -> Iterator[None]:
         raise
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _greeting_dropped() -> Iterator[None]:
+    """Drop the line by which Ray's C++ says, whatever its log level is, which one it has."""
+    with tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held:
+                if b"Set ray log level from environment" not in line:
+                    os.write(2, line)
 
 
 def pool(config: PoolConfig) -> Pool:

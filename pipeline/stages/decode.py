@@ -39,9 +39,9 @@ def decode_block(block: pa.Table, config: InputConfig, size: int) -> pa.Table:
     An image's failure never leaves this function: an exception here would cost its whole block. Raises
     `StoreUnavailable` when it is not the image's.
     """
-    decoder = _decoder(config)
+    decoder = decoder_of(config)
     rows = []
-    for content in _read_ahead(block, config.max_bytes):
+    for content in read_ahead(block, config.max_bytes):
         row: dict[str, Any] = dict.fromkeys(DECODED.names)
         try:
             pixels, (row["width"], row["height"]) = decoder(content.result(), size, config.max_pixels)
@@ -70,18 +70,21 @@ def mask_values(uri: str, size: int, config: InputConfig) -> tuple[NDArray[Any],
     """
     entry = Location.parse(uri).entry()
     content = _read(uri, entry.etag, entry.size, config.max_bytes)
-    return _decoder(config, decode_mask)(content, size, config.max_pixels)
+    return decoder_of(config, decode_mask)(content, size, config.max_pixels)
 
 
 @functools.cache
-def _decoder(config: InputConfig, function: Decode = decode) -> Decoder:
+def decoder_of(config: InputConfig, function: Decode = decode) -> Decoder:
     """Return this worker process's decoder."""
     memory = config.max_bytes + BYTES_PER_PIXEL * config.max_pixels + BYTES_OF_LIBRARIES
     return Decoder(config.max_seconds, memory, function)
 
 
-def _read_ahead(block: pa.Table, max_bytes: int) -> Iterator[Future[bytes]]:
-    """Yield the content of each file, or why there is none, while the next ones are read: a store answers late."""
+def read_ahead(block: pa.Table, max_bytes: int) -> Iterator[Future[bytes]]:
+    """Yield the content of each file, or why there is none, while the next ones are read: a store answers late.
+
+    `block` has uri, etag and size of each.
+    """
     with ThreadPoolExecutor(READERS) as pool:
         reads: deque[Future[bytes]] = deque()
         for row in block.select(["uri", "etag", "size"]).to_pylist():

@@ -2,30 +2,32 @@
 
 import logging
 import re
-import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
 from ray.data import Dataset
 from ray.exceptions import RayError
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline import errors
 from pipeline.errors import IncompleteRun, LakeScoreError
-from pipeline.log import context
+from pipeline.log import context, is_watched
 from pipeline.stages.telemetry import show_progress
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_FRAMES = 10.0, 0.25
 SECONDS_BETWEEN_GAUGES = 5.0  # Ray forgets one that was not set for 20 s, and a unit may take minutes
 
 
 class Progress:
-    """Counts what a stage has done: for the metrics, and as a rewritten line on a terminal or log lines elsewhere.
+    """Counts what a stage has done: for the metrics, and as a bar where somebody looks or log lines elsewhere.
 
     with Progress("extract", "images", 120) as progress:
         progress.add(32)
@@ -35,32 +37,26 @@ class Progress:
         self._stage, self._what, self._total = stage, what, total
         self._already = self._done = already  # done by an earlier run: counted, but not into the rate
         self._start = self._shown = time.monotonic()
-        self._terminal = sys.stderr.isatty()
-        self._over = threading.Event()
-        self._shows = threading.Thread(target=self._show, daemon=True)
+        self._showing = ExitStack()
 
     def __enter__(self) -> Self:
         context["stage"] = self._stage
-        self._shows.start()
+        self._showing.enter_context(_again_and_again(self._show, SECONDS_BETWEEN_GAUGES))
+        if is_watched() and self._total:
+            self._showing.enter_context(self._drawn())
         return self
 
     def add(self, count: int) -> None:
         """Count more of them as done."""
         self._done += count
         now = time.monotonic()
-        if self._terminal:
-            sys.stderr.write(f"\r\033[K{self._line(now)}")
-            sys.stderr.flush()
-        elif now - self._shown >= SECONDS_BETWEEN_LINES and self._done < self._total:
+        if not is_watched() and now - self._shown >= SECONDS_BETWEEN_LINES and self._done < self._total:
             self._shown = now
             log.info(self._line(now))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._over.set()
-        self._shows.join()
-        show_progress(self._stage, self._done, self._total)
-        if self._terminal:
-            sys.stderr.write("\r\033[K")
+        self._showing.close()
+        self._show()
         now = time.monotonic()
         if kind is None and self._total:
             facts = {"done": self._done, "total": self._total, "seconds": round(now - self._start, 3)}
@@ -69,16 +65,53 @@ class Progress:
 
     def _show(self) -> None:
         show_progress(self._stage, self._done, self._total)
-        while not self._over.wait(SECONDS_BETWEEN_GAUGES):
-            show_progress(self._stage, self._done, self._total)
 
     def _line(self, now: float) -> str:
         seconds = max(now - self._start, 1e-9)
         rate = (self._done - self._already) / seconds
-        line = f"{self._stage:8} {self._done}/{self._total} {self._what}  {rate:.3g}/s  {seconds:.0f} s"
+        each_second = "" if not rate else f"{rate:,.0f}/s" if rate >= 100 else f"{rate:.3g}/s"
+        line = f"{self._stage:8} {f'{self._done}/{self._total} {self._what}':18}  {each_second:>8}  {_time(seconds):>6}"
         if rate and self._done < self._total:
-            line += f"  {(self._total - self._done) / rate:.0f} s left"
+            line += f"  {_time((self._total - self._done) / rate)} left"
         return line
+
+    @contextmanager
+    def _drawn(self) -> Iterator[None]:
+        """Keep a bar as the last line of the terminal, that moves on also while nothing is done for long."""
+        bar = tqdm(
+            total=self._total, initial=self._done, bar_format="{desc}|{bar:16}|", dynamic_ncols=True, leave=False
+        )
+
+        def draw() -> None:
+            bar.n = self._done
+            bar.set_description_str(f"{self._line(time.monotonic()):60}")
+
+        with bar, logging_redirect_tqdm(), _again_and_again(draw, SECONDS_BETWEEN_FRAMES):  # log lines appear above it
+            yield
+
+
+@contextmanager
+def _again_and_again(show: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call a function in a thread, at once and each so many seconds, until the block ends."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        show()
+        while not ended.wait(seconds):
+            show()
+
+    showing = threading.Thread(target=repeat, daemon=True)
+    showing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        showing.join()
+
+
+def _time(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 99.5 else f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def results(dataset: Dataset, progress: Progress) -> pa.Table:

@@ -1,6 +1,7 @@
 """Reduce: patch scores of all layers become maps and raw scores, then RsCIN and metrics for each category."""
 
 import io
+import logging
 import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -44,6 +45,8 @@ MAP_BLOCK = 64  # images of one task
 # metrics of more are streamed
 MOST_PIXELS = 2e8
 
+log = logging.getLogger(__name__)
+
 IMAGES = pa.schema(
     [
         ("image", pa.int64()),
@@ -53,6 +56,7 @@ IMAGES = pa.schema(
         ("map_uri", pa.string()),
         ("score", pa.float64()),
         ("threshold", pa.float64()),
+        ("rule", pa.string()),
     ]
 )
 METRICS = pa.schema(
@@ -108,6 +112,7 @@ class Reducer:
             rescored = run_tasks(_by_category(images), self.rescore, progress)
         check_rows("rescore", images["image"].to_pylist(), rescored["image"].to_pylist())
         images = images.join(rescored, "image").sort_by([("category", "ascending"), ("image", "ascending")])
+        self._say_what_is_not_fitted(images)
         with Progress("metrics", "images", count) as progress:
             rows = run_tasks(_by_category(images), self.measure, progress).to_pylist()
         metrics: dict[str, dict[str, Metric]] = {category: {} for category in totals}
@@ -148,7 +153,7 @@ class Reducer:
         )
 
     def rescore(self, block: pa.Table) -> pa.Table:
-        """Apply RsCIN to a category, and find its threshold: image and score_raw in, image, score, threshold out.
+        """Apply RsCIN to a category, and find its threshold: image and score_raw in, image, score, threshold, rule out.
 
         References of earlier nights take part with the raw scores that they had then.
         """
@@ -163,16 +168,27 @@ class Reducer:
             rscin(everything, torch.from_numpy(embeddings), self.config.method.windows).double().numpy()[: len(own)]
         )
         of_references = np.concatenate([own[positions[~earlier]], raw[earlier]])
-        inputs = own[index["input"].to_numpy(zero_copy_only=False)]
-        found = threshold(self.config.decision.image, category, of_references, inputs)
+        inputs = index["input"].to_numpy(zero_copy_only=False)
+        labels = index["label"].filter(index["input"]).to_pylist()
+        found = threshold(self.config.decision.image, category, of_references, own[inputs], labels)
         return pa.table(
             {
                 "image": block["image"],
                 "score": scores,
-                "threshold": pa.array([found] * len(scores), pa.float64()),
+                "threshold": pa.array([found.value] * len(scores), pa.float64()),
+                "rule": [found.rule] * len(scores),
                 "count": [1] * len(scores),
             }
         )
+
+    def _say_what_is_not_fitted(self, images: pa.Table) -> None:
+        rule = self.config.decision.image
+        if not rule.fitted:
+            return
+        other = images.filter(pc.invert(pc.starts_with(images["rule"], rule.rule)))
+        for row in other.group_by(["category", "rule"], use_threads=False).aggregate([]).to_pylist():
+            message = "threshold of %r by %s and not by %s, which needs normal and defective images with labels"
+            log.warning(message, row["category"], row["rule"], rule.rule)
 
     def _counted(self, category: str, index: pa.Table) -> NDArray[np.bool_]:
         """Say which images' maps the threshold on pixels is found from.

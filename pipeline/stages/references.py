@@ -22,11 +22,12 @@ from pipeline.plan.units import Members
 from pipeline.stages.progress import Progress
 from pipeline.stages.tasks import run_tasks
 
-# A category's references: where their features lie, their position among its images (-1: not scored in this run), and
-# the raw score that an earlier run gave those
+# A category's references: which images, where their features lie, their position among its images (-1: not scored in
+# this run), and the raw score that an earlier run gave those
 REFERENCES = pa.schema(
     [
         ("uri", pa.string()),
+        ("etag", pa.string()),
         ("file", pa.string()),
         ("row", pa.int32()),
         ("position", pa.int64()),
@@ -116,7 +117,9 @@ class Chooser:
     def _choose(self, category: str, index: pa.Table) -> tuple[pa.Table, int]:
         """Return the references of a category, and the number of images that they were chosen from."""
         config = self.config.references
-        pool = index.select(["uri", "file", "row"]).append_column("position", pa.array(np.arange(index.num_rows)))
+        pool = index.select(["uri", "etag", "file", "row"]).append_column(
+            "position", pa.array(np.arange(index.num_rows))
+        )
         pool = pool.append_column("score_raw", pa.nulls(index.num_rows, pa.float64()))
         if config.source == "pinned":
             pool = pool.filter(index["pinned"])

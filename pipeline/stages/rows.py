@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog import Catalog
-from pipeline.config import DecisionConfig, DriftConfig, RuleConfig
+from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
 from pipeline.lake.features import LOOK
 from pipeline.metrics.drift import Drift, distribution_drift, share_drift
@@ -39,6 +39,21 @@ FOUND = pa.schema(
         ("scored_at", pa.timestamp("s", "UTC")),
     ]
 )
+# Patches of reference images that come nearest to one patch, nearest first; x and y of their middles in shares of width
+# and height
+EVIDENCE = pa.list_(
+    pa.struct(
+        [
+            ("uri", pa.string()),
+            ("etag", pa.string()),
+            ("x", pa.float32()),
+            ("y", pa.float32()),
+            ("distance", pa.float32()),
+        ]
+    )
+)
+# Of images that the report shows: evidence for their worst patch, and for their most normal one
+EXPLAINED = pa.schema([("evidence", EVIDENCE), ("evidence_normal", EVIDENCE)])
 LISTED = ("category", "uri", "etag")  # by the catalog
 COLUMNS = (*LISTED, *(name for name in FOUND.names if name != "image"))  # of scores, before label and a manifest's own
 
@@ -46,7 +61,6 @@ COLUMNS = (*LISTED, *(name for name in FOUND.names if name != "image"))  # of sc
 def found_now(
     images: pa.Table,
     reduced: pa.Table,
-    config: DecisionConfig,
     pixel_thresholds: Mapping[str, float | None],
     run_id: str,
     now: datetime,
@@ -55,8 +69,7 @@ def found_now(
 
     Args:
         images: what extracting and choosing references said of each input.
-        reduced: score, score_raw, stderr, threshold and map_uri of those that were scored.
-        config: settings.
+        reduced: score, score_raw, stderr, threshold, rule and map_uri of those that were scored.
         pixel_thresholds: by category.
         run_id: this run's.
         now: its start.
@@ -66,12 +79,10 @@ def found_now(
     if unscored := pc.sum(pc.and_(scored, pc.is_null(table["score"]))).as_py():
         raise IncompleteRun(f"{unscored} images have neither a score nor a reason; nothing was published")
     categories = table["category"].to_pylist()
-    rules = [say(config.image, category) for category in categories]
     nothing = pa.scalar(None, pa.string())
     columns = {
         "status": pc.if_else(scored, "scored", "quarantined"),
         "anomalous": pc.greater(table["score_raw"], table["threshold"]),
-        "rule": pc.if_else(scored, pa.array(rules, pa.string()), nothing),
         "pixel_threshold": pc.if_else(
             scored, pa.array([pixel_thresholds.get(c) for c in categories], pa.float64()), pa.scalar(None, pa.float64())
         ),
@@ -86,16 +97,32 @@ def found_now(
 
 
 def scores_table(catalog: Catalog, found: pa.Table, carried: pa.Table | None) -> pa.Table:
-    """Return one row for each image of the catalog, in its order, with a manifest's further columns behind ours."""
+    """Return one row for each image of the catalog, in its order, with a manifest's further columns behind ours.
+
+    Of EXPLAINED it has what rows bring that are carried over.
+    """
+    explained = carried
     if carried is not None:
         found = pa.concat_tables([found, carried.select(FOUND.names).cast(FOUND)])
     found = found.sort_by("image").combine_chunks()
     check_rows("run", catalog.table["image"].to_pylist(), found["image"].to_pylist())
     columns = {name: (catalog.table if name in LISTED else found)[name] for name in COLUMNS}
     columns["label"] = catalog.table["label"]
+    columns |= _explained(len(catalog), explained)
     for name in catalog.kept.column_names:
         columns[f"manifest_{name}" if name in columns else name] = catalog.kept[name]
     return pa.table(columns).combine_chunks()
+
+
+def with_evidence(scores: pa.Table, found: pa.Table) -> pa.Table:
+    """Return scores with the columns of EXPLAINED that were found for some rows: `found` has their numbers, n."""
+    place = np.arange(scores.num_rows)
+    place[found["n"].to_numpy()] = scores.num_rows + np.arange(found.num_rows)
+    for field in EXPLAINED:
+        values = pa.chunked_array([*scores[field.name].chunks, *found[field.name].chunks], field.type)
+        at = scores.schema.get_field_index(field.name)
+        scores = scores.set_column(at, field, values.combine_chunks().take(pa.array(place)))
+    return scores
 
 
 def counts(scores: pa.Table, run_id: str) -> dict[str, Any]:
@@ -113,9 +140,16 @@ def counts(scores: pa.Table, run_id: str) -> dict[str, Any]:
     }
 
 
-def say(rule: RuleConfig, category: str) -> str:
-    """Name a rule as it stands in rows."""
-    return f"{rule.rule} {rule.categories.get(category, rule.value):g}"
+def _explained(total: int, carried: pa.Table | None) -> dict[str, pa.Array]:
+    """Return the columns of EXPLAINED for so many images, null where no row is carried over that has them."""
+    columns = {field.name: pa.nulls(total, field.type) for field in EXPLAINED}
+    for name in columns:
+        if carried is not None and name in carried.column_names:  # runs of before lack it
+            place = np.full(total, -1)
+            place[carried["image"].to_numpy()] = np.arange(carried.num_rows)
+            values = carried[name].cast(EXPLAINED.field(name).type).combine_chunks()
+            columns[name] = values.take(pa.array(place, mask=place < 0))
+    return columns
 
 
 def drifts(config: DriftConfig, new: pa.Table, before: pa.Table | None) -> dict[str, dict[str, Drift]]:

@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,15 +25,18 @@ from pipeline.lake.storage import Location
 from pipeline.log import context
 from pipeline.metrics.thresholds import pixel_threshold
 from pipeline.plan.units import Members
+from pipeline.report.page import write_page
 from pipeline.result import Result, read_result
 from pipeline.stages import telemetry
 from pipeline.stages.calibrate import announce, estimate
 from pipeline.stages.cluster import cluster, pool
+from pipeline.stages.evidence import EvidenceFinder
 from pipeline.stages.extract import extract
 from pipeline.stages.publish import publish, say_drift, surroundings
 from pipeline.stages.reduce import MAP_SCALE, Reduced, Reducer
 from pipeline.stages.references import Chooser
-from pipeline.stages.rows import COLUMNS, counts, drifts, found_now, scores_table
+from pipeline.stages.report import add_pixels, artist_of, draw_report, window_scores
+from pipeline.stages.rows import COLUMNS, EXPLAINED, counts, drifts, found_now, scores_table
 from pipeline.stages.score import plan, score, shape_of
 from pipeline.stages.tonight import Tonight, tonight
 
@@ -86,9 +89,10 @@ class _Prepared:
 def _prepare(config: ScoreConfig, folder: RunFolder, settings: dict[str, Any], started: datetime) -> _Prepared:
     """List, load the encoder, and read earlier runs; raises what shows that the settings cannot work."""
     clock = _Clock()
-    catalog = build_catalog(config.input)
     log.info("run      %s", folder.run_id)
+    catalog = build_catalog(config.input)
     log.info("catalog  %d images, layout %s, %d other files", len(catalog), catalog.layout, catalog.ignored)
+    log.info("encoder  %s", config.encoder.name)  # before it is loaded, which takes a while
     spec = Encoder(config.encoder).spec
     store = FeatureStore(
         folder.features / spec.fingerprint,
@@ -98,7 +102,7 @@ def _prepare(config: ScoreConfig, folder: RunFolder, settings: dict[str, Any], s
         dtype={"fp16": "float16", "fp32": "float32", "int8": "int8"}[config.encoder.store],
     )
     since = started - timedelta(days=config.references.days)
-    history = read_history(folder.output, since, spec.fingerprint, settings, COLUMNS)
+    history = read_history(folder.output, since, spec.fingerprint, settings, (*COLUMNS, *EXPLAINED.names))
     work = tonight(catalog, config, history)
     choose = Chooser(
         config, store, folder, spec.fingerprint, _window(history, since, config.references.count), settings
@@ -141,8 +145,16 @@ def _score_lake(
 
         pixel_thresholds = _pixel_thresholds(config, history, reduced)
         inputs = images.filter(images["input"])
-        found = found_now(inputs, reduced.images, config.decision, pixel_thresholds, folder.run_id, started)
+        found = found_now(inputs, reduced.images, pixel_thresholds, folder.run_id, started)
         scores = scores_table(catalog, found, work.carried)
+        report, extras = folder.results / "report", None
+        if most := config.report.images:
+            lock.check()
+            artist = artist_of(config, catalog.layout, spec.grid, report)
+            find = EvidenceFinder(config, store, folder, MAP_SCALE)
+            pixels = add_pixels(reduced.pixels, history.pixels)
+            scores, extras = draw_report(artist, scores, catalog.table, pixels, folder.run_id, most, find)
+        clock.lap("draw")
         drifted = drifts(config.drift, _new(scores, history), history.of_these_settings())
         run = {
             "run_id": folder.run_id,
@@ -163,6 +175,8 @@ def _score_lake(
             **surroundings(),
         }
         lock.check()
+        if extras is not None:
+            write_page(report, run, scores, reduced.metrics, replace(extras, window=window_scores(history)))
         publish(folder, catalog, scores, reduced, run)
         telemetry.count_published(scores, len(run["drifted"]))
         return Result(folder, scores, reduced.metrics, run)
@@ -245,7 +259,7 @@ class _Clock:
 
 def _identity(config: ScoreConfig) -> dict[str, Any]:
     """Return the settings that decide the results; where and how fast they are computed is none of them."""
-    kept = config.model_dump(mode="json", exclude={"output", "ray", "drift", "log"})
+    kept = config.model_dump(mode="json", exclude={"output", "ray", "drift", "report", "log"})
     kept["input"].pop("max_seconds")
     kept["search"].pop("memory_gb")
     kept["references"].pop("quadratic")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import ray
 import torch
 
-from pipeline.config import ScoreConfig
+from pipeline.config import MethodConfig, ScoreConfig
 from pipeline.encoders import EncoderSpec
 from pipeline.errors import ConfigError, LakeScoreError
 from pipeline.lake.features import FeatureStore
@@ -79,6 +79,24 @@ def plan(config: ScoreConfig, spec: EncoderSpec, categories: Mapping[str, Member
     return plan_units(categories, spec.layers, shape_of(config, spec), memory, UNIT_OPERATIONS[device])
 
 
+def aggregation_of(
+    method: MethodConfig, store: FeatureStore, references: Sequence[tuple[str, int]], layer: int, device: str
+) -> Aggregation:
+    """Return how a layer's tokens become the vectors that are compared.
+
+    `references` are places in the store; a PCA is fitted on the first of them.
+    """
+    plain = Aggregation(store.grid, method.degrees, method.fuse_degrees)
+    if method.projection == "none":
+        return plain
+    if method.projection == "random":
+        projection = random_projection(store.width, method.projection_width).to(device)
+    else:
+        sample = torch.from_numpy(store.tokens(references[:FITTED_ON], layer)).to(device)
+        projection = pca(torch.cat([vectors.flatten(0, 1) for vectors in plain(sample)]), method.projection_width)
+    return replace(plain, projection=projection)
+
+
 class ScoreUnit:
     """An actor that loads tokens, applies LNAMD and scores units against their references."""
 
@@ -93,8 +111,7 @@ class ScoreUnit:
         self._references: list[tuple[str, int]] = []
         self._place_of = np.empty(0, np.int64)  # of each image among the references, -1 where it is none of them
         self._bursts = np.empty((0, 2), np.int64)
-        self._plain = Aggregation(store.grid, self._method.degrees, self._method.fuse_degrees)
-        self._aggregation = self._plain
+        self._aggregation = Aggregation(store.grid, self._method.degrees, self._method.fuse_degrees)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         [row] = block.to_pylist()
@@ -162,17 +179,7 @@ class ScoreUnit:
         elif unit.layer == self._layer:
             return
         self._category, self._layer = unit.category, unit.layer
-        method = self._method
-        if method.projection == "none":
-            return
-        if method.projection == "random":
-            projection = random_projection(self._store.width, method.projection_width).to(self._device)
-        else:
-            sample = self._tokens(self._references[:FITTED_ON], unit.layer)
-            projection = pca(
-                torch.cat([vectors.flatten(0, 1) for vectors in self._plain(sample)]), method.projection_width
-            )
-        self._aggregation = replace(self._plain, projection=projection)
+        self._aggregation = aggregation_of(self._method, self._store, self._references, unit.layer, self._device)
 
     def _own(self, unit: Unit) -> torch.Tensor:
         """Return each query's position among the references, -1 where it is none of them."""

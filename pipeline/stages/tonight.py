@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline.catalog import Catalog, build_catalog
 from pipeline.config import InputConfig, ScoreConfig
+from pipeline.errors import CatalogError
 from pipeline.lake.history import History
 
 
@@ -30,17 +31,23 @@ class Tonight:
 
 
 def tonight(catalog: Catalog, config: ScoreConfig, history: History) -> Tonight:
-    """Sort out what is to be done with the images of a catalog; raises what reading the pinned manifest raises."""
+    """Sort out what is to be done with the images of a catalog; raises what reading the pinned manifest raises.
+
+    Images that somebody labelled are few, and scored again: metrics and fitted thresholds are of this run's scores.
+    """
     table, carried = catalog.table, None
     if config.references.source == "window" and (rows := history.of_these_settings()) is not None:
-        carried = _carried(table, rows.filter(pc.equal(rows["status"], "scored")))
+        carried = _carried(table.filter(pc.invert(table["reviewed"])), rows.filter(pc.equal(rows["status"], "scored")))
         table = table.filter(pc.invert(pc.is_in(table["image"], value_set=carried["image"].combine_chunks())))
     table = table.append_column("input", pa.array([True] * table.num_rows, pa.bool_()))
     if config.references.pinned is None:
         return Tonight(table.append_column("pinned", pa.array([False] * table.num_rows, pa.bool_())), carried)
     lake = config.input.uri.rpartition("/")[0] if catalog.layout == "manifest" else config.input.uri
     roots = (lake, *config.input.roots)
-    chosen = build_catalog(InputConfig(uri=config.references.pinned, roots=roots, layout="manifest")).table
+    try:
+        chosen = build_catalog(InputConfig(uri=config.references.pinned, roots=roots, layout="manifest")).table
+    except CatalogError as error:
+        raise CatalogError(f"references.pinned: {error}") from error
     both = set(zip(chosen["category"].to_pylist(), chosen["uri"].to_pylist(), strict=True))
     names = list(zip(table["category"].to_pylist(), table["uri"].to_pylist(), strict=True))
     table = table.append_column("pinned", pa.array([name in both for name in names], pa.bool_()))

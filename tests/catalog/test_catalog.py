@@ -61,6 +61,7 @@ def test_table_has_one_row_for_each_image_after_the_schema(tmp_path: Path) -> No
         "category": "line",
         "label": None,
         "masks": [],
+        "reviewed": False,
         "size": 5,
         "reason": None,
         "detail": None,

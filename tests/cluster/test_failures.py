@@ -14,12 +14,11 @@ import pandas as pd
 import psutil
 import pytest
 
-from pipeline.command import parse
 from pipeline.stages.run import score_lake
 from tests.cluster.conftest import Head
 from tests.cluster.test_same_scores import largest_difference
 from tests.conftest import not_run
-from tests.running import JOB, flags, read_scores, run_job, settings, small_lake
+from tests.running import JOB, flags, parse, read_scores, run_job, settings, small_lake
 
 HOSTILE = Path(__file__).parent / "hostile"
 IMAGES = 10
@@ -151,7 +150,7 @@ def test_the_second_of_two_starts_of_one_run_stops_with_a_message(lake: Path, tm
 def test_a_worker_that_is_killed_costs_no_row(
     head: Head, lake: Path, undisturbed: pd.DataFrame, tmp_path: Path, victim: str
 ) -> None:
-    config = parse(None, [*flags(settings(lake, tmp_path)), f"--ray.address={head.address}"])
+    config = parse([*flags(settings(lake, tmp_path)), f"--ray.address={head.address}"])
     with Killer(head.pid, victim) as killer:
         score_lake(config)
     assert killer.killed == 1

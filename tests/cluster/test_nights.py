@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.command import parse
 from pipeline.config import ScoreConfig
 from pipeline.lake.features import FeatureStore, feature_key
 from pipeline.lake.storage import Location
@@ -19,7 +18,7 @@ from pipeline.result import Result
 from pipeline.search.faiss import FaissSearch
 from pipeline.stages.run import score_lake
 from tests.cluster.conftest import Head
-from tests.running import flags, read_scores, settings, small_lake
+from tests.running import flags, parse, read_scores, settings, small_lake
 
 IMAGES = 20
 
@@ -35,7 +34,7 @@ def night(head: Head, lake: Path, output: Path, run_id: str, *more: str) -> Resu
 
 def config(head: Head, lake: Path, output: Path, run_id: str, *more: str) -> ScoreConfig:
     given = settings(lake, output) | {"output.run_id": run_id, "ray.address": head.address}
-    return parse(None, [*flags(given), *more])
+    return parse([*flags(given), *more])
 
 
 def expected(result: Result, queries: pd.DataFrame, references: pd.DataFrame) -> np.ndarray:

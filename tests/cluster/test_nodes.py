@@ -16,7 +16,7 @@ import sys
 from ray.cluster_utils import Cluster
 from ray.data import DataContext
 
-from pipeline.command import parse
+from pipeline.command import job_parser, parse_settings
 from pipeline.stages.progress import Progress
 from pipeline.stages.run import score_lake
 
@@ -28,7 +28,10 @@ cluster.wait_for_nodes()
 DataContext.get_current().wait_for_min_actors_s = 120
 arguments.append(f"--ray.address={cluster.address}")
 
-shared = score_lake(parse(None, [*arguments, steady])).run["nodes"]
+def score(*more):
+    return score_lake(parse_settings(job_parser(None), [*arguments, *more])[0])
+
+shared = score(steady).run["nodes"]
 assert len(set(shared["images"]) | set(shared["units"])) == 2, shared
 
 changed = []
@@ -42,7 +45,7 @@ def add_and_change(self, count):
         nodes.append(cluster.add_node(num_cpus=2))
 
 Progress.add = add_and_change
-score_lake(parse(None, [*arguments, changing]))
+score(changing)
 assert changed == ["extract", "score"], changed
 cluster.shutdown()
 """

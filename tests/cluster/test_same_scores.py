@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.command import parse
 from pipeline.errors import ConfigError
 from pipeline.lake.features import FeatureStore, feature_key
 from pipeline.lake.run import RunFolder
@@ -20,7 +19,7 @@ from pipeline.result import Result
 from pipeline.search.faiss import FaissSearch
 from pipeline.stages.run import score_lake
 from tests.cluster.conftest import Head
-from tests.running import REPOSITORY, flags, read_scores, run_job, settings, small_lake
+from tests.running import REPOSITORY, flags, parse, read_scores, run_job, settings, small_lake
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +47,7 @@ def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
 
 def on_cluster(head: Head, lake: Path, output: Path, *more: str) -> Result:
     """Run on a cluster that is there already, from this process."""
-    return score_lake(parse(None, [*flags(settings(lake, output)), f"--ray.address={head.address}", *more]))
+    return score_lake(parse([*flags(settings(lake, output)), f"--ray.address={head.address}", *more]))
 
 
 def test_a_run_leaves_what_readers_need(plain: Path) -> None:
@@ -59,6 +58,7 @@ def test_a_run_leaves_what_readers_need(plain: Path) -> None:
         "metrics.json",
         "metrics.parquet",
         "pixels.parquet",
+        "report",
         "run.json",
         "scores",
     ]
@@ -74,10 +74,12 @@ def test_the_same_command_twice_gives_identical_bytes(lake: Path, plain: Path, t
     assert done.returncode == 0, done.stderr
     compared = 0
     for path in plain.rglob("*"):
-        if path.is_file() and path.name not in ("run.json", "part-00000.parquet"):  # they hold times
+        if path.is_file() and path.name not in ("run.json", "run.js", "part-00000.parquet"):  # they hold times
             assert path.read_bytes() == (tmp_path / path.relative_to(plain)).read_bytes(), path
             compared += 1
-    assert compared == 24 + 4 + 1 + 4  # maps; catalog, pixels, metrics twice; latest.json; features
+    report = sum(path.is_file() for path in plain.glob("runs/*/report/**/*")) - 1  # run.js
+    assert report > 24 * (4 + 14)
+    assert compared == 24 + 4 + 1 + 4 + report  # maps; catalog, pixels, metrics twice; latest.json; features
     one, other = (read_scores(output).drop(columns="scored_at") for output in (plain, tmp_path))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
@@ -197,7 +199,7 @@ def test_a_renamed_copy_as_another_category_changes_nothing(
 def test_a_finished_run_is_read_and_not_done_again(lake: Path, plain: Path) -> None:
     before = (plain / "latest.json").stat().st_mtime_ns
     # starts no Ray; what a run may cost does not tell runs apart
-    result = score_lake(parse(None, [*flags(settings(lake, plain)), "--references.quadratic=true"]))
+    result = score_lake(parse([*flags(settings(lake, plain)), "--references.quadratic=true"]))
     assert result.scores.num_rows == 24 and result.metrics["brick"]["image_auroc"].value is not None
     assert (plain / "latest.json").stat().st_mtime_ns == before
 
@@ -206,7 +208,7 @@ def test_a_run_killed_after_run_json_is_finished_by_the_next_start(lake: Path, p
     shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
     (tmp_path / "latest.json").unlink()
     (tmp_path / "work" / "run_id=test").mkdir(parents=True)
-    score_lake(parse(None, flags(settings(lake, tmp_path))))  # starts no Ray
+    score_lake(parse(flags(settings(lake, tmp_path))))  # starts no Ray
     assert (tmp_path / "latest.json").read_bytes() == (plain / "latest.json").read_bytes()
     assert not (tmp_path / "work" / "run_id=test").exists()
 

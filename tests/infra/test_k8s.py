@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.command import parse
 from pipeline.config import ScoreConfig
 from tests.conftest import REPOSITORY
 from tests.infra.conftest import INFRA, tool
 from tests.infra.rendered import CUSTOM, Overlay, complaints, requirement, validate, ways
+from tests.running import parse
 
 TERRAFORM = INFRA / "terraform"
 NO_SCHEMA = {"NodeClass"}  # of EKS Auto Mode: AWS publishes none; `test_node_class` looks at its fields
@@ -445,7 +445,7 @@ def _settings(overlay: Overlay, folder: Path) -> ScoreConfig:
     file = folder / "score.yaml"
     file.write_text(overlay.one("ConfigMap", "score-settings")["data"]["score.yaml"])
     flags = [flag for flag in _command(overlay)[2:] if not flag.startswith("--config=")]
-    return parse(None, [f"--config={file}", *flags])
+    return parse([f"--config={file}", *flags])
 
 
 def _bytes(quantity: str) -> int:

@@ -1,6 +1,7 @@
 """Features that no published run uses are dropped, and no others."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -259,6 +260,9 @@ def test_the_job_is_dry_by_default_and_says_what_it_did(tmp_path: Path) -> None:
         "files that killed processes were writing, to drop: 1",
         "a dry run: nothing was dropped; --apply drops",
     ]
+    told = json.loads(job(str(tmp_path), "--json").stdout)
+    assert (told["dropped"], told["unfinished"], told["begun"]) == (False, 1, {})
+    assert [(of["fingerprint"], of["garbage"]["files"]) for of in told["features"]] == [(FINGERPRINT, 1)]
     done = job(str(tmp_path), "--apply")
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "dropped" and not file.exists() and young.exists()
     assert len(list(tmp_path.rglob(".*.partial"))) == 1

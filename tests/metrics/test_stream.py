@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from pipeline.metrics.curves import ranking_metrics
 from pipeline.metrics.overlap import Region, aupro
-from pipeline.metrics.stream import Bounded, Histogram, histogram, streamed_overlap, streamed_ranking
+from pipeline.metrics.stream import (
+    Bounded,
+    Histogram,
+    histogram,
+    overlap_curve,
+    streamed_overlap,
+    streamed_ranking,
+)
 
 Array = NDArray[Any]
 Golden = Callable[[str], Mapping[str, Array]]
@@ -152,3 +159,19 @@ def test_no_region_or_no_normal_pixel_is_an_error(fill: bool) -> None:
     found = histogram(np.zeros((1, 4, 4)), np.full((1, 4, 4), fill))
     with pytest.raises(ValueError, match="at least one anomalous region and one normal pixel"):
         streamed_overlap(found, 0, 0.3)
+
+
+@given(cases)
+def test_the_curve_of_overlap_has_the_area_that_is_told(case: tuple[Array, Array, list[Region]]) -> None:
+    maps, masks, regions = case
+    found = histogram(maps, masks, regions, levels=16)
+    for kind in (0, 1):
+        rate, overlap = overlap_curve(found, kind)
+        assert (rate[0], overlap[0], rate[-1]) == (0, 0, 1)
+        assert np.trapezoid(overlap, rate) == pytest.approx(streamed_overlap(found, kind, 1.0).value)
+
+
+def test_without_a_region_or_a_normal_pixel_there_is_no_curve() -> None:
+    for masks in (np.zeros((1, 2, 2), bool), np.ones((1, 2, 2), bool)):
+        with pytest.raises(ValueError, match="at least one anomalous region and one normal pixel"):
+            overlap_curve(histogram(np.ones((1, 2, 2)), masks, levels=4))

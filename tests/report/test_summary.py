@@ -22,6 +22,7 @@ def test_counts_add_up_and_reasons_are_counted() -> None:
     summary = summarise(result("one", ROWS), 10)
     assert summary.counts == {"images": 7, "scored": 4, "quarantined": 3}
     assert summary.reasons == {"damaged": 2, "alone": 1}
+    assert summary.anomalous == 2
 
 
 def test_each_category_has_its_spread_and_one_without_scores_none() -> None:
@@ -64,7 +65,7 @@ def test_a_run_that_lacks_later_columns_and_facts_is_summarised() -> None:
     old.run.clear()
     summary = summarise(old, 1)
     assert summary.worst == [Scored("bolt", "/b1", 0.25, 0.5, None)]
-    assert summary.categories[0].anomalous is None
+    assert summary.categories[0].anomalous is summary.anomalous is None
     assert summary.references == {"source": None, "mode": None, "fewest": None, "most": None}
     assert (summary.features_reused, summary.carried, summary.drifted) == (None, None, None)
 

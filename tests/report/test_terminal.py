@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.report.terminal import aligned, printable, ruled, shortened
+from pipeline.report.terminal import aligned, ruled, shortened, stacked
 
 
 def test_text_is_left_and_figures_are_right_of_their_columns() -> None:
@@ -20,11 +20,24 @@ def test_the_widest_text_gives_way_until_the_lines_fit_and_figures_never_do() ->
     assert narrow[0].split() == ["ccc...cccc", "1" * 30, "uuu...uuuu"]
 
 
+def test_columns_that_do_not_fit_go_below() -> None:
+    lines = [["name", "images", "worst"], ["a" * 30, "10", "0.5"]]
+    assert stacked(lines, 80) == ruled(aligned(lines))
+    assert stacked(lines, 18) == [
+        "name        images",
+        "------------------",
+        "aaa...aaaa      10",
+        "",
+        "name         worst",
+        "------------------",
+        "aaaa...aaaa    0.5",
+    ]
+
+
 @pytest.mark.parametrize("width, expected", [(9, "abcdefghi"), (8, "ab...ghi"), (7, "ab...hi"), (3, "...")])
 def test_text_is_cut_in_the_middle_to_exactly_the_width(width: int, expected: str) -> None:
     assert shortened("abcdefghi", width) == expected
 
 
 def test_what_is_not_printable_is_escaped_before_its_width_is_taken() -> None:
-    assert printable("a\x1b[2J\nb\udc80\u202ec é 日") == "a\\x1b[2J\\nb\\udc80\\u202ec é 日"
     assert aligned([["\n", "1"], ["abc", "1"]]) == ["\\n   1", "abc  1"]

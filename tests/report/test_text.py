@@ -10,7 +10,8 @@ from typing import Any
 from pipeline.metrics.category import Metric
 from pipeline.report.compare import compare
 from pipeline.report.summary import summarise
-from pipeline.report.text import comparison_text, json_text, summary_text
+from pipeline.report.table import HEADINGS
+from pipeline.report.text import comparison_text, headline, json_text, outcome_text, summary_text
 from tests.published import publish, result, row
 
 JOB = Path(__file__).parents[2] / "jobs" / "inspect_run.py"
@@ -29,7 +30,7 @@ def only_printable(text: str) -> bool:
 
 def test_a_summary_shows_the_facts_the_table_the_spread_and_the_worst_images() -> None:
     run = result("one", ROWS[:1], {"a": METRICS["a"]})
-    assert summary_text(run, summarise(run, 5), 100).split("\n") == [
+    assert summary_text(summarise(run, 5), 100).split("\n") == [
         "run          one",
         "results      /out/runs/run_id=one",
         "started      2030-01-01 10:00:00 UTC",
@@ -37,6 +38,7 @@ def test_a_summary_shows_the_facts_the_table_the_spread_and_the_worst_images() -
         "seconds      60.8: catalog 0.5, extract 40.2, score 20.0",
         "layout       folder",
         "images       1 = 1 scored + 0 quarantined",
+        "anomalous    -",
         "quarantined  none",
         "other files  1",
         "features     2 reused",
@@ -46,13 +48,13 @@ def test_a_summary_shows_the_facts_the_table_the_spread_and_the_worst_images() -
         "references   window, auto: 7",
         "search       gemm, fp32, tile 1024",
         "",
-        "category  images  quarantined  I-AUROC  I-F1  I-AP  P-AUROC  P-F1  P-AP  AUPRO",
-        "------------------------------------------------------------------------------",
-        "a              1            0        -     -  50.0        -     -     -      -",
+        "category  images  quarantined  anomalous  score_raw: min  median     max",
+        "------------------------------------------------------------------------",
+        "a              1            0          -          0.5000  0.5000  0.5000",
         "",
-        "score_raw  scored     min  median     max  anomalous",
-        "----------------------------------------------------",
-        "a               1  0.5000  0.5000  0.5000          -",
+        "in percent  I-AUROC  I-F1  I-AP  P-AUROC  P-F1  P-AP  AUPRO",
+        "-----------------------------------------------------------",
+        "a                 -     -  50.0        -     -     -      -",
         "",
         "worst images  score  score_raw  stderr  uri",
         "----------------------------------------------------------",
@@ -62,13 +64,58 @@ def test_a_summary_shows_the_facts_the_table_the_spread_and_the_worst_images() -
 
 def test_nothing_in_the_data_moves_the_cursor_or_is_wider_than_the_terminal() -> None:
     run = result("one", ROWS, METRICS)
-    text = summary_text(run, summarise(run, 5), 80)
+    text = summary_text(summarise(run, 5), 80)
     assert only_printable(text) and max(map(len, text.split("\n"))) <= 80
     assert "s3://lake/\\x1b" in text and "end.png" in text and HOSTILE[-60:] not in text
     other = result("two", [row("a", HOSTILE, None, reason="x\x1b"), row("a", HOSTILE + "3", 0.5)], METRICS)
     text = comparison_text(compare(run, other, 5), 80)
     assert only_printable(text) and max(map(len, text.split("\n"))) <= 80
     assert "x\\x1b" in text
+
+
+def test_a_run_ends_with_counts_that_add_up_and_its_categories() -> None:
+    rows = [row("a", f"/{i}", i / 8, anomalous=i > 2) for i in range(4)] + [row("b", "/x", None, anomalous=None)]
+    metrics = {"a": {"image_ap": Metric(0.5), "pixel_ap": Metric(0.25, error=0.001)}, "b": {}}
+    summary = summarise(result("one", rows, metrics), 5)
+    assert headline(summary, 80) == "5 images: 4 scored, 1 quarantined (1 damaged); 1 anomalous"
+    assert outcome_text(summary, 80).split("\n") == [
+        "category  images  quarantined  anomalous  score_raw: min  median     max",
+        "------------------------------------------------------------------------",
+        "a              4            0          1          0.0000  0.1875  0.3750",
+        "b              1            1          -               -       -       -",
+        "all            5            1          1",
+        "",
+        "in percent  I-AUROC  I-F1  I-AP  P-AUROC  P-F1  P-AP  AUPRO",
+        "-----------------------------------------------------------",
+        "a                 -     -  50.0        -     -  25.0      -",
+        "b                 -     -     -        -     -     -      -",
+        "all               -     -  50.0        -     -  25.0      -",
+        "a: pixel metrics streamed, at most 0.1 percent points from exact ones",
+        "",
+        "results: /out/runs/run_id=one",
+    ]
+
+
+def test_where_nothing_is_labelled_one_line_stands_for_the_table_of_metrics() -> None:
+    unknown = {"image_ap": Metric(None, "no labels"), "pixel_ap": Metric(None, "no labels")}
+    rows = [row(f"c{i}", f"/{i}", 0.5) for i in range(6)]
+    text = outcome_text(summarise(result("one", rows, {f"c{i}": unknown for i in range(6)}), 5), 80)
+    assert text.split("\n")[9:] == [
+        "",
+        "c0, c1, c2, 3 more: no image and pixel metrics: no labels",
+        "",
+        "results: /out/runs/run_id=one",
+    ]
+
+
+def test_a_summary_is_never_wider_than_the_terminal_but_for_what_is_copied() -> None:
+    musc = {name: Metric(0.5) for name in HEADINGS}
+    long = {"image_ap": Metric(None, "2 anomalous images lack a mask, such as s3://lake/" + "deep/" * 20 + "a.png")}
+    summary = summarise(result("one", [row("a" * 90, "/1", 0.5), row("b", "/2", 0.5)], {"a" * 90: musc, "b": long}), 5)
+    for width in (40, 80):
+        assert max(map(len, headline(summary, width).split("\n"))) <= width
+        wide = [line for line in outcome_text(summary, width).split("\n") if len(line) > width]
+        assert wide == ["s3://lake/" + "deep/" * 20 + "a.png"] or width == 80 and len(wide) == 1
 
 
 def test_a_comparison_shows_settings_counts_images_scores_and_metrics() -> None:

@@ -86,3 +86,13 @@ def test_what_is_missing_is_so_for_a_key_that_is_denied_it(
     faulty.fail(1, 403, "AccessDenied")
     with pytest.raises(StorageError, match="a/b: access denied"):
         (place / "a/b").is_file()
+
+
+@pytest.mark.parametrize(
+    "name, kind", [("index.html", "text/html"), ("run.js", "text/javascript"), ("1.webp", "image/webp")]
+)
+def test_a_browser_is_told_what_a_file_of_a_report_is(bucket: str, name: str, kind: str) -> None:
+    """It would offer to download an index.html of unknown content."""
+    (Location.parse(bucket) / name).write_bytes(b"x")
+    found = storage.client().head_object(Bucket=bucket.removeprefix("s3://"), Key=name)
+    assert found["ContentType"].startswith(kind)

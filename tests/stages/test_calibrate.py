@@ -79,7 +79,7 @@ def test_a_short_run_is_not_worth_measuring(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("seconds", "said"), [(12.4, "12 s"), (359, "359 s"), (5400, "1.5 h")])
 def test_an_estimate_is_said_in_one_line(seconds: float, said: str) -> None:
     text = str(Estimate(Cost(3.14e15, 1e9, 2.5e9), seconds, 3))
-    assert text == f"3.1e+15 multiply-adds, 2.5 GB of tokens read, about {said} on 3 workers"
+    assert text == f"3.1e+15 multiply-adds, 2.5 GB read, about {said} on 3 workers"
 
 
 def test_an_estimate_is_announced_unless_it_is_of_a_quadratic_run_that_nobody_asked_for() -> None:

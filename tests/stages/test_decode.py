@@ -49,7 +49,7 @@ def listed(names: list[str]) -> pa.Table:
 @pytest.fixture
 def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with closing(Decoder(60, 1 << 30, misbehave)) as decoder:
-        monkeypatch.setattr(stage, "_decoder", lambda *_: decoder)
+        monkeypatch.setattr(stage, "decoder_of", lambda *_: decoder)
         yield
 
 
@@ -124,7 +124,7 @@ def test_files_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(stage, "_read", read)
     names = [str(number) for number in range(3 * READERS)]
-    contents = [content.result() for content in stage._read_ahead(listed(names), 1)]
+    contents = [content.result() for content in stage.read_ahead(listed(names), 1)]
     assert contents == [name.encode() for name in names]
 
 
@@ -139,7 +139,7 @@ def test_no_more_files_are_held_than_there_are_readers_beside_the_one_in_hand(
         return b""
 
     monkeypatch.setattr(stage, "_read", read)
-    for done, content in enumerate(stage._read_ahead(listed([str(n) for n in range(count)]), 1)):
+    for done, content in enumerate(stage.read_ahead(listed([str(n) for n in range(count)]), 1)):
         content.result()
         assert len(begun) <= done + READERS
     assert sorted(begun, key=int) == [str(n) for n in range(count)]

@@ -31,7 +31,12 @@ def vectors(seed: int, total: int) -> NDArray[np.float32]:
 
 
 def reducer(
-    folder: Path, positions: list[int], inputs: list[bool] | None = None, image: Any = None, pixel: Any = None
+    folder: Path,
+    positions: list[int],
+    inputs: list[bool] | None = None,
+    image: Any = None,
+    pixel: Any = None,
+    labels: list[bool | None] | None = None,
 ) -> Reducer:
     """Write the index of OWN images, and references at these positions among them; -1 are images of earlier nights."""
     run = RunFolder(Location.parse(str(folder)), "tonight")
@@ -44,7 +49,7 @@ def reducer(
 
     now, then = write(0, OWN), write(1, EARLIER)
     index = {"image": range(100, 100 + OWN), "uri": [f"{n}.png" for n in range(OWN)], "input": inputs or [True] * OWN}
-    index |= {"file": [now] * OWN, "row": range(OWN), "position": range(OWN)}
+    index |= {"label": labels or [None] * OWN, "file": [now] * OWN, "row": range(OWN), "position": range(OWN)}
     write_table(run.index(CATEGORY), pa.table({name: list(values) for name, values in index.items()}))
     listed: list[dict[str, Any]] = []
     for position in positions:
@@ -107,6 +112,23 @@ def test_a_share_is_of_this_runs_inputs_and_not_of_references(tmp_path: Path) ->
     assert rescored(of)[1] == [0.25] * OWN
     nobody = reducer(tmp_path / "other", [2, 3], [False] * OWN, image={"rule": "share", "value": 0.34})
     assert rescored(nobody)[1] == [None] * OWN
+
+
+def test_labels_of_this_runs_inputs_fit_the_threshold(tmp_path: Path) -> None:
+    labels = [False, True, None, True, None, None]  # 0.2, 0.8, 0.6
+    of = reducer(tmp_path, [-1], image={"rule": "best_f1"}, labels=labels)
+    assert rescored(of)[1] == [pytest.approx(0.4)] * OWN
+    block = pa.table({"category": [CATEGORY] * OWN, "image": list(range(100, 100 + OWN)), "score_raw": RAW})
+    assert of.rescore(block)["rule"].to_pylist() == ["best_f1"] * OWN
+
+
+def test_a_category_whose_labels_are_of_one_kind_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    of = reducer(tmp_path, [-1], image={"rule": "recall"})
+    rules = pa.table({"category": ["a", "b", "b"], "rule": ["recall 0.9", "quantile 0.95", "quantile 0.95"]})
+    of._say_what_is_not_fitted(rules)
+    assert caplog.messages == [
+        "threshold of 'b' by quantile 0.95 and not by recall, which needs normal and defective images with labels"
+    ]
 
 
 def written(of: Reducer, start: int, stop: int) -> pa.Table:

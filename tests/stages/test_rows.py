@@ -11,12 +11,11 @@ import pytest
 
 from pipeline.catalog import Catalog
 from pipeline.catalog.catalog import SCHEMA
-from pipeline.config import DecisionConfig, DriftConfig, RuleConfig
+from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
-from pipeline.stages.rows import COLUMNS, FOUND, counts, drifts, found_now, say, scores_table
+from pipeline.stages.rows import COLUMNS, EXPLAINED, FOUND, counts, drifts, found_now, scores_table, with_evidence
 
 NOW = datetime(2026, 3, 8, 1, 2, 3, 456_789, tzinfo=UTC)
-DECISION = DecisionConfig(image=RuleConfig(value=0.9, categories={"bolt": 0.5}))
 LINES = {"nut": 1.5, "bolt": None}
 IMAGES = pa.schema(
     [
@@ -30,7 +29,7 @@ IMAGES = pa.schema(
 REDUCED = pa.schema(
     [
         ("image", pa.int64()),
-        *((name, pa.string()) for name in ("category", "map_uri")),
+        *((name, pa.string()) for name in ("category", "map_uri", "rule")),
         *((name, pa.float64()) for name in ("score", "score_raw", "stderr", "threshold")),
     ]
 )
@@ -42,12 +41,19 @@ def images(*rows: dict[str, Any]) -> pa.Table:
 
 
 def reduced(*rows: dict[str, Any]) -> pa.Table:
-    usual = {"category": "nut", "map_uri": "maps/a.png", "score": 0.5, "score_raw": 0.8, "stderr": 0.0}
+    usual = {
+        "category": "nut",
+        "map_uri": "maps/a.png",
+        "score": 0.5,
+        "score_raw": 0.8,
+        "stderr": 0.0,
+        "rule": "share 0.1",
+    }
     return pa.Table.from_pylist([usual | row for row in rows], schema=REDUCED)
 
 
 def found(some: pa.Table, scored: pa.Table, now: datetime = NOW) -> pa.Table:
-    return found_now(some, scored, DECISION, LINES, "tonight", now)
+    return found_now(some, scored, LINES, "tonight", now)
 
 
 def catalog(total: int, kept: pa.Table | None = None) -> Catalog:
@@ -69,7 +75,7 @@ def test_scored_and_quarantined_images_are_told_apart_in_any_order() -> None:
     some = images({}, {"reason": "damaged", "detail": "why", "references": None}, {"category": "bolt"}, {})
     scored = reduced(
         {"image": 3, "score_raw": 0.4, "threshold": 0.5},
-        {"image": 2, "category": "bolt", "score_raw": 0.6, "threshold": None},
+        {"image": 2, "category": "bolt", "score_raw": 0.6, "threshold": None, "rule": "fixed 1"},
         {"image": 0, "score_raw": 0.6, "threshold": 0.5},
         {"image": 9, "score_raw": 0.9, "threshold": 0.5},  # a pinned reference, and no input
     )
@@ -79,7 +85,7 @@ def test_scored_and_quarantined_images_are_told_apart_in_any_order() -> None:
     assert [row["image"] for row in rows] == [0, 1, 2, 3]
     assert [row["status"] for row in rows] == ["scored", "quarantined", "scored", "scored"]
     assert [row["anomalous"] for row in rows] == [True, None, None, False]
-    assert [row["rule"] for row in rows] == ["quantile 0.9", None, "quantile 0.5", "quantile 0.9"]
+    assert [row["rule"] for row in rows] == ["share 0.1", None, "fixed 1", "share 0.1"]
     assert [row["pixel_threshold"] for row in rows] == [1.5, None, None, 1.5]
     assert [row["scored_by"] for row in rows] == ["tonight", None, "tonight", "tonight"]
     assert rows[0]["scored_at"] == NOW.replace(microsecond=0) and rows[1]["scored_at"] is None
@@ -115,9 +121,9 @@ def test_carried_rows_take_their_places() -> None:
     )
     assert before["scored_at"].type != FOUND.field("scored_at").type
     carried = before.slice(1, 2).append_column("same", pa.array([True, True])).append_column("image", pa.array([3, 0]))
-    now = found_now(images({"image": 2}, {"image": 1}), reduced({"image": 1}, {"image": 2}), DECISION, LINES, "b", NOW)
+    now = found_now(images({"image": 2}, {"image": 1}), reduced({"image": 1}, {"image": 2}), LINES, "b", NOW)
     scores = scores_table(catalog(4), now, carried)
-    assert scores.column_names == [*COLUMNS, "label"]
+    assert scores.column_names == [*COLUMNS, "label", *EXPLAINED.names]
     assert scores["uri"].to_pylist() == ["/0.png", "/1.png", "/2.png", "/3.png"]
     assert scores["scored_by"].to_pylist() == ["tonight", "b", "b", "tonight"]
     assert scores.schema.field("scored_at").type == FOUND.field("scored_at").type
@@ -129,6 +135,38 @@ def test_carried_rows_take_their_places() -> None:
         "reasons": {},
         "anomalous": 0,
     }
+
+
+def spots(*names: str) -> list[dict[str, Any]]:
+    return [{"uri": name, "etag": "1", "x": 0.5, "y": 0.25, "distance": 0.125} for name in names]
+
+
+def explained(scores: pa.Table, *rows: dict[str, Any]) -> pa.Table:
+    schema = EXPLAINED.insert(0, pa.field("n", pa.int64()))
+    return with_evidence(scores, pa.Table.from_pylist(list(rows), schema=schema))
+
+
+def test_evidence_comes_to_its_rows_and_leaves_the_others() -> None:
+    none = scores_table(catalog(4), found(images(*[{}] * 4), reduced(*({"image": i} for i in range(4)))), None)
+    assert none["evidence"].null_count == none["evidence_normal"].null_count == 4
+    first = explained(none, {"n": 1, "evidence": spots("old")}, {"n": 3, "evidence": spots("older")})
+    second = explained(first, {"n": 3, "evidence": spots("z")}, {"n": 2, "evidence": spots("x"), "evidence_normal": []})
+    assert second["evidence"].to_pylist() == [None, spots("old"), spots("x"), spots("z")]
+    assert second["evidence_normal"].to_pylist() == [None, None, [], None]
+    assert second.schema == none.schema and second.drop_columns(EXPLAINED.names) == none.drop_columns(EXPLAINED.names)
+    assert explained(second).equals(second)
+
+
+@pytest.mark.parametrize("without", [[], ["evidence_normal"], EXPLAINED.names], ids=str)  # runs of before lack them
+def test_rows_that_are_carried_over_keep_their_evidence(without: list[str]) -> None:
+    scores = scores_table(catalog(2), found(images({}, {}), reduced({"image": 0}, {"image": 1})), None)
+    before = explained(scores, {"n": 0, "evidence": spots("a", "b"), "evidence_normal": spots("c")})
+    carried = stored(before).drop_columns(without).append_column("image", pa.array([2, 0]))
+    now = found_now(images({"image": 1}), reduced({"image": 1}), LINES, "b", NOW)
+    after = scores_table(catalog(3), now, carried)
+    for name, values in (("evidence", spots("a", "b")), ("evidence_normal", spots("c"))):
+        assert after.schema.field(name).equals(EXPLAINED.field(name))
+        assert after[name].to_pylist() == [None, None, None if name in without else values]
 
 
 def test_a_label_is_that_of_tonights_catalog_and_not_the_one_that_was_carried() -> None:
@@ -153,7 +191,7 @@ def test_a_row_that_is_lost_or_doubled_ends_the_run(carried: list[int]) -> None:
 def test_a_manifests_columns_stand_behind_ours_and_take_no_name_of_them() -> None:
     kept = pa.table({"score": ["theirs"], "weight": pa.nulls(1), "label": [1]})
     scores = scores_table(catalog(1, kept), found(images({}), reduced({"image": 0})), None)
-    assert scores.column_names == [*COLUMNS, "label", "manifest_score", "weight", "manifest_label"]
+    assert scores.column_names == [*COLUMNS, "label", *EXPLAINED.names, "manifest_score", "weight", "manifest_label"]
     assert scores["score"].to_pylist() == [0.5] and scores["manifest_score"].to_pylist() == ["theirs"]
     assert stored(scores)["weight"].to_pylist() == [None]
 
@@ -165,11 +203,6 @@ def test_reasons_are_counted() -> None:
     counted = counts(scores, "tonight")
     assert counted["reasons"] == {"alone": 1, "damaged": 2} and counted["quarantined"] == 3
     assert (counted["scored"], counted["carried"], counted["anomalous"]) == (1, 0, 1)
-
-
-def test_a_rule_is_named_with_the_value_of_its_category() -> None:
-    rule = RuleConfig(rule="fixed", value=0.125, categories={"a/b'": 1})
-    assert (say(rule, "any"), say(rule, "a/b'")) == ("fixed 0.125", "fixed 1")
 
 
 def night(total: int, category: str = "nut", shift: float = 0, bad: int = 0, seed: int = 0) -> pa.Table:

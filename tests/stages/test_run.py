@@ -33,6 +33,7 @@ def identity(**changed: dict[str, Any]) -> dict[str, Any]:
         {"references": {"quadratic": True}},
         {"search": {"memory_gb": 1}},
         {"ray": {"score": {"max": 7}}},
+        {"report": {"images": 0}},
     ],
     ids=str,
 )

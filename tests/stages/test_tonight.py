@@ -31,10 +31,11 @@ EARLIER = pa.schema(
 )
 
 
-def listed(*names: tuple[str, str, str]) -> Catalog:
-    """Return a catalog of (category, uri, etag)."""
+def listed(*names: tuple[str, str, str], reviewed: str | None = None) -> Catalog:
+    """Return a catalog of (category, uri, etag); somebody labelled the uri `reviewed`."""
+    usual = {"masks": [], "size": 1, "label": True}
     rows = [
-        {"image": image, "category": category, "uri": uri, "etag": etag, "masks": [], "size": 1, "label": True}
+        {"image": image, "category": category, "uri": uri, "etag": etag, "reviewed": uri == reviewed, **usual}
         for image, (category, uri, etag) in enumerate(names)
     ]
     return Catalog("folder", pa.Table.from_pylist(rows, schema=SCHEMA), pa.table({}), 0, 0.5)
@@ -99,6 +100,12 @@ def test_a_history_without_a_usable_row_carries_an_empty_table() -> None:
     assert work.carried is not None and work.carried.schema.field("image").type == pa.int64()
 
 
+def test_an_image_that_somebody_labelled_is_scored_again() -> None:
+    catalog = listed(("nut", "a", "1"), ("nut", "b", "1"), reviewed="b")
+    work = tonight(catalog, WINDOW, before({"uri": "b"}, {"uri": "a"}))
+    assert todo(work) == ["b"] and carried(work) == {0: "a"}
+
+
 def test_a_night_without_news_has_nothing_to_do() -> None:
     work = tonight(listed(("nut", "a", "1"), ("nut", "b", "1")), WINDOW, before({"uri": "b"}, {"uri": "a"}))
     assert todo(work) == [] and work.pinned == {} and carried(work) == {0: "a", 1: "b"}
@@ -154,5 +161,5 @@ def test_a_pinned_image_that_is_not_there_says_why(tmp_path: Path) -> None:
 def test_a_manifest_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     config = pin(tmp_path, ("a.png", "nut"))
     (tmp_path / "pinned.csv").write_text("uri\na.png\n")
-    with pytest.raises(CatalogError, match="lacks the column category"):
+    with pytest.raises(CatalogError, match="references.pinned: .*lacks the column category"):
         tonight(listed(("nut", "a", "1")), config, History(None, {}))

@@ -1,0 +1,34 @@
+#!/usr/bin/env python
+"""Write the defect regions of a run as COCO JSON, which CVAT, FiftyOne, Label Studio and pycocotools read.
+
+export_run.py out/sample/scores defects.json
+"""
+
+import json
+import sys
+
+from pipeline.command import exit_code, job_parser
+from pipeline.log import show_log
+
+
+def main() -> None:
+    parser = job_parser(__doc__)
+    parser.add_argument("output", type=str, help="The output.uri of the run.")
+    parser.add_argument("json", type=str, help="File to write.")
+    parser.add_argument("--run_id", type=str, help="Default: the newest run.")
+    arguments = parser.parse_args()
+
+    from pipeline.lake.run import RunFolder, latest_run
+    from pipeline.lake.storage import Location
+    from pipeline.report.coco import coco
+    from pipeline.result import read_result
+
+    output = Location.parse(arguments.output)
+    found = coco(read_result(RunFolder(output, arguments.run_id or latest_run(output))))
+    Location.parse(arguments.json).write_bytes(json.dumps(found, allow_nan=False).encode())
+    print(f"{len(found['annotations'])} regions in {len(found['images'])} images below {found['info']['image_root']}")
+
+
+if __name__ == "__main__":
+    show_log()
+    sys.exit(exit_code(main))

@@ -1,0 +1,88 @@
+"""What people said of images after they looked at them: labels that stand before the layout's."""
+
+import csv
+import io
+import logging
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import CatalogError, ConfigError
+from pipeline.lake.storage import Location
+
+COLUMNS = ("uri", "label")
+LABELS = {"normal": False, "defect": True}
+EXAMPLES = 3  # unknown uris that a warning names
+
+log = logging.getLogger(__name__)
+
+
+def read_labels(location: Location) -> dict[str, bool]:
+    """Read a CSV with the columns uri and label (normal or defect): true for defects, by uri.
+
+    Raises:
+        CatalogError: for a file that is no such CSV, a label that is neither, and a uri that stands twice.
+        StorageError: when it cannot be read.
+    """
+    found: dict[str, bool] = {}
+    try:
+        rows = csv.DictReader(io.StringIO(location.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
+        if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+            raise CatalogError(f"{location} lacks the column {missing[0]}; it has {', '.join(rows.fieldnames or ())}")
+        for row in rows:
+            uri, label = row["uri"], (row["label"] or "").strip().lower()
+            where = f"{location}, line {rows.line_num}"
+            if not uri:
+                raise CatalogError(f"{where}: there is no uri")
+            if label not in LABELS:
+                raise CatalogError(f"{where}: label {row['label']!r} of {uri} is neither normal nor defect")
+            if uri in found:
+                raise CatalogError(f"{where}: {uri} stands twice; keep the label that holds")
+            found[uri] = LABELS[label]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CatalogError(f"{location} is not a CSV that can be read: {error}") from error
+    return found
+
+
+def apply_labels(table: pa.Table, labels: Mapping[str, bool], location: Location) -> pa.Table:
+    """Return a catalog's table with labels, by uri, in place of the layout's, and these rows marked as reviewed.
+
+    An image that is said to be normal has no masks any more. Uris that the lake does not have, since it changed or is
+    another one, cost a warning that names `location`, where the labels are from.
+    """
+    uris = pa.array(list(labels), pa.string())
+    _say_unknown(uris, table, location, "the lake")
+    said = pa.array(list(labels.values()), pa.bool_()).take(pc.index_in(table["uri"], value_set=uris).combine_chunks())
+    normal = pc.fill_null(pc.invert(said), False)
+    columns = {
+        "label": pc.coalesce(said, table["label"]),
+        "masks": pc.if_else(normal, pa.scalar([], table.schema.field("masks").type), table["masks"]),
+        "reviewed": pc.is_valid(said),
+    }
+    for name, values in columns.items():
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(place), values)
+    return table.combine_chunks()
+
+
+def confirmed_normals(scores: pa.Table, labels: Mapping[str, bool], location: Location) -> pa.Table:
+    """Return uri and category of a run's scored images that are labelled normal: a manifest of references to pin.
+
+    Raises:
+        ConfigError: when there is none.
+    """
+    uris = pa.array([uri for uri, defect in labels.items() if not defect], pa.string())
+    _say_unknown(uris, scores, location, "the run")
+    chosen = pc.and_(pc.is_in(scores["uri"], value_set=uris), pc.equal(scores["status"], "scored"))
+    found = scores.select(["uri", "category"]).filter(chosen)
+    if not found.num_rows:
+        raise ConfigError(f"none of the run's scored images is labelled normal in {location}; uris are as in scores")
+    return found
+
+
+def _say_unknown(uris: pa.Array, table: pa.Table, location: Location, place: str) -> None:
+    unknown = uris.filter(pc.invert(pc.is_in(uris, value_set=table["uri"].combine_chunks())))
+    if len(unknown):
+        some = ", ".join(unknown.slice(0, EXAMPLES).to_pylist())
+        log.warning("labels   %d of %d uris in %s are not in %s: %s", len(unknown), len(uris), location, place, some)

@@ -1,0 +1,59 @@
+"""Why a patch has its score: the reference images that come nearest to it, and where in them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Distances (K, R) of patches to reference images, and the `patches` (K, R), int64, that come nearest in them.
+
+    A distance is the smallest to any patch of the image, averaged over the passes of LNAMD and the layers. So for one
+    layer and one pass the mean over the lowest share of a patch's distances is its score; for several it is the score
+    or a little more, since each of them has its own nearest images in the score. Averaged distances may be smallest at
+    another patch than those of a pass: `patches` has the one that is nearest on average.
+    """
+
+    distances: Tensor
+    patches: Tensor
+
+
+def compare(queries: Sequence[Tensor], references: Iterable[Iterable[Tensor]]) -> Evidence:
+    """Compare some patches with reference images, in fp32.
+
+    Distances are taken again for the patch that was found, from the difference of the vectors: those from products
+    lose the digits of a near-duplicate.
+
+    Args:
+        queries: vectors (K, D) of the patches, for each layer and each pass.
+        references: the images in blocks; of each its vectors (B, P, D), for the same layers and passes in that order.
+    """
+    smallest, places = [], []
+    for block in references:
+        averaged = total = torch.zeros(())
+        for query, vectors in zip(queries, block, strict=True):
+            images, patches, width = vectors.shape
+            distances = torch.cdist(query, vectors.view(-1, width)).view(-1, images, patches)
+            chosen = vectors[torch.arange(images), distances.argmin(dim=2)]  # (K, B, D)
+            total = total + torch.linalg.vector_norm(query[:, None] - chosen, dim=2)
+            averaged = averaged + distances
+        smallest.append(total / len(queries))
+        places.append(averaged.argmin(dim=2))
+    return Evidence(torch.cat(smallest, dim=1), torch.cat(places, dim=1))
+
+
+def nearest(evidence: Evidence, patch: int, count: int) -> list[tuple[int, int, float]]:
+    """Return the `count` nearest images to a patch, nearest first: position, the patch there, and the distance.
+
+    Images that do not count have the distance inf, and are left out.
+    """
+    distances = evidence.distances[patch]
+    order = torch.argsort(distances, stable=True)[:count].tolist()
+    return [
+        (image, int(evidence.patches[patch, image]), float(distances[image]))
+        for image in order
+        if distances[image].isfinite()
+    ]

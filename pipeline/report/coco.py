@@ -1,0 +1,138 @@
+"""Defect regions of a run as COCO JSON, which tools for data sets and labelling read (cocodataset.org/#format-data)."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import contourpy
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pipeline.errors import NothingToScore
+from pipeline.metrics.overlap import EIGHT
+from pipeline.report.maps import read_map
+from pipeline.result import Result
+
+Mask = NDArray[np.bool_]
+Polygon = NDArray[np.float64]  # (n, 2): corners x, y in pixels, from the upper left corner of the upper left pixel
+READERS = 8  # maps read at a time
+DIGITS = 3  # of a coordinate's fraction
+
+
+def coco(result: Result) -> dict[str, Any]:
+    """Return a run as COCO: scored images, a category for each of the run's, and an annotation for each defect region.
+
+    A region is where the map of an image that is called anomalous lies above the pixel threshold. Names of files are
+    relative to `info.image_root`, coordinates and areas in pixels of the upright original.
+
+    Raises `NothingToScore` when no image was scored, and `StorageError` when a map cannot be read.
+    """
+    scored = pc.equal(result.scores["status"], "scored")
+    rows = [row | {"id": n + 1} for n, row in enumerate(result.scores.to_pylist()) if scored[n].as_py()]
+    if not rows:
+        raise NothingToScore(f"no image of the run in {result.folder.output} was scored")
+    root = common_folder([row["uri"] for row in rows])
+    categories = {name: n + 1 for n, name in enumerate(sorted({row["category"] for row in rows}))}
+    annotations: list[dict[str, Any]] = []
+    drawn = [row for row in rows if row["anomalous"] and row["pixel_threshold"] is not None]
+    with ThreadPoolExecutor(READERS) as readers:
+        for row, found in zip(drawn, readers.map(partial(_regions, result), drawn), strict=True):
+            usual = {"image_id": row["id"], "category_id": categories[row["category"]], "iscrowd": 0}
+            annotations += [{"id": len(annotations) + n + 1} | usual | region for n, region in enumerate(found)]
+    return {
+        "info": {
+            "description": f"LakeScore run {result.folder.run_id}",
+            "date_created": result.run["finished"],
+            "image_root": root,
+        },
+        "licenses": [],
+        "categories": [{"id": n, "name": name, "supercategory": "defect"} for name, n in categories.items()],
+        "images": [
+            {
+                "id": row["id"],
+                "file_name": row["uri"].removeprefix(f"{root}/"),
+                "width": row["width"],
+                "height": row["height"],
+                "score": row["score_raw"],
+                "anomalous": row["anomalous"],
+            }
+            for row in rows
+        ],
+        "annotations": annotations,
+    }
+
+
+def common_folder(uris: Sequence[str]) -> str:
+    """Return the innermost folder or prefix that all uris lie below."""
+    return "/".join(os.path.commonprefix([uri.split("/")[:-1] for uri in (min(uris), max(uris))]))
+
+
+def _regions(result: Result, row: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(regions(read_map(result, row), row["pixel_threshold"], (row["width"], row["height"])))
+
+
+def regions(distances: NDArray[np.floating[Any]], threshold: float, size: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    """Yield segmentation, bbox, area and score of each 8-connected region of a map above a threshold.
+
+    Args:
+        distances: the map [height, width], which covers the whole image.
+        threshold: what lies above it is a region's.
+        size: (width, height) of the image, in which coordinates and areas are told.
+    """
+    scale = np.array(size) / distances.shape[::-1]
+    labelled, _ = ndimage.label(distances > threshold, structure=EIGHT)
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labelled), 1):
+        mask = labelled[rows, columns] == number
+        corner = np.array([columns.start, rows.start])
+        polygons = [(polygon + corner) * scale for polygon in outlines(mask)]
+        yield {
+            "segmentation": [polygon.ravel().round(DIGITS).tolist() for polygon in polygons],
+            "bbox": np.concatenate([corner * scale, np.array(mask.shape[::-1]) * scale]).round(DIGITS).tolist(),
+            "area": round(float(mask.sum() * scale.prod()), DIGITS),
+            "score": float(distances[rows, columns][mask].max()),
+        }
+
+
+def outlines(mask: Mask) -> list[Polygon]:
+    """Return polygons along the edges of a mask's pixels that do not overlap and together cover exactly the mask.
+
+    COCO's polygons have no holes: a part with holes is cut from top to bottom through the first column of each.
+    """
+    found: list[Polygon] = []
+    while (holes := ndimage.binary_fill_holes(mask) & ~mask).any():
+        cut = int(np.flatnonzero(holes.any(axis=0))[0]) + 1
+        left = mask.copy()
+        left[:, cut:] = False
+        found += _outer(left)
+        mask = mask & ~left
+    return found + _outer(mask)
+
+
+def _outer(mask: Mask) -> list[Polygon]:
+    """Return the outlines of a mask without holes, by contours of a grid that pixels outside take their centres from.
+
+    A pixel is four cells of the grid, which all touch its centre: no cell of a pixel outside is left.
+    """
+    height, width = mask.shape
+    outside = np.zeros((2 * height + 1, 2 * width + 1), bool)
+    outside[1::2, 1::2] = ~mask
+    generator = contourpy.contour_generator(
+        np.arange(2 * width + 1) / 2,
+        np.arange(2 * height + 1) / 2,
+        np.ma.array(np.zeros(outside.shape), mask=outside),
+        corner_mask=False,
+        fill_type=contourpy.FillType.OuterCode,
+    )
+    found = generator.filled(-1, 1)[0]
+    return [_corners(points[:-1]) for points in found if points is not None]
+
+
+def _corners(points: Polygon) -> Polygon:
+    """Drop the points (n, 2) of a closed outline in which it does not turn."""
+    before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+    corners: Polygon = points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+    return corners

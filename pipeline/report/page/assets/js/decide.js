@@ -1,0 +1,70 @@
+"use strict";
+// What is anomalous, and how that agrees with the labels. The run has decided; a threshold that is moved decides anew.
+
+const decision = {
+  thresholds: [], // by category; null where the run found none
+  moved: [], // whether somebody moved it here
+};
+
+function startDecision() {
+  decision.thresholds = LAKESCORE.facts.categories.map((category) => category.threshold);
+  decision.moved = LAKESCORE.facts.categories.map(() => false);
+}
+
+function moveThreshold(category, value) {
+  decision.thresholds[category] = value;
+  decision.moved[category] = value !== LAKESCORE.facts.categories[category].threshold;
+}
+
+/** True, false, or null where nothing was scored or there is no threshold. */
+function isAnomalous(n) {
+  const category = rows.category[n];
+  if (rows.score_raw[n] === null) return null;
+  if (!decision.moved[category]) return rows.anomalous[n];
+  return rows.score_raw[n] > decision.thresholds[category];
+}
+
+/** True for a defect: what the inspector marked, or else what the lake's layout says; null where nobody knows. */
+function labelOf(n) {
+  const mark = marks.get(rows.uri[n]);
+  return mark === undefined ? rows.label[n] : mark === "defect";
+}
+
+function isWrong(n) {
+  const anomalous = isAnomalous(n);
+  const label = labelOf(n);
+  return anomalous !== null && label !== null && anomalous !== label;
+}
+
+/** Count images, of a category or (null) of all. */
+function tally(category) {
+  const found = { images: 0, scored: 0, quarantined: 0, anomalous: 0, undecided: 0, labelled: 0, hits: 0, alarms: 0, misses: 0 };
+  for (let n = 0; n < rows.count; n++) {
+    if (category !== null && rows.category[n] !== category) continue;
+    found.images++;
+    if (rows.status[n] !== "scored") {
+      found.quarantined++;
+      continue;
+    }
+    found.scored++;
+    const anomalous = isAnomalous(n);
+    if (anomalous === null) {
+      found.undecided++;
+      continue;
+    }
+    if (anomalous) found.anomalous++;
+    const label = labelOf(n);
+    if (label === null) continue;
+    found.labelled++;
+    if (anomalous && label) found.hits++;
+    else if (anomalous) found.alarms++;
+    else if (label) found.misses++;
+  }
+  found.precision = ratio(found.hits, found.hits + found.alarms);
+  found.recall = ratio(found.hits, found.hits + found.misses);
+  return found;
+}
+
+function ratio(part, whole) {
+  return whole ? part / whole : null;
+}

@@ -1,0 +1,198 @@
+"use strict";
+// The page of one image: the stage, what was found about it, and the evidence.
+
+let shownImage = null; // its number
+
+function showImage(n) {
+  shownImage = n;
+  const place = gallery.listed.indexOf(n);
+  if (place >= 0) gallery.at = place;
+  fill(
+    byId("view-image"),
+    el(
+      "div",
+      { class: "bar" },
+      el("a", { href: "#images", id: "back" }, "← Images"),
+      step(place - 1, "previous", "‹ previous"),
+      step(place + 1, "next", "next ›"),
+      el("span", { class: "quiet" }, place < 0 ? "not in the list" : `${count(place + 1)} of ${count(gallery.listed.length)}`),
+    ),
+    el("h1", { id: "image-title", tabindex: "-1" }, el("bdi", {}, tail(rows.uri[n]))),
+    el("p", { class: "uri" }, shown(rows.uri[n])),
+    el("div", { class: "bench" }, el("div", { class: "view" }, buildStage(n), rows.drawn[n] ? layers(n) : null), el("div", {}, findings(n), el("section", { id: "evidence", "aria-label": "Evidence" }))),
+  );
+  showLayers();
+  if (byId("stage").querySelector("#sheet")) fit(n);
+  loadDetail(n).then(
+    (detail) => {
+      if (shownImage !== n) return; // somebody went on meanwhile
+      drawOutlines(n, detail);
+      showLayerChoices(detail);
+      showEvidence(n, detail);
+    },
+    (error) => shownImage === n && fill(byId("evidence"), el("p", { role: "alert" }, error.message)),
+  );
+  for (const near of [place - 1, place + 1]) preload(gallery.listed[near]);
+}
+
+function step(place, id, text) {
+  const n = gallery.listed[place];
+  return n === undefined ? el("span", { id, class: "off" }, text) : el("a", { id, href: `#image/${n}` }, text);
+}
+
+/** Have the neighbours at hand before they are asked for. */
+function preload(n) {
+  if (n !== undefined && rows.drawn[n]) new Image().src = file("images", n, "webp");
+}
+
+function layers(n) {
+  const layer = (name, text) => el(
+    "label",
+    { class: "check" },
+    el("input", { id: `layer-${name}`, type: "checkbox", input: () => toggleLayer(name) }),
+    el("span", { class: `swatch ${name}`, "aria-hidden": "true" }),
+    text,
+  );
+  return el(
+    "div",
+    { class: "layers" },
+    layer("overlay", "heat map"),
+    el("label", { class: "check" }, "opacity ", el("input", {
+      id: "opacity", type: "range", min: "0", max: "1", step: "0.01", value: stage.opacity,
+      input: (event) => ((stage.opacity = Number(event.target.value)), showLayers()),
+    })),
+    layer("contour", "pixel threshold"),
+    layer("truth", "ground truth"),
+    layer("worst", "worst patch"),
+    el(
+      "span",
+      { class: "zooms" },
+      el("button", { type: "button", "aria-label": "Zoom out", click: () => zoomBy(1 / 1.5) }, "−"),
+      el("output", { id: "zoom", "aria-label": "Zoom" }, "1.0×"),
+      el("button", { type: "button", "aria-label": "Zoom in", click: () => zoomBy(1.5) }, "+"),
+      el("button", { type: "button", click: resetZoom }, "fit"),
+    ),
+    colourScale(LAKESCORE.facts.categories[rows.category[n]]),
+  );
+}
+
+/** Layers that this image has nothing for cannot be switched. */
+function showLayerChoices(detail) {
+  const has = { contour: detail?.contour?.length, truth: detail?.truth?.length, worst: detail?.worst };
+  for (const [name, any] of Object.entries(has)) if (byId(`layer-${name}`)) byId(`layer-${name}`).disabled = !any;
+}
+
+/** The colours of the heat map, with the distances that they stand for: the same for all images of the category. */
+function colourScale(category) {
+  const { colours } = LAKESCORE.facts;
+  if (!category.scale || !colours.length) return null;
+  const [low, high] = category.scale;
+  const stops = colours.map((colour, i) => svg("stop", { offset: i / (colours.length - 1 || 1), "stop-color": colour }));
+  const at = (category.pixel_threshold - low) / (high - low);
+  const mark = category.pixel_threshold !== null && at >= 0 && at <= 1;
+  return el(
+    "div",
+    { class: "colours" },
+    el("span", {}, figure(low)),
+    svg(
+      "svg",
+      { viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": `Colours from distance ${figure(low)} to ${figure(high)}` },
+      svg("defs", {}, svg("linearGradient", { id: "ramp" }, ...stops)),
+      svg("rect", { width: 100, height: 10, fill: "url(#ramp)" }),
+      mark ? svg("path", { class: "cut", d: `M${100 * at},0V10` }) : null,
+    ),
+    el("span", {}, figure(high)),
+    el("span", { class: "quiet" }, `distance, one scale for ${shown(category.name)}`),
+  );
+}
+
+function findings(n) {
+  const category = LAKESCORE.facts.categories[rows.category[n]];
+  const anomalous = isAnomalous(n);
+  const verdict = rows.status[n] !== "scored" ? "quarantined" : anomalous === null ? "undecided" : anomalous ? "▲ anomalous" : "normal";
+  const threshold = decision.thresholds[rows.category[n]];
+  const label = labelOf(n);
+  const known = label === null ? "none" : `${label ? "defect" : "normal"}${marks.has(rows.uri[n]) ? ", marked here" : ""}`;
+  const facts = [
+    ["category", shown(category.name)],
+    ["score", figure(rows.score[n], 4)],
+    ["rank", rankOf(n)],
+    ["score_raw ± standard error", `${figure(rows.score_raw[n], 4)} ± ${figure(rows.stderr[n], 4)}`],
+    ["threshold", threshold === null ? DASH : figure(threshold, 4) + (decision.moved[rows.category[n]] ? " (moved here)" : "")],
+    ["compared with", rows.references[n] === null ? DASH : counted(rows.references[n], "image")],
+    ["label", `${isWrong(n) ? "≠ " : ""}${known}`],
+    ["size", rows.width[n] === null ? DASH : `${rows.width[n]} × ${rows.height[n]}`],
+  ];
+  if (rows.reason[n] !== null) facts.push(["reason", shown(rows.reason[n])], ["detail", shown(rows.detail[n] ?? "")]);
+  return el(
+    "section",
+    { class: "findings", "aria-label": "Findings" },
+    el("p", { class: `verdict ${anomalous ? "alarm" : ""}` }, verdict),
+    el("dl", {}, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
+    marking(n),
+  );
+}
+
+/** Where the image stands among the scored ones of its category, 1 for the worst. */
+function rankOf(n) {
+  if (rows.score[n] === null) return DASH;
+  let [above, all] = [0, 0];
+  for (let other = 0; other < rows.count; other++) {
+    if (rows.category[other] !== rows.category[n] || rows.score[other] === null) continue;
+    all++;
+    if (rows.score[other] > rows.score[n]) above++;
+  }
+  return `${count(above + 1)} of ${count(all)}`;
+}
+
+function marking(n) {
+  const now = marks.get(rows.uri[n]) ?? null;
+  const button = (label, text) => el(
+    "button",
+    { type: "button", "aria-pressed": String(now === label), "data-mark": label ?? "none", click: () => markHere(n, now === label ? null : label) },
+    text,
+  );
+  return el(
+    "div",
+    { class: "marking", role: "group", "aria-label": "Your mark" },
+    button("normal", "normal  (n)"),
+    button("defect", "defect  (d)"),
+  );
+}
+
+function markHere(n, label) {
+  mark(n, label);
+  document.querySelector(".findings").replaceWith(findings(n));
+  document.querySelector(`[data-mark="${label ?? "normal"}"]`).focus();
+}
+
+function showEvidence(n, detail) {
+  const evidence = detail?.evidence;
+  if (!evidence?.worst?.length) return fill(byId("evidence"), el("p", { class: "quiet" }, "No evidence was kept for this image."));
+  fill(
+    byId("evidence"),
+    row("Worst patch and its nearest references", evidence.patch, evidence.worst, n),
+    row("Most normal patch, likewise", evidence.normal_patch, evidence.normal, n),
+  );
+
+  function row(title, own, others, n) {
+    if (!others?.length) return null;
+    return el(
+      "div",
+      { class: "patches" },
+      el("h2", {}, title),
+      el("ul", {}, crop(n, own, "this image", null), ...others.map((of) => crop(of.n, of.crop, figure(of.distance), of.uri))),
+    );
+  }
+
+  function crop(to, source, text, uri) {
+    const inside = [
+      source ? el("img", { src: source, alt: "", width: "96", height: "96" }) : el("span", { class: "absent" }, "no crop"),
+      el("span", { class: "line" }, text),
+      uri === null ? null : el("span", { class: "name quiet" }, el("bdi", {}, tail(uri, 2))),
+    ];
+    const title = uri === null ? null : shown(uri);
+    const leads = uri !== null && to !== null && to !== undefined;
+    return el("li", { class: uri === null ? "own" : "" }, leads ? el("a", { href: `#image/${to}`, title }, ...inside) : el("span", { title }, ...inside));
+  }
+}

@@ -1,0 +1,166 @@
+"""What the page is told of a run: plain values, named as the scripts in `assets/js` read them."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.metrics.category import Metric, mean_metrics
+from pipeline.report.columns import COLUMNS, known_columns
+from pipeline.report.summary import categories_of, counts_of, reasons_of
+from pipeline.report.table import HEADINGS
+
+CHUNK = 1000  # rows of a file, and pictures of a folder
+BINS = 60  # of a category's histogram
+
+READ = COLUMNS | {
+    "detail": pa.string(),
+    "threshold": pa.float64(),
+    "pixel_threshold": pa.float64(),
+    "rule": pa.string(),
+    "scored_by": pa.string(),
+    "label": pa.bool_(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+}
+TOLD = (
+    *("uri", "status", "reason", "detail", "score", "score_raw", "stderr", "references", "anomalous", "label"),
+    *("width", "height"),
+)
+
+
+@dataclass(frozen=True)
+class PageExtras:
+    """What a run's tables do not hold, and only who draws its pictures knows.
+
+    `drawn` are the row numbers that have pictures, `scales` the distances at the two ends of a category's heat maps,
+    `colours` their colours from low to high, as evenly spaced `#rrggbb`, and `window` the `score_raw` of earlier runs
+    by category, (N,).
+    """
+
+    drawn: Collection[int] = ()
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    colours: Sequence[str] = ()
+    window: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+
+
+def run_facts(
+    run: Mapping[str, Any], scores: pa.Table, metrics: Mapping[str, Mapping[str, Metric]], extras: PageExtras
+) -> dict[str, Any]:
+    """Return what the first screen shows.
+
+    Names from the data stand in lists of pairs, never as keys: an object of JavaScript has keys of its own.
+
+    Args:
+        run: run.json, of any age.
+        scores: a row for each input.
+        metrics: by category, then name.
+        extras: what the tables do not hold.
+    """
+    scores = known_columns(scores, READ)
+    told = run.get("counts", {})
+    names = [name for name in HEADINGS if any(name in of for of in metrics.values())]
+    drift = run.get("drift", {})
+    return {
+        "run_id": run["run_id"],
+        "started": run.get("started"),
+        "finished": run.get("finished"),
+        "seconds": list(run.get("seconds", {}).items()),
+        "layout": run.get("layout"),
+        "encoder": run.get("encoder", {}).get("name"),
+        "settings": list(_flat(run.get("settings", {}))),
+        "versions": list(run.get("versions", {}).items()),
+        "counts": counts_of(scores)
+        | {"anomalous": pc.sum(scores["anomalous"]).as_py() or 0, "carried": told.get("carried")},
+        "reasons": list(reasons_of(scores).items()),
+        "metrics": [[name, HEADINGS[name]] for name in names],
+        "mean": _metrics(mean_metrics(metrics.values())) if metrics else None,
+        "colours": list(extras.colours),
+        "categories": [
+            _category(name, run["run_id"], scores, metrics.get(name), drift.get(name, {}), extras)
+            for name in categories_of(scores)
+        ],
+    }
+
+
+def image_columns(scores: pa.Table, drawn: Collection[int], chunk: int) -> dict[str, list[Any]]:
+    """Return the columns of one file of CHUNK rows; `category` is a position in the sorted names of all."""
+    position = {name: place for place, name in enumerate(categories_of(scores))}
+    rows = known_columns(scores, READ).slice(chunk * CHUNK, CHUNK)
+    columns: dict[str, list[Any]] = {name: rows[name].to_pylist() for name in TOLD}
+    columns["category"] = [position[name] for name in rows["category"].to_pylist()]
+    columns["drawn"] = [chunk * CHUNK + place in drawn for place in range(rows.num_rows)]
+    return columns
+
+
+def _category(
+    name: str,
+    run_id: str,
+    scores: pa.Table,
+    metrics: Mapping[str, Metric] | None,
+    drift: Mapping[str, Mapping[str, Any]],
+    extras: PageExtras,
+) -> dict[str, Any]:
+    of = scores.filter(pc.equal(scores["category"], name))
+    # rows that were carried over keep the threshold of the run that scored them
+    own = of.filter(pc.equal(of["scored_by"], run_id)) if run_id in of["scored_by"].to_pylist() else of
+    threshold = _last(own["threshold"])
+    return {
+        "name": name,
+        **counts_of(of),
+        "anomalous": pc.sum(of["anomalous"]).as_py(),
+        "threshold": threshold,
+        "pixel_threshold": _last(own["pixel_threshold"]),
+        "rule": _last(own["rule"]),
+        "histogram": _histogram(of["score_raw"].drop_null().to_numpy(), extras.window.get(name), threshold),
+        "metrics": None if metrics is None else _metrics(metrics),
+        "scale": list(extras.scales[name]) if name in extras.scales else None,
+        "drift": [{"quantity": quantity, **found} for quantity, found in drift.items()],
+    }
+
+
+def _histogram(
+    tonight: NDArray[np.floating], window: NDArray[np.floating] | None, threshold: float | None
+) -> dict[str, Any] | None:
+    """Count scores in bins that hold both nights and the threshold; None where nothing was scored."""
+    if not len(tonight):
+        return None
+    before = np.array([]) if window is None else window[np.isfinite(window)]
+    ends = np.concatenate([tonight, before, [] if threshold is None else [threshold]])
+    edges = np.histogram_bin_edges(ends, BINS)
+    return {
+        "edges": edges.tolist(),
+        "tonight": np.histogram(tonight, edges)[0].tolist(),
+        "window": np.histogram(before, edges)[0].tolist() if len(before) else None,
+    }
+
+
+def _metrics(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    return {name: asdict(metric) for name, metric in metrics.items()}
+
+
+def _last(column: pa.ChunkedArray) -> Any:
+    values = column.drop_null()
+    return values[-1].as_py() if len(values) else None
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
+    """Return settings as pairs of a dotted name and a value."""
+    found: list[tuple[str, Any]] = []
+    for name, value in settings.items():
+        found += _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else [(above + name, value)]
+    return found
+
+
+def finite(value: Any) -> Any:
+    """Return a value without numbers that JSON does not have: null stands for them."""
+    if isinstance(value, Mapping):
+        return {name: finite(of) for name, of in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(of) for of in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

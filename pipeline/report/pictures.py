@@ -1,0 +1,115 @@
+"""What is seen of an image: its picture, its map as an overlay, outlines, crops. Functions of arrays."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import contourpy
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.path import Path
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.images import Pixels
+
+Map = NDArray[np.floating[Any]]
+Polygon = NDArray[np.float64]  # (n, 2) corners x, y in shares of width and height
+
+PICTURE, THUMBNAIL, HEAT, CROP = 1024, 192, 256, 96  # longest sides in pixels; maps hold no more than HEAT shows
+QUALITY = 85
+EFFORT = 2  # of the WebP encoder, 0 to 6: 4 takes twice as long for files a tenth smaller
+AROUND = 3  # patches a side of a crop
+# Of perceptually uniform maps, which are told apart by brightness alone too, the one that is dark where little is wrong
+COLOURS = (colormaps["inferno"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)  # (256, 3)
+CLEAR = 0.5  # share of the scale over which the overlay fades in: who looks at a defect wants to see it, too
+
+
+def colours() -> list[str]:
+    """Return colours of overlays from low to high, evenly spaced, as #rrggbb."""
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in COLOURS[::17].tolist()]
+
+
+def picture(pixels: Pixels, longest: int) -> bytes:
+    """Return pixels (H, W, 3), RGB, as WebP, its longer side at most `longest`."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((longest, longest), Image.Resampling.BICUBIC)
+    return _webp(image, quality=QUALITY, method=EFFORT)
+
+
+def heat(distances: Map, scale: tuple[float, float], size: tuple[int, int]) -> bytes:
+    """Return a map's overlay as RGBA WebP, its longer side HEAT: a distance has the same colour in every image.
+
+    Args:
+        distances: the anomaly map (S, S) of the image squeezed to a square.
+        scale: the distances that the colours begin and end with. At its low end and below the overlay is clear.
+        size: (width, height) of the image.
+    """
+    low, high = scale
+    shares = ((distances - low) / (high - low)).clip(0, 1)
+    colours = COLOURS[(shares * 255).round().astype(np.uint8)]
+    cover = ((shares / CLEAR).clip(0, 1) * 255).round().astype(np.uint8)
+    image = Image.fromarray(np.dstack([colours, cover]))
+    shrink = HEAT / max(size)
+    sides = (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink)))
+    # Lossless: other codings would give one distance several colours. Nearest, for the same reason
+    return _webp(image.resize(sides, Image.Resampling.NEAREST), lossless=True, method=EFFORT)
+
+
+def polygons(values: Map, above: float) -> list[Polygon]:
+    """Return the outlines of where values (H, W) are above a threshold, closed at the image's edges.
+
+    Of a part with holes come its outer outline and those of the holes, which the even-odd rule leaves out.
+    """
+    height, width = values.shape
+    padded = np.pad(values, 1, mode="edge")  # outlines run through the middles of pixels: half a one is missing outside
+    generator = contourpy.contour_generator(z=padded, fill_type=contourpy.FillType.OuterOffset)
+    found = []
+    for points, offsets in zip(*generator.filled(above, np.inf), strict=True):
+        for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+            outline = Path(points[start:stop]).cleaned(simplify=True)  # to a ninth of a pixel; a sixth of the corners
+            vertices = np.asarray(outline.vertices, np.float64)[:-1]  # the last one says stop
+            found.append(((vertices - 0.5) / (width, height)).clip(0, 1))
+    return found
+
+
+def mask_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:
+    """Return the outlines of a mask (H, W)."""
+    return polygons(mask.astype(np.float32), 0.5)
+
+
+def crop(pixels: Pixels, centre: tuple[float, float], grid: tuple[int, int]) -> bytes:
+    """Return a patch in the middle of its surroundings as WebP, CROP x CROP; what lies outside the image is clear.
+
+    Args:
+        pixels: the image (H, W, 3), RGB.
+        centre: of the patch, in shares of width and height.
+        grid: (rows, columns) of patches that the image was cut into.
+    """
+    height, width = pixels.shape[:2]
+    half = AROUND / 2 * max(height / grid[0], width / grid[1])
+    x, y = centre[0] * width, centre[1] * height
+    box = (round(x - half), round(y - half), round(x + half), round(y + half))
+    cut = Image.fromarray(pixels).convert("RGBA").crop(box)
+    return _webp(cut.resize((CROP, CROP), Image.Resampling.BICUBIC), quality=QUALITY, method=EFFORT)
+
+
+def read_map(content: bytes, map_scale: float) -> NDArray[np.float32]:
+    """Return the distances (S, S) of a map that a run wrote as PNG; raises `ValueError` when it is none."""
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            levels = np.asarray(image, dtype=np.float32)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"not a map: {error}") from error
+    return levels * np.float32(map_scale)
+
+
+def corners(outlines: Sequence[Polygon]) -> list[list[list[float]]]:
+    """Return outlines as lists [[x, y], ...] with four decimals, a fifth of a pixel of a picture."""
+    return [outline.round(4).tolist() for outline in outlines]
+
+
+def _webp(image: Image.Image, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, "webp", **options)
+    return sink.getvalue()

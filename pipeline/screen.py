@@ -1,0 +1,18 @@
+"""What a terminal may be sent: text that cannot move its cursor, and colours where somebody looks."""
+
+import os
+from typing import Literal, TextIO
+
+COLOURS = {"bold": "1", "red": "31", "yellow": "33"}
+
+
+def printable(text: str) -> str:
+    """Return text that cannot move a terminal's cursor, whatever a file may be called."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def coloured(text: str, colour: Literal["bold", "red", "yellow"], stream: TextIO) -> str:
+    """Return text in a colour, and as it is where `stream` is no terminal or NO_COLOR (no-color.org) is set."""
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\033[{COLOURS[colour]}m{text}\033[0m"

@@ -1,0 +1,175 @@
+"""Evidence: which reference patches come nearest to an image's worst patch, and to its most normal one."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+
+from pipeline.config import ScoreConfig
+from pipeline.errors import StorageError, StoreUnavailable
+from pipeline.lake.features import FeatureStore
+from pipeline.lake.run import RunFolder, read_table
+from pipeline.lake.storage import Location
+from pipeline.method import Evidence, compare, nearest, patch_values
+from pipeline.report.pictures import read_map
+from pipeline.stages.progress import Progress
+from pipeline.stages.references import places
+from pipeline.stages.rows import EVIDENCE, EXPLAINED
+from pipeline.stages.score import aggregation_of
+from pipeline.stages.tasks import Function, Run, run_tasks
+from pipeline.stages.telemetry import count_traffic
+
+NEAREST = 6  # reference images for each patch
+BLOCK = 256  # images of one task, for which each reference is read and aggregated once
+BYTES = 64e6  # of one layer of the images that are held at a time, in fp32; with what is made of them four times that
+
+# The worst and the most normal patch of an image, null where its map is gone, and the references nearest to them, null
+# where the image is not scored in this run
+FOUND = pa.schema(
+    [
+        ("n", pa.int64()),
+        ("worst", pa.int64()),
+        ("normal", pa.int64()),
+        ("evidence", EVIDENCE),
+        ("evidence_normal", EVIDENCE),
+    ]
+)
+
+Named = list[dict[str, Any]]  # a value of EVIDENCE
+
+log = logging.getLogger(__name__)
+
+
+def explain(
+    rows: pa.Table, tonight: NDArray[np.bool_], look: Function, find: Function | None = None, run: Run = run_tasks
+) -> pa.Table:
+    """Return a row of FOUND for each image of a table with n, category and map_uri.
+
+    Args:
+        rows: images of a run.
+        tonight: (N,) whether they are scored in this run.
+        look: finds the patches alone: `find_patches`.
+        find: finds the evidence too, for images of one category that are scored in this run: an `EvidenceFinder`.
+        run: gives blocks to tasks.
+    """
+    if find is None:
+        tonight = np.zeros_like(tonight)
+    mine, others = rows.filter(pa.array(tonight)), rows.filter(pa.array(~tonight))
+    parts = [mine.filter(pc.equal(mine["category"], category)) for category in pc.unique(mine["category"])]
+    blocks = [part.slice(at, BLOCK) for part in parts for at in range(0, part.num_rows, BLOCK)]
+    found = [FOUND.empty_table()]
+    with Progress("evidence", "images", rows.num_rows) as progress:
+        if find is not None and blocks:
+            found.append(run(blocks, find, progress))
+        if others.num_rows:
+            found.append(run([others.slice(at, BLOCK) for at in range(0, others.num_rows, BLOCK)], look, progress))
+    return pa.concat_tables(found).sort_by("n")
+
+
+def find_patches(block: pa.Table, output: Location, map_scale: float, grid: tuple[int, int]) -> pa.Table:
+    """Return the worst and the most normal patch of images of a run, by their maps: rows of FOUND, and `count`.
+
+    `block` has n and map_uri.
+    """
+    rows = []
+    for n, name in zip(block["n"].to_pylist(), block["map_uri"].to_pylist(), strict=True):
+        row = {"n": n}
+        try:
+            distances = read_map((output / name).read_bytes(), map_scale)
+            values = patch_values(torch.from_numpy(distances)[None], grid)[0]
+            row |= {"worst": int(values.argmax()), "normal": int(values.argmin())}
+        except StoreUnavailable:
+            raise
+        except (StorageError, ValueError) as error:  # of an earlier run that somebody deletes
+            log.warning("no picture of image %d: its map %s cannot be read: %s", n, output / name, error)
+        rows.append(row)
+    count_traffic()
+    return pa.Table.from_pylist(rows, schema=FOUND).append_column("count", pa.array([1] * len(rows)))
+
+
+@dataclass(frozen=True)
+class EvidenceFinder:
+    """What tasks share that look for evidence among the references of a run at work."""
+
+    config: ScoreConfig
+    store: FeatureStore
+    run: RunFolder
+    map_scale: float
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Return rows of FOUND for images of one category that this run scored: n, category and map_uri."""
+        found = find_patches(block, self.run.output, self.map_scale, self.store.grid)
+        known = found.filter(pc.is_valid(found["worst"]))
+        if not known.num_rows:
+            return found
+        lists = iter(self._evidence(block["category"][0].as_py(), known))
+        explained = [next(lists) if worst is not None else (None, None) for worst in found["worst"].to_pylist()]
+        for name, values in zip(EXPLAINED.names, zip(*explained, strict=True), strict=True):
+            found = found.set_column(found.schema.get_field_index(name), name, pa.array(values, EVIDENCE))
+        count_traffic()
+        return found
+
+    @torch.inference_mode()
+    def _evidence(self, category: str, found: pa.Table) -> list[tuple[Named, Named]]:
+        """Return the evidence for both patches of each image."""
+        index, references = read_table(self.run.index(category)), read_table(self.run.references(category))
+        bursts = read_table(self.run.bursts(category)).to_pandas()
+        of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
+        positions = [of_image[n] for n in found["n"].to_pylist()]
+        patches = np.stack([found["worst"].to_numpy(), found["normal"].to_numpy()], axis=1)
+        evidence = self._compare(places(index.take(positions)), patches, places(references))
+        of_reference = references["position"].to_numpy()
+        explained = []
+        for image, position in enumerate(positions):
+            both = slice(2 * image, 2 * image + 2)
+            apart = of_reference == position
+            apart[bursts["reference"][bursts["image"] == position]] = True
+            evidence.distances[both, torch.from_numpy(apart)] = torch.inf
+            worst, normal = (self._named(evidence, patch, references) for patch in range(both.start, both.stop))
+            explained.append((worst, normal))
+        return explained
+
+    def _compare(
+        self, images: Sequence[tuple[str, int]], patches: NDArray[np.int64], references: Sequence[tuple[str, int]]
+    ) -> Evidence:
+        """Compare patches (A, K) of images with all references: K patches of the first image, then of the next."""
+        store, layers = self.store, self.store.layers
+        step = max(1, int(BYTES // (4 * store.grid[0] * store.grid[1] * store.width)))
+        aggregations = [aggregation_of(self.config.method, store, references, layer, "cpu") for layer in layers]
+
+        def vectors(places: Sequence[tuple[str, int]], layer: int) -> Iterator[torch.Tensor]:
+            return aggregations[layer](torch.from_numpy(store.tokens(places, layers[layer])))
+
+        def of_patches(layer: int) -> Iterator[torch.Tensor]:
+            for start in range(0, len(images), step):
+                chosen = torch.from_numpy(patches[start : start + step])  # (a, K)
+                rows = torch.arange(len(chosen))[:, None]
+                passes = [of_pass[rows, chosen] for of_pass in vectors(images[start : start + step], layer)]
+                yield torch.stack(passes).flatten(1, 2)  # (r, a * K, D)
+
+        queries = [of_pass for layer in range(len(layers)) for of_pass in torch.cat(list(of_patches(layer)), dim=1)]
+        blocks = (
+            (of_pass for layer in range(len(layers)) for of_pass in vectors(references[start : start + step], layer))
+            for start in range(0, len(references), step)
+        )
+        return compare(queries, blocks)
+
+    def _named(self, evidence: Evidence, patch: int, references: pa.Table) -> Named:
+        named = []
+        for image, place, distance in nearest(evidence, patch, NEAREST):
+            x, y = centre(place, self.store.grid)
+            row = references.slice(image, 1).select(["uri", "etag"]).to_pylist()[0]
+            named.append(row | {"x": x, "y": y, "distance": distance})
+        return named
+
+
+def centre(patch: int, grid: tuple[int, int]) -> tuple[float, float]:
+    """Return the middle x, y of a patch in shares of the image's width and height."""
+    row, column = divmod(patch, grid[1])
+    return (column + 0.5) / grid[1], (row + 0.5) / grid[0]

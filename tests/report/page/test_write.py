@@ -1,0 +1,137 @@
+"""The page's files, read back as the browser reads them; what it makes of them is tested in `tests/browser`."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.lake.storage import Location
+from pipeline.metrics.category import Metric
+from pipeline.report import page as room
+from pipeline.report.page import PageExtras, write_page
+from tests.published import facts, row, table
+
+RUN = facts("night-2")
+ROWS = [
+    row("nut", "/a", 0.5, anomalous=True, threshold=0.4, scored_by="night-2", label=True),
+    row("bolt", "/b", 0.2, anomalous=False, threshold=0.9, scored_by="night-1", label=None),
+    row("bolt", "/c", None, detail="cannot be decoded", label=False),
+    row("bolt", "/d", 0.3, anomalous=False, threshold=0.4, scored_by="night-2", label=False),
+    row("bolt", "/e", 0.4, anomalous=False, threshold=0.9, scored_by="night-1", label=None),
+]
+
+
+def told(place: Location) -> list[Any]:
+    """Return the arguments of the one call in a file."""
+    content = place.read_bytes().decode("ascii")
+    match = re.fullmatch(r"LAKESCORE\.\w+\((.*)\);\n", content)
+    assert match is not None and content.count("\n") == 1
+    found: list[Any] = json.loads(f"[{match.group(1)}]")
+    return found
+
+
+def written(
+    place: Location, scores: pa.Table, extras: PageExtras | None = None, **metrics: dict[str, Metric]
+) -> dict[str, Any]:
+    write_page(place, RUN, scores, metrics, extras or PageExtras())
+    run: dict[str, Any] = told(place / "data" / "run.js")[0]
+    return run
+
+
+def test_a_page_in_a_folder_and_in_a_bucket(place: Location) -> None:
+    run = written(place, table(ROWS))
+    assert run["counts"] == {"images": 5, "scored": 4, "quarantined": 1, "anomalous": 1, "carried": 3}
+    assert run["reasons"] == [["damaged", 1]]
+    page = (place / "index.html").read_bytes().decode()
+    for name in re.findall(r'(?:src|href)="([^"#][^"]*)"', page):
+        assert (place / name).is_file(), name
+
+
+def test_rows_keep_their_order_and_their_file(tmp_path: Path) -> None:
+    place = Location.parse(str(tmp_path))
+    count = 2_001
+    rows = [row(f"c{n % 3}", f"/{n}", n / count) for n in range(count)]
+    written(place, table(rows), PageExtras(drawn={0, 1_500}))
+    files = [told(place / "data" / f"images-{k}.js") for k in range(3)]
+    assert [chunk for chunk, _ in files] == [0, 1, 2]
+    assert [len(columns["uri"]) for _, columns in files] == [1_000, 1_000, 1]
+    assert files[1][1]["uri"][7] == "/1007" and files[1][1]["category"][7] == 1007 % 3
+    assert [n for n, drawn in enumerate(files[0][1]["drawn"] + files[1][1]["drawn"]) if drawn] == [0, 1_500]
+
+
+def test_a_categorys_threshold_is_that_of_this_run(tmp_path: Path) -> None:
+    """Rows that were carried over keep the threshold of the run that scored them."""
+    bolt, nut = written(Location.parse(str(tmp_path)), table(ROWS))["categories"]
+    assert (bolt["name"], bolt["threshold"]) == ("bolt", 0.4)
+    assert (nut["name"], nut["threshold"], nut["anomalous"]) == ("nut", 0.4, 1)
+
+
+def test_both_nights_are_counted_in_the_same_bins(tmp_path: Path) -> None:
+    window = {"bolt": np.array([0.1, 0.5, np.nan])}
+    bolt, nut = written(Location.parse(str(tmp_path)), table(ROWS), PageExtras(window=window))["categories"]
+    edges, tonight, before = (bolt["histogram"][name] for name in ("edges", "tonight", "window"))
+    assert edges[0] == pytest.approx(0.1) and edges[-1] == pytest.approx(0.5)
+    assert len(tonight) == len(before) == len(edges) - 1
+    assert (sum(tonight), sum(before)) == (3, 2)
+    assert nut["histogram"]["window"] is None
+
+
+def test_a_category_of_which_nothing_was_scored(tmp_path: Path) -> None:
+    (bolt,) = written(Location.parse(str(tmp_path)), table([row("bolt", "/c", None)]))["categories"]
+    assert (bolt["histogram"], bolt["threshold"], bolt["scored"]) == (None, None, 0)
+
+
+def test_no_images_at_all(tmp_path: Path) -> None:
+    place = Location.parse(str(tmp_path))
+    assert written(place, table([]))["counts"]["images"] == 0
+    assert not (place / "data" / "images-0.js").exists()
+
+
+def test_metrics_stand_in_the_order_of_the_summary(tmp_path: Path) -> None:
+    run = written(
+        Location.parse(str(tmp_path)),
+        table(ROWS),
+        bolt={"pixel_ap": Metric(None, "no labels"), "image_auroc": Metric(0.9, error=0.01)},
+    )
+    assert run["metrics"] == [["image_auroc", "I-AUROC"], ["pixel_ap", "P-AP"]]
+    assert run["categories"][0]["metrics"]["pixel_ap"] == {"value": None, "reason": "no labels", "error": None}
+    assert run["categories"][1]["metrics"] is None
+    assert run["mean"]["image_auroc"]["value"] == 0.9
+
+
+def test_a_run_of_before_these_columns(tmp_path: Path) -> None:
+    """What it does not tell is null, and so is a number that JSON does not have."""
+    place = Location.parse(str(tmp_path))
+    rows = [row("bolt", "/a", float("nan"), stderr=float("inf")), row("bolt", "/b", 0.5)]
+    write_page(place, {"run_id": "old"}, table(rows, without=["reason"]), {}, PageExtras())
+    columns = told(place / "data" / "images-0.js")[1]
+    assert columns["score_raw"] == [None, 0.5] and columns["stderr"] == [None, None]
+    assert columns["anomalous"] == columns["label"] == columns["width"] == [None, None]
+
+
+def test_names_cannot_become_markup_or_keys(tmp_path: Path) -> None:
+    place = Location.parse(str(tmp_path))
+    names = ["</script><script>alert(1)", "__proto__", "\u2028\n'\""]
+    run = written(place, table([row(name, f"/{name}", 0.5) for name in names]))
+    assert sorted(of["name"] for of in run["categories"]) == sorted(names)
+    write_page(place, RUN | {"run_id": "<script>alert(1)</script>"}, table(ROWS), {}, PageExtras())
+    page = (place / "index.html").read_bytes().decode()
+    assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
+
+
+def test_the_policy_allows_files_of_the_report_alone(tmp_path: Path) -> None:
+    written(Location.parse(str(tmp_path)), table(ROWS))
+    page = (tmp_path / "index.html").read_text()
+    assert "default-src 'none'" in page and "unsafe" not in page and "http:" not in page and "https:" not in page
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]* src=)", page)
+
+
+def test_nothing_of_the_scripts_reads_text_as_markup_or_code() -> None:
+    for script in (Path(room.__file__).parent / "assets" / "js").glob("*.js"):
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", script.read_text()
+        )

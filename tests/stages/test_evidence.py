@@ -1,0 +1,208 @@
+"""Evidence of a run at work: from its lists, tokens and maps to the references that stand behind a score."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.config import ScoreConfig
+from pipeline.errors import StoreUnavailable
+from pipeline.lake.features import LOOK, FeatureStore
+from pipeline.lake.run import RunFolder, write_table
+from pipeline.lake.storage import Location
+from pipeline.method import Aggregation, anomaly_maps, mutual_scores, patch_values
+from pipeline.search import GemmSearch
+from pipeline.stages.evidence import FOUND, NEAREST, EvidenceFinder, centre, explain
+from pipeline.stages.progress import Progress
+from pipeline.stages.reduce import MAP_SCALE
+from pipeline.stages.references import REFERENCES
+from pipeline.stages.tasks import run_here
+
+CATEGORY = "a/b'größe"
+GRID, WIDTH, LAYERS, SIDE = (3, 4), 16, (2, 5), 112
+IMAGES = 12
+PATCHES = GRID[0] * GRID[1]
+
+
+class Night:
+    """A category whose images are all scored, some of them references, and maps that say where their worst patch is."""
+
+    def __init__(self, folder: Path, tokens: NDArray[np.float32], **method: Any) -> None:
+        self.run = RunFolder(Location.parse(str(folder)), "tonight")
+        self.store = FeatureStore(self.run.features, GRID, WIDTH, LAYERS, "float32")
+        self.names = [f"{n}.png" for n in range(len(tokens))]
+        rows: dict[str, list[Any]] = {"key": self.names, "uri": self.names}
+        rows |= {name: [1] * len(tokens) for name in ("width", "height", *LOOK)}
+        file = self.store.write(CATEGORY, rows, tokens, np.ones((len(tokens), 2), np.float32))
+        listed = {"uri": self.names, "etag": self.names, "file": [file] * len(tokens), "row": range(len(tokens))}
+        self.images = pa.table({name: list(values) for name, values in listed.items()})
+        numbers = {"image": pa.array([100 + n for n in range(len(tokens))]), "position": pa.array(range(len(tokens)))}
+        index = self.images.append_column("image", numbers["image"]).append_column("position", numbers["position"])
+        write_table(self.run.index(CATEGORY), index)
+        self.compared_with(list(range(len(tokens))))
+        self.bursts([])
+        config = {"input": {"uri": "in"}, "output": {"uri": "out"}, "method": method}
+        self.finder = EvidenceFinder(ScoreConfig.model_validate(config), self.store, self.run, MAP_SCALE)
+
+    def compared_with(self, positions: list[int]) -> None:
+        rows = [self.images.slice(at, 1).to_pylist()[0] | {"position": at, "score_raw": None} for at in positions]
+        write_table(self.run.references(CATEGORY), pa.Table.from_pylist(rows, schema=REFERENCES))
+
+    def bursts(self, pairs: list[tuple[int, int]]) -> None:
+        columns = np.array(pairs, np.int64).reshape(-1, 2)
+        write_table(self.run.bursts(CATEGORY), pa.table({"image": columns[:, 0], "reference": columns[:, 1]}))
+
+    def map_of(self, n: int, worst: int, normal: int) -> None:
+        patches = torch.full((1, PATCHES), 0.5)
+        patches[0, worst], patches[0, normal] = 0.9, 0.1
+        levels = (anomaly_maps(patches, GRID, SIDE)[0].numpy() / MAP_SCALE).round().astype(np.uint16)
+        png = io.BytesIO()
+        Image.fromarray(levels).save(png, "png")
+        (self.run.output / f"maps/{n}.png").write_bytes(png.getvalue())
+
+    def found(self, *images: int) -> list[dict[str, Any]]:
+        rows = {"n": [100 + n for n in images], "map_uri": [f"maps/{n}.png" for n in images]}
+        found = self.finder(pa.table({**rows, "category": [CATEGORY] * len(images)}))
+        assert found.schema == FOUND.append(pa.field("count", pa.int64())) and found["n"].to_pylist() == rows["n"]
+        assert found["count"].to_pylist() == [1] * len(images)
+        rows_found: list[dict[str, Any]] = found.to_pylist()
+        return rows_found
+
+
+def random_tokens(images: int = IMAGES) -> NDArray[np.float32]:
+    tokens: NDArray[np.float32] = (
+        np.random.default_rng(0).normal(size=(images, len(LAYERS), PATCHES, WIDTH)).astype(np.float32)
+    )
+    return tokens
+
+
+def test_the_lowest_distances_are_those_that_the_patchs_score_is_the_mean_of(tmp_path: Path) -> None:
+    tokens = random_tokens()
+    night = Night(tmp_path, tokens[:, [0, 0]], degrees=[3])  # two layers that are one
+    night.map_of(4, worst=7, normal=2)
+    [row] = night.found(4)
+    assert (row["worst"], row["normal"]) == (7, 2)
+    scores = mutual_scores(torch.from_numpy(tokens[:, 0]), Aggregation(GRID, [3]), 0.3, GemmSearch())
+    for name, patch in (("evidence", 7), ("evidence_normal", 2)):
+        distances = [spot["distance"] for spot in row[name]]
+        assert len(distances) == NEAREST and distances == sorted(distances)
+        assert np.mean(distances[:3]) == pytest.approx(float(scores[4, patch]), abs=1e-5)  # 0.3 of 11 others
+
+
+def test_a_patch_that_is_there_twice_is_found_at_its_place_by_the_versions_name(tmp_path: Path) -> None:
+    tokens = random_tokens()
+    tokens[9] = np.roll(tokens[4], 5, axis=1)  # the same picture, its patches elsewhere
+    night = Night(tmp_path, tokens, degrees=[1])
+    night.map_of(4, worst=6, normal=0)
+    [row] = night.found(4)
+    first, second = row["evidence"][:2]
+    assert (first["uri"], first["etag"]) == ("9.png", "9.png") and first["distance"] < 1e-6 < 0.1 < second["distance"]
+    assert (first["x"], first["y"]) == pytest.approx((3.5 / 4, 2.5 / 3))
+
+
+def test_neither_the_image_itself_nor_its_burst_is_evidence(tmp_path: Path) -> None:
+    tokens = random_tokens()
+    tokens[1] = tokens[4] = tokens[9]
+    night = Night(tmp_path, tokens)
+    night.compared_with([9, 1, 2, 3, 4, 5])
+    night.bursts([(4, 0)])
+    for n in (4, 7):
+        night.map_of(n, worst=6, normal=0)
+    burst, other = night.found(4, 7)
+    for name in ("evidence", "evidence_normal"):
+        assert {spot["uri"] for spot in burst[name]} == {"1.png", "2.png", "3.png", "5.png"}
+        assert {spot["uri"] for spot in other[name]} == {f"{n}.png" for n in (9, 1, 2, 3, 4, 5)}
+    assert burst["evidence"][0]["uri"] == "1.png" and burst["evidence"][0]["distance"] < 1e-6
+
+
+@pytest.mark.parametrize("method", [{"fuse_degrees": True}, {"projection": "pca", "projection_width": 4}], ids=str)
+def test_images_are_compared_as_the_settings_say(tmp_path: Path, method: dict[str, Any]) -> None:
+    plain, other = Night(tmp_path / "a", random_tokens()), Night(tmp_path / "b", random_tokens(), **method)
+    for night in (plain, other):
+        night.map_of(3, worst=1, normal=8)
+    one, two = (night.found(3)[0]["evidence"] for night in (plain, other))
+    assert len(one) == len(two) == NEAREST and one[0]["distance"] != pytest.approx(two[0]["distance"], rel=0.01)
+
+
+def test_references_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    night = Night(tmp_path, random_tokens())
+    for n in range(3):
+        night.map_of(n, worst=n, normal=5 + n)
+    whole, largest = night.found(0, 1, 2), []
+    tokens = FeatureStore.tokens
+
+    def noted(store: FeatureStore, places: Any, layer: int) -> Any:
+        largest.append(len(places))
+        return tokens(store, places, layer)
+
+    monkeypatch.setattr(FeatureStore, "tokens", noted)
+    monkeypatch.setattr("pipeline.stages.evidence.BYTES", 2.5 * 4 * PATCHES * WIDTH)
+    parts = night.found(0, 1, 2)
+    assert max(largest) == 2
+    for one, other in zip(whole, parts, strict=True):
+        assert [spot["uri"] for spot in one["evidence"]] == [spot["uri"] for spot in other["evidence"]]
+        for left, right in zip(one["evidence"], other["evidence"], strict=True):
+            assert left["distance"] == pytest.approx(right["distance"], abs=1e-6)
+
+
+def test_a_map_that_is_gone_or_none_costs_its_own_image_only(tmp_path: Path) -> None:
+    night = Night(tmp_path, random_tokens())
+    night.map_of(3, worst=1, normal=8)
+    (night.run.output / "maps/5.png").write_bytes(b"no map")
+    gone, there, broken = night.found(2, 3, 5)
+    assert gone == {"n": 102, "worst": None, "normal": None, "evidence": None, "evidence_normal": None, "count": 1}
+    assert broken == gone | {"n": 105} and there["worst"] == 1 and len(there["evidence"]) == NEAREST
+    assert [row["worst"] for row in night.found(2, 5)] == [None, None]
+
+
+def test_a_store_that_does_not_answer_is_no_images_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    night = Night(tmp_path, random_tokens())
+
+    def silent(_: Location) -> bytes:
+        raise StoreUnavailable("it does not answer")
+
+    monkeypatch.setattr(Location, "read_bytes", silent)
+    with pytest.raises(StoreUnavailable):
+        night.found(2)
+
+
+def test_only_images_that_the_run_scored_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.stages.evidence.BLOCK", 2)
+    asked: dict[str, list[list[int]]] = {"find": [], "look": []}
+
+    def noting(name: str) -> Any:
+        def function(block: pa.Table) -> pa.Table:
+            asked[name].append(block["n"].to_pylist())
+            assert name == "look" or len(set(block["category"].to_pylist())) == 1
+            rows = [{"n": n, "worst": 1} for n in block["n"].to_pylist()]
+            return pa.Table.from_pylist(rows, schema=FOUND).append_column("count", pa.array([1] * len(rows)))
+
+        return function
+
+    rows = pa.table({"n": range(8), "category": list("aaabbaab"), "map_uri": ["m"] * 8})
+    tonight = np.array([1, 0, 1, 1, 0, 1, 1, 1], bool)
+    found = explain(rows, tonight, noting("look"), noting("find"), run_here)
+    assert found["n"].to_pylist() == list(range(8)) and found.schema == FOUND
+    assert asked == {"find": [[0, 2], [5, 6], [3, 7]], "look": [[1, 4]]}
+    assert explain(rows, tonight, noting("look"), None, run_here)["n"].to_pylist() == list(range(8))
+    assert asked["look"][1:] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert explain(rows.slice(0, 0), tonight[:0], noting("look"), noting("find"), run_here).num_rows == 0
+
+
+def test_what_is_done_here_is_counted_as_progress() -> None:
+    with Progress("evidence", "images", 3) as progress:
+        found = run_here(
+            [pa.table({"n": [1]}), pa.table({"n": [5]})], lambda of: of.append_column("count", of["n"]), progress
+        )
+        assert found.to_pylist() == [{"n": 1}, {"n": 5}] and progress._done == 6
+
+
+def test_patches_are_where_a_map_says(tmp_path: Path) -> None:
+    assert [centre(patch, (2, 4)) for patch in (0, 3, 5)] == [(0.125, 0.25), (0.875, 0.25), (0.375, 0.75)]
+    assert patch_values(torch.zeros((1, 9, 9)), GRID).shape == (1, PATCHES)

@@ -1,0 +1,66 @@
+"""A report of a run that was published before."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from pipeline.config import ScoreConfig
+from pipeline.errors import ConfigError
+from pipeline.lake.run import RunFolder, write_table
+from pipeline.lake.storage import Location
+from pipeline.result import read_result
+from pipeline.stages.publish import PIXELS
+from pipeline.stages.redraw import redraw
+from tests import published
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run of three images, of a version that kept no evidence."""
+    lake, output = tmp_path / "lake", tmp_path / "out"
+    lake.mkdir()
+    rows = []
+    for n in range(3):
+        Image.fromarray(np.full((8, 8, 3), 60 * n, np.uint8)).save(lake / f"{n}.png")
+        map_uri = f"runs/run_id=night/maps/{n}.png"
+        (output / map_uri).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((28, 28), 9000 * (n + 1), np.uint16)).save(output / map_uri)
+        etag = (Location.parse(str(lake)) / f"{n}.png").entry().etag
+        more = {"threshold": 0.5, "pixel_threshold": 0.4, "scored_by": "night", "map_uri": map_uri, "anomalous": n > 1}
+        size = {"width": 8, "height": 8, "scored_at": None, "label": None}
+        rows.append(published.row("nut", str(lake / f"{n}.png"), 0.3 * n, etag=etag, **more, **size))
+    config = ScoreConfig.model_validate(
+        {"input": {"uri": str(lake)}, "output": {"uri": "/moved"}, "encoder": {"size": 28}}
+    )
+    told = published.facts("night") | {"config": config.model_dump(mode="json"), "layout": "folder"}
+    told["settings"] = told["config"]
+    folder = RunFolder(Location.parse(str(output)), "night")
+    write_table(folder.results / "pixels.parquet", pa.Table.from_pylist([], schema=PIXELS))
+    listed = pa.table({"size": [999] * 3, "masks": pa.array([[]] * 3, pa.list_(pa.string()))})
+    write_table(folder.results / "catalog.parquet", listed)
+    scores = published.table(rows).set_column(0, "category", pa.array(["nut"] * 3))
+    at = scores.schema.get_field_index("scored_at")
+    scores = scores.set_column(at, "scored_at", pa.nulls(3, pa.timestamp("s", "UTC")))
+    write_table(folder.results / "scores" / "part-00000.parquet", scores)
+    metrics = pa.schema([(name, pa.string()) for name in ("category", "name", "reason")] + [("value", pa.float64())])
+    write_table(folder.results / "metrics.parquet", pa.Table.from_pylist([], schema=metrics))
+    folder.publish(told)
+    return folder
+
+
+def test_a_published_run_is_drawn_anew_and_stays_as_it_is(run: RunFolder, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in Path(run.results.path).rglob("*") if path.is_file()}
+    report = tmp_path / "report"
+    redraw(read_result(run), Location.parse(str(report)), images=2)
+    assert sorted(path.name for path in (report / "images" / "0").iterdir()) == ["1.webp", "2.webp"]
+    assert '"drawn":[false,true,true]' in (report / "data" / "images-0.js").read_text()
+    assert (report / "index.html").exists()
+    assert {path: path.read_bytes() for path in Path(run.results.path).rglob("*") if path.is_file()} == before
+
+
+def test_nothing_is_written_into_a_published_run(run: RunFolder) -> None:
+    with pytest.raises(ConfigError, match="never changed; choose another folder"):
+        redraw(read_result(run), run.results / "report")
