@@ -34,9 +34,8 @@ def main() -> int:
         width = shutil.get_terminal_size((80, 24)).columns
         apart = "\n" if sys.stdout.isatty() else ""  # from the stages above
         print(f"{apart}{coloured(headline(summary, width), 'bold', sys.stdout)}\n\n{outcome_text(summary, width)}")
-        report = result.folder.results / "report" / "index.html"
-        if report.exists():
-            print(f"report:  {printable(report.uri)}")
+        if result.run["config"].get("report", {}).get("images"):  # what is published is not asked for again
+            print(f"report:  {printable((result.folder.results / 'report' / 'index.html').uri)}")
     return 0 if result.run["counts"]["scored"] else 3
 
 

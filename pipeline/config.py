@@ -145,19 +145,27 @@ class RuleConfig(_Group):
     rule: Literal["quantile", "share", "fixed", "recall", "best_f1"] = "quantile"
     """A quantile of the references' own values, the share of this run's values that may be above, a fixed value, or,
     for images where labels are known, the highest that finds this share of the defects, or that of the best F1."""
-    value: float = Field(0.95, ge=0, le=2)
-    """The quantile, the share, the distance from 0 to 2, or the recall; best_f1 takes none."""
+    value: float | None = Field(None, ge=0, le=2)
+    """The quantile (default: 0.95, for pixels 0.999), the recall (0.95), the share, or the distance from 0 to 2."""
     categories: dict[str, float] = {}
-    """Other values for some categories."""
+    """Other values for some categories. Where share or fixed have none for a category, the default quantile decides."""
 
     @model_validator(mode="after")
     def _is_a_share(self) -> Self:
-        for value in (self.value, *self.categories.values()):
+        values = ([] if self.value is None else [self.value]) + list(self.categories.values())
+        if self.rule in ("share", "fixed") and not values:
+            raise ValueError(f"rule {self.rule} needs a value, or values of categories")
+        for value in values:
             if not 0 <= value <= (2 if self.rule == "fixed" else 1):
                 raise ValueError(
                     f"{value} is no value of rule {self.rule}: quantiles, shares and recalls lie in 0 to 1"
                 )
         return self
+
+    def of(self, category: str) -> str:
+        """Return the rule that decides in a category."""
+        lacks = self.categories.get(category, self.value) is None
+        return "quantile" if lacks and self.rule in ("share", "fixed") else self.rule
 
     @property
     def fitted(self) -> bool:
@@ -170,7 +178,7 @@ class DecisionConfig(_Group):
 
     image: RuleConfig = RuleConfig()
     """The threshold on an image's raw score."""
-    pixel: RuleConfig = RuleConfig(value=0.999)
+    pixel: RuleConfig = RuleConfig()
     """The threshold on the values of anomaly maps."""
 
     @model_validator(mode="after")
@@ -197,7 +205,8 @@ class ReportConfig(_Group):
     """The report of a run, a page for people."""
 
     images: int = Field(500, ge=0)
-    """Worst images of each category that are shown, the others are listed by name; 0 writes no report."""
+    """Worst images of each category with pictures, the others are listed by name; 5,000 of all categories together.
+    0 writes no report."""
 
 
 class SearchConfig(_Group):

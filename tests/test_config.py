@@ -82,6 +82,8 @@ SETTINGS: dict[str, tuple[str, Any]] = {
 
 # settings that cannot stand alone -> what they need beside them
 NEEDED: dict[str, dict[str, Any]] = {
+    "decision.image.rule": {"decision.image.value": 0.5},
+    "decision.pixel.rule": {"decision.pixel.categories": {"nut": 0.5}},
     "ray.encode.max": {"ray.encode.min": 1},
     "ray.encode.min": {"ray.encode.max": 9},
     "references.source": {"references.pinned": "pinned.csv"},
@@ -442,3 +444,14 @@ def test_quantiles_and_shares_are_1_at_most_and_distances_2(rule: str, works: bo
         return
     with pytest.raises(ConfigError, match=f"decision.image: .*1.5 is no value of rule {rule}"):
         parse(flags)
+
+
+@pytest.mark.parametrize("rule", ["share", "fixed"])
+@pytest.mark.parametrize("of", ["image", "pixel"])
+def test_shares_and_distances_have_no_usual_value(of: str, rule: str) -> None:
+    """0.95 of all images are no defects, and no distance is right for every encoder."""
+    flag = f"--decision.{of}.rule={rule}"
+    with pytest.raises(ConfigError, match=f"decision.{of}: .*rule {rule} needs a value"):
+        parse([*REQUIRED, flag])
+    decision = parse([*REQUIRED, flag, f"--decision.{of}.categories={{nut: 0.5}}"]).decision
+    assert getattr(decision, of).of("nut") == rule and getattr(decision, of).of("bolt") == "quantile"

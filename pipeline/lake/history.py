@@ -42,7 +42,12 @@ class History:
 
 
 def read_history(
-    output: Location, since: datetime, fingerprint: str, settings: Mapping[str, Any], columns: Sequence[str]
+    output: Location,
+    since: datetime,
+    fingerprint: str,
+    settings: Mapping[str, Any],
+    columns: Sequence[str],
+    until: datetime | None = None,
 ) -> History:
     """Read the whole runs that ended since a time, and scored by the same encoder and method.
 
@@ -54,12 +59,13 @@ def read_history(
         fingerprint: the encoder's.
         settings: of this run, as run.json holds them.
         columns: of scores. A manifest's further columns differ from run to run, and may be called anything.
+        until: the last moment at which a run may have ended. Default: now.
     """
     ids = [name.removeprefix("run_id=") for name in (output / "runs").folders() if name.startswith("run_id=")]
 
     def read(run_id: str) -> _Run | None:
         try:
-            return _read(RunFolder(output, run_id), since, fingerprint, settings, columns)
+            return _read(RunFolder(output, run_id), since, until, fingerprint, settings, columns)
         except StoreUnavailable:
             raise
         except (StorageError, pa.ArrowException, OSError) as error:  # damaged Parquet pages are OSErrors
@@ -85,11 +91,18 @@ class _Run:
 
 
 def _read(
-    folder: RunFolder, since: datetime, fingerprint: str, settings: Mapping[str, Any], columns: Sequence[str]
+    folder: RunFolder,
+    since: datetime,
+    until: datetime | None,
+    fingerprint: str,
+    settings: Mapping[str, Any],
+    columns: Sequence[str],
 ) -> _Run | None:
-    """Read a run; None where it is not whole, too old, or scored by another encoder or method."""
+    """Read a run; None where it is not whole, too old or too new, or scored by another encoder or method."""
     run = folder.finished()
     if run is None or (finished := datetime.fromisoformat(run["finished"])) < since:
+        return None
+    if until is not None and finished > until:
         return None
     if run["encoder"]["fingerprint"] != fingerprint or run["settings"]["method"] != settings["method"]:
         return None

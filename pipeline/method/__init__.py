@@ -6,7 +6,7 @@ Images, ICLR 2024, arXiv 2401.16753.
 
 from pipeline.method.evidence import Evidence, compare, nearest
 from pipeline.method.lnamd import Aggregation, lnamd
-from pipeline.method.maps import anomaly_maps, patch_values
+from pipeline.method.maps import anomaly_maps, extreme_patches
 from pipeline.method.mutual import PatchScores, Search, mutual_scores, query_scores
 from pipeline.method.projection import pca, random_projection
 from pipeline.method.rscin import rscin
@@ -18,10 +18,10 @@ __all__ = [
     "Search",
     "anomaly_maps",
     "compare",
+    "extreme_patches",
     "lnamd",
     "mutual_scores",
     "nearest",
-    "patch_values",
     "pca",
     "query_scores",
     "random_projection",

@@ -1,5 +1,6 @@
 """From patch scores to anomaly maps and image scores (MuSc, section 3.3)."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,9 +14,13 @@ def anomaly_maps(patch_scores: Tensor, grid: tuple[int, int], size: int) -> Tens
     return F.interpolate(planes, size=(size, size), mode="bilinear", align_corners=True)[:, 0]
 
 
-def patch_values(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return what anomaly maps (N, S, S) have at the places of patches (N, P): patch scores, nearly.
+def extreme_patches(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return the patches (N, 2), int64, at the largest value of each anomaly map (N, S, S) and at its smallest one.
 
-    A patch between two pixels of the map is read from both, so that a peak loses a little.
+    The first is the patch that gives the image its score: values between patches are never larger than both of them.
     """
-    return F.interpolate(maps[:, None], size=grid, mode="bilinear", align_corners=True)[:, 0].flatten(1)
+    height, width = maps.shape[1:]
+    pixels = torch.stack([maps.flatten(1).argmax(dim=1), maps.flatten(1).argmin(dim=1)], dim=1)
+    rows = ((pixels // width) * ((grid[0] - 1) / max(height - 1, 1))).round().long()
+    columns = ((pixels % width) * ((grid[1] - 1) / max(width - 1, 1))).round().long()
+    return rows * grid[1] + columns

@@ -11,6 +11,7 @@ from pipeline.config import RuleConfig
 
 PIXEL_BINS = 4096  # of the distances 0..2: a threshold on pixels is found to 0.0005
 LARGEST = 2.0
+USUAL, USUAL_OF_PIXELS = 0.95, 0.999  # quantile, or recall, that no setting names
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def threshold(
 ) -> Line:
     """Return the value above which a category's scores are anomalous.
 
-    A rule that needs labels gives way to the default rule where they are not of both kinds.
+    The usual quantile decides where a rule has no value for the category, or needs labels that are not of both kinds.
 
     Args:
         rule: settings.
@@ -39,22 +40,22 @@ def threshold(
         own: scores of this run's images, (N,).
         labels: of this run's images, N of them: true for defects, None where unknown. Needed by fitted rules only.
     """
-    value = rule.categories.get(category, rule.value)
+    kind, value = rule.of(category), _value(rule, category, USUAL)
     if rule.fitted:
         known = np.array([label is not None for label in labels], bool) & np.isfinite(own)
         defects = np.array([bool(label) for label in labels], bool)[known]
         if defects.all() or not defects.any():
             return threshold(RuleConfig(), category, references, own)
-        recall = value if rule.rule == "recall" else None
+        recall = value if kind == "recall" else None
         return Line(fitted(own[known], defects, recall), "best_f1" if recall is None else f"recall {value:g}")
-    said = f"{rule.rule} {value:g}"
-    if rule.rule == "fixed":
+    said = f"{kind} {value:g}"
+    if kind == "fixed":
         return Line(value, said)
-    values = references if rule.rule == "quantile" else own
+    values = references if kind == "quantile" else own
     values = values[np.isfinite(values)]
     if not len(values):
         return Line(None, said)
-    if rule.rule == "quantile":
+    if kind == "quantile":
         return Line(float(np.quantile(values, value)), said)
     # One of the values: one between two of them would leave too many above
     return Line(float(np.quantile(values, 1 - value, method="inverted_cdf")), said)
@@ -88,11 +89,16 @@ def pixel_threshold(rule: RuleConfig, category: str, counts: NDArray[Any]) -> fl
 
     `counts` (PIXEL_BINS,) are of the references' maps, or of this run's for rule share.
     """
-    value = rule.categories.get(category, rule.value)
-    if rule.rule == "fixed":
+    kind, value = rule.of(category), _value(rule, category, USUAL_OF_PIXELS)
+    if kind == "fixed":
         return value
     if not counts.sum():
         return None
-    below = value if rule.rule == "quantile" else 1 - value
+    below = value if kind == "quantile" else 1 - value
     place = int(np.searchsorted(np.cumsum(counts), below * counts.sum()))
     return (min(place, PIXEL_BINS - 1) + 1) * LARGEST / PIXEL_BINS
+
+
+def _value(rule: RuleConfig, category: str, usual: float) -> float:
+    value = rule.categories.get(category, rule.value)
+    return usual if value is None else value

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError
 from pipeline.report.columns import known_columns
 from pipeline.report.summary import categories_of, counts_of, reasons_of
+from pipeline.report.values import flat
 from pipeline.result import Result
 
 SIDES = ("before", "after")
@@ -143,15 +144,7 @@ def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that was set and could matter, by dotted names, where the results lie excepted."""
     told = {name: value for name, value in run.get("config", {}).items() if name != "output"}
     told |= {"encoder_fingerprint": run.get("encoder", {}).get("fingerprint"), "versions": run.get("versions", {})}
-    return dict(_flat(told))
-
-
-def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield above + name, value
+    return dict(flat(told))
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import ConfigError, StorageError
+from pipeline.lake.storage import Location
 from pipeline.result import Result
 
 
@@ -20,10 +21,17 @@ def read_map(result: Result, row: Mapping[str, Any]) -> NDArray[np.float32]:
     """
     if row["map_uri"] is None:
         raise ConfigError(f"{row['uri']} has no map: it is {row['status']}, {row['reason']}: {row['detail']}")
-    location = result.folder.output / row["map_uri"]
-    content = location.read_bytes()
+    return map_at(result.folder.output / row["map_uri"], result.run["map_scale"])
+
+
+def map_at(location: Location, map_scale: float) -> NDArray[np.float32]:
+    """Return the distances (S, S) of the map at a location, whose grey levels mean `map_scale` each.
+
+    Raises `StorageError` when it cannot be read or is damaged.
+    """
     try:
-        levels = np.asarray(Image.open(io.BytesIO(content), formats=("PNG",)))
+        with Image.open(io.BytesIO(location.read_bytes()), formats=("PNG",)) as image:
+            levels = np.asarray(image, dtype=np.float32)
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say damaged
         raise StorageError(f"the map {location} is damaged: {error}") from error
-    return levels.astype(np.float32) * np.float32(result.run["map_scale"])
+    return levels * np.float32(map_scale)

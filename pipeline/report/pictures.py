@@ -94,16 +94,6 @@ def crop(pixels: Pixels, centre: tuple[float, float], grid: tuple[int, int]) -> 
     return _webp(cut.resize((CROP, CROP), Image.Resampling.BICUBIC), quality=QUALITY, method=EFFORT)
 
 
-def read_map(content: bytes, map_scale: float) -> NDArray[np.float32]:
-    """Return the distances (S, S) of a map that a run wrote as PNG; raises `ValueError` when it is none."""
-    try:
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-            levels = np.asarray(image, dtype=np.float32)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"not a map: {error}") from error
-    return levels * np.float32(map_scale)
-
-
 def corners(outlines: Sequence[Polygon]) -> list[list[list[float]]]:
     """Return outlines as lists [[x, y], ...] with four decimals, a fifth of a pixel of a picture."""
     return [outline.round(4).tolist() for outline in outlines]

@@ -1,16 +1,15 @@
 """One picture of a run: the worst images of each category, with their maps."""
 
-import io
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.figure import Figure
-from PIL import Image
 
 from pipeline.errors import NothingToScore, StorageError
 from pipeline.images import Quarantine, decode
 from pipeline.lake.storage import Location
+from pipeline.report.maps import map_at
+from pipeline.report.summary import ranked_by
 from pipeline.screen import printable
 
 SIZE = 256  # pixels of one picture
@@ -41,27 +40,25 @@ def draw_sheet(output: Location, scores: pa.Table, map_scale: float, worst: int)
     scored = scores.filter(pc.equal(scores["status"], "scored"))
     if not scored.num_rows:
         raise NothingToScore(f"no image of the run in {output} was scored")
-    categories = sorted(set(scored["category"].to_pylist()))
+    categories, ranking = sorted(set(scored["category"].to_pylist())), ranked_by(scored)
     figure = Figure(figsize=(1.6 * worst, 3.4 * len(categories)), layout="constrained")
     axes = figure.subplots(2 * len(categories), worst, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for place, category in enumerate(categories):
-        rows = scored.filter(pc.equal(scored["category"], category)).sort_by([("score", "descending")])
+        rows = scored.filter(pc.equal(scored["category"], category)).sort_by([(ranking, "descending")])
         low, high = np.quantile(rows["score_raw"].to_numpy(), [0.5, 1.0])
         for column, row in enumerate(rows.slice(0, worst).to_pylist()):
             try:
                 picture, _ = decode(Location.parse(row["uri"]).read_bytes(row["etag"]), SIZE, LIMIT)
             except Quarantine as error:
                 raise StorageError(f"{row['uri']} has changed since the run: {error}") from error
-            content = (output / row["map_uri"]).read_bytes()
-            levels = Image.open(io.BytesIO(content), formats=("PNG",)).resize((SIZE, SIZE))
-            heat = np.asarray(levels, dtype=float) * map_scale
+            heat = map_at(output / row["map_uri"], map_scale)
             above, below = axes[2 * place, column], axes[2 * place + 1, column]
             above.imshow(picture)
             above.set_title(
-                f"{plain(category)}  {row['score']:.2f}" if column == 0 else f"{row['score']:.2f}", fontsize=9
+                f"{plain(category)}  {row[ranking]:.2f}" if column == 0 else f"{row[ranking]:.2f}", fontsize=9
             )
             below.imshow(picture)
-            below.imshow(heat, cmap="inferno", vmin=low / 2, vmax=high, alpha=0.65)
+            below.imshow(heat, extent=(0, SIZE, SIZE, 0), cmap="inferno", vmin=low / 2, vmax=high, alpha=0.65)
     return figure

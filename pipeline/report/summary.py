@@ -124,6 +124,18 @@ def reasons_of(scores: pa.Table) -> dict[str, int]:
     return dict(Counter(scores["reason"].drop_null().to_pylist()).most_common())
 
 
+def ranked_by(scores: pa.Table) -> str:
+    """Return the column that images of a category are ranked by: `score`, the final one, or else `score_raw`.
+
+    The final score weighs an image among those of its own night. Where rows of a category come from several nights, the
+    raw score is what compares.
+    """
+    if "scored_by" not in scores.column_names:  # a run of before
+        return "score"
+    nights = scores.filter(pc.is_valid(scores["scored_by"])).group_by(["category", "scored_by"]).aggregate([])
+    return "score" if nights.num_rows == len(pc.unique(nights["category"])) else "score_raw"
+
+
 def only_category(scores: pa.Table, category: str | None) -> pa.Table:
     """Return the rows of one category, or all; raises `ConfigError` when there is no such category."""
     if category is None:

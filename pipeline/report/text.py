@@ -1,7 +1,6 @@
 """Summaries and comparisons as text for a terminal of some width, and as JSON."""
 
 import json
-import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,12 +11,13 @@ from pipeline.report.compare import Comparison, Uris
 from pipeline.report.summary import Summary
 from pipeline.report.table import HEADINGS, counts_table, metrics_table
 from pipeline.report.terminal import aligned, ruled, shortened
+from pipeline.report.values import finite
 from pipeline.screen import printable
 
 
 def json_text(facts: Summary | Comparison) -> str:
     """Return facts as one JSON object, in ASCII; figures that are not finite, which JSON does not have, are null."""
-    return json.dumps(_finite(asdict(facts)), indent=2, allow_nan=False)
+    return json.dumps(finite(asdict(facts)), indent=2, allow_nan=False)
 
 
 def headline(summary: Summary, width: int) -> str:
@@ -137,14 +137,6 @@ def _metrics(comparison: Comparison, width: int) -> list[str]:
 def _listed(what: str, uris: Uris, width: int) -> list[str]:
     more = [f"  and {uris.count - len(uris.first)} more"] if uris.first and uris.count > len(uris.first) else []
     return [f"{what}: {uris.count}", *(f"  {shortened(printable(uri), width - 2)}" for uri in uris.first), *more]
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(of) for name, of in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(of) for of in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _value(value: Any) -> str:

@@ -1,7 +1,6 @@
 """Draw: pictures of the worst images of each category, with the evidence for their scores, for the report of a run."""
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,16 +16,18 @@ from pipeline.errors import CatalogError, ConfigError, StorageError, StoreUnavai
 from pipeline.images import Pixels, Quarantine, decode_picture
 from pipeline.lake.storage import Location
 from pipeline.report import pictures
+from pipeline.report.maps import map_at
+from pipeline.report.page import CHUNK
 from pipeline.stages.decode import decoder_of, mask_values, read_ahead
 from pipeline.stages.progress import Progress
-from pipeline.stages.shown import FOLDER, crop_name, cuts, gather
-from pipeline.stages.tasks import Run, run_tasks
+from pipeline.stages.shown import crop_name, cuts, gather
+from pipeline.stages.tasks import Run, missed, run_tasks
 from pipeline.stages.telemetry import count_traffic
 
 SOURCES = 16  # images of the lake that one task decodes
 DETAILS = 64  # images of one task that writes overlays and outlines
 WRITERS = 8  # threads: a picture is a file, and a store answers late
-SAID = 5  # images that are named in the log where they have no picture
+UNDRAWN = (ValueError, ArithmeticError, OSError)  # of libraries: it costs a picture, and not the run
 
 DETAIL = pa.schema(
     [
@@ -41,8 +42,6 @@ DETAIL = pa.schema(
 # What became of an image of the lake, and of one of the run: `detail` says why nothing
 CUT = pa.schema([("uri", pa.string()), ("etag", pa.string()), ("detail", pa.string()), ("count", pa.int64())])
 DRAWN = pa.schema([("n", pa.int64()), ("uri", pa.string()), ("detail", pa.string()), ("count", pa.int64())])
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,14 +83,12 @@ class Artist:
             run: gives blocks to tasks.
         """
         mapped = found.filter(pc.is_valid(found["worst"])).sort_by("n")
-        if lost := found.num_rows - mapped.num_rows:
-            log.warning("no pictures of %d images: their maps cannot be read", lost)
         if not mapped.num_rows:
             return []
         images = gather(scores, listed, mapped, self.grid, self._may_read)
         with Progress("pictures", "images", len(images)) as progress:
             made = run(cuts(images, SOURCES), self.cut, progress)
-        gone = _missed(made)
+        gone = missed("picture", made)
         gone_keys = frozenset(zip(gone["uri"].to_pylist(), gone["etag"].to_pylist(), strict=True))
         rows = []
         for image in images:
@@ -102,7 +99,7 @@ class Artist:
         blocks = [pa.Table.from_pylist(rows[at : at + DETAILS], DETAIL) for at in range(0, len(rows), DETAILS)]
         with Progress("details", "images", len(rows)) as progress:
             drawn = run(blocks, self.detail, progress) if blocks else DRAWN.empty_table()
-        _missed(drawn)
+        missed("picture", drawn)
         return sorted(drawn["n"].filter(pc.is_null(drawn["detail"])).to_pylist())
 
     def cut(self, block: pa.Table) -> pa.Table:
@@ -118,13 +115,14 @@ class Artist:
             row = {"uri": source["uri"], "etag": source["etag"], "count": sum(cut["i"] is None for cut in of)}
             try:
                 pixels, _ = decoder(content.result(), pictures.PICTURE, self.limits.max_pixels)
+                files = {name: content for cut in of for name, content in self._made(pixels, cut)}
             except StoreUnavailable:
                 raise
-            except (Quarantine, StorageError) as error:
-                rows.append(row | {"detail": str(error)})
+            except (Quarantine, StorageError, *UNDRAWN) as error:
+                row["detail"] = str(error)
             else:
-                self._write({name: content for cut in of for name, content in self._made(pixels, cut)})
-                rows.append(row)
+                self._write(files)
+            rows.append(row)
         count_traffic()
         return pa.Table.from_pylist(rows, schema=CUT)
 
@@ -134,14 +132,14 @@ class Artist:
         for row in block.to_pylist():
             drawn = {"n": row["n"], "uri": row["uri"], "count": 1}
             try:
-                distances = pictures.read_map((self.output / row["map_uri"]).read_bytes(), self.map_scale)
+                files = self._details(row, map_at(self.output / row["map_uri"], self.map_scale))
             except StoreUnavailable:
                 raise
-            except (StorageError, ValueError) as error:
-                rows.append(drawn | {"detail": str(error)})
+            except (StorageError, *UNDRAWN) as error:
+                drawn["detail"] = str(error)
             else:
-                self._write(self._details(row, distances))
-                rows.append(drawn)
+                self._write(files)
+            rows.append(drawn)
         count_traffic()
         return pa.Table.from_pylist(rows, schema=DRAWN)
 
@@ -156,8 +154,8 @@ class Artist:
         """Yield name and content of the files of a row of CUTS."""
         n = cut["n"]
         if cut["i"] is None:
-            yield f"images/{n // FOLDER}/{n}.webp", pictures.picture(pixels, pictures.PICTURE)
-            yield f"thumbs/{n // FOLDER}/{n}.webp", pictures.picture(pixels, pictures.THUMBNAIL)
+            yield f"images/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.PICTURE)
+            yield f"thumbs/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.THUMBNAIL)
         else:
             yield crop_name(n, cut["i"]), pictures.crop(pixels, (cut["x"], cut["y"]), self.grid)
 
@@ -168,10 +166,10 @@ class Artist:
         about = {"contour": contour, "truth": self._truth(row)} | json.loads(row["about"])
         content = json.dumps(about, separators=(",", ":"), allow_nan=False)
         return {
-            f"heat/{n // FOLDER}/{n}.webp": pictures.heat(
+            f"heat/{n // CHUNK}/{n}.webp": pictures.heat(
                 distances, (row["low"], row["high"]), (row["width"], row["height"])
             ),
-            f"details/{n // FOLDER}/{n}.js": f"LAKESCORE.detail({n}, {content});\n".encode("ascii"),
+            f"details/{n // CHUNK}/{n}.js": f"LAKESCORE.detail({n}, {content});\n".encode("ascii"),
         }
 
     def _truth(self, row: Mapping[str, Any]) -> list[Any] | None:
@@ -181,8 +179,7 @@ class Artist:
         read = partial(mask_values, config=self.limits)
         try:
             mask = read_masks(row["masks"], self.size, self.mask_above, (row["width"], row["height"]), read)
-        except CatalogError as error:  # pixel metrics say so, too
-            log.warning("image %d is shown without its masks: %s", row["n"], error)
+        except CatalogError:  # pixel metrics say so
             return None
         return pictures.corners(pictures.mask_polygons(mask))
 
@@ -190,13 +187,3 @@ class Artist:
         with ThreadPoolExecutor(WRITERS) as writers:
             for _ in writers.map(lambda name: (self.report / name).write_bytes(files[name]), files):
                 pass
-
-
-def _missed(rows: pa.Table) -> pa.Table:
-    """Return the rows that say why there is no picture, and repeat some of them in the log."""
-    missed = rows.filter(pc.is_valid(rows["detail"]))
-    for row in missed.slice(0, SAID).to_pylist():
-        log.warning("no picture of %r: %s", row["uri"], row["detail"])
-    if missed.num_rows > SAID:
-        log.warning("no picture of %d more images", missed.num_rows - SAID)
-    return missed

@@ -1,6 +1,5 @@
 """Evidence: which reference patches come nearest to an image's worst patch, and to its most normal one."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,24 +15,27 @@ from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.lake.features import FeatureStore
 from pipeline.lake.run import RunFolder, read_table
 from pipeline.lake.storage import Location
-from pipeline.method import Evidence, compare, nearest, patch_values
-from pipeline.report.pictures import read_map
+from pipeline.method import Evidence, compare, extreme_patches, nearest
+from pipeline.report.maps import map_at
 from pipeline.stages.progress import Progress
 from pipeline.stages.references import places
 from pipeline.stages.rows import EVIDENCE, EXPLAINED
 from pipeline.stages.score import aggregation_of
-from pipeline.stages.tasks import Function, Run, run_tasks
+from pipeline.stages.tasks import Function, Run, missed, run_tasks
 from pipeline.stages.telemetry import count_traffic
 
 NEAREST = 6  # reference images for each patch
 BLOCK = 256  # images of one task, for which each reference is read and aggregated once
+LOOKED_AT = 1000  # references of a category among which evidence is looked for, however many there are
 BYTES = 64e6  # of one layer of the images that are held at a time, in fp32; with what is made of them four times that
 
 # The worst and the most normal patch of an image, null where its map is gone, and the references nearest to them, null
-# where the image is not scored in this run
+# where the image is not scored in this run; `detail` says what could not be read
 FOUND = pa.schema(
     [
         ("n", pa.int64()),
+        ("uri", pa.string()),
+        ("detail", pa.string()),
         ("worst", pa.int64()),
         ("normal", pa.int64()),
         ("evidence", EVIDENCE),
@@ -43,13 +45,13 @@ FOUND = pa.schema(
 
 Named = list[dict[str, Any]]  # a value of EVIDENCE
 
-log = logging.getLogger(__name__)
-
 
 def explain(
     rows: pa.Table, tonight: NDArray[np.bool_], look: Function, find: Function | None = None, run: Run = run_tasks
 ) -> pa.Table:
-    """Return a row of FOUND for each image of a table with n, category and map_uri.
+    """Return a row of FOUND for each image of a table with n, category, uri and map_uri.
+
+    What cannot be read costs its own image its evidence, and the log says so.
 
     Args:
         rows: images of a run.
@@ -69,25 +71,28 @@ def explain(
             found.append(run(blocks, find, progress))
         if others.num_rows:
             found.append(run([others.slice(at, BLOCK) for at in range(0, others.num_rows, BLOCK)], look, progress))
-    return pa.concat_tables(found).sort_by("n")
+    said = pa.concat_tables(found).sort_by("n")
+    missed("evidence", said)
+    return said
 
 
 def find_patches(block: pa.Table, output: Location, map_scale: float, grid: tuple[int, int]) -> pa.Table:
     """Return the worst and the most normal patch of images of a run, by their maps: rows of FOUND, and `count`.
 
-    `block` has n and map_uri.
+    `block` has n, uri and map_uri.
     """
     rows = []
-    for n, name in zip(block["n"].to_pylist(), block["map_uri"].to_pylist(), strict=True):
-        row = {"n": n}
+    for image in block.select(["n", "uri", "map_uri"]).to_pylist():
+        row = {"n": image["n"], "uri": image["uri"]}
         try:
-            distances = read_map((output / name).read_bytes(), map_scale)
-            values = patch_values(torch.from_numpy(distances)[None], grid)[0]
-            row |= {"worst": int(values.argmax()), "normal": int(values.argmin())}
+            distances = map_at(output / image["map_uri"], map_scale)
         except StoreUnavailable:
             raise
-        except (StorageError, ValueError) as error:  # of an earlier run that somebody deletes
-            log.warning("no picture of image %d: its map %s cannot be read: %s", n, output / name, error)
+        except StorageError as error:  # of an earlier run that somebody deletes
+            row["detail"] = str(error)
+        else:
+            worst, normal = extreme_patches(torch.from_numpy(distances)[None], grid)[0].tolist()
+            row |= {"worst": worst, "normal": normal}
         rows.append(row)
     count_traffic()
     return pa.Table.from_pylist(rows, schema=FOUND).append_column("count", pa.array([1] * len(rows)))
@@ -103,12 +108,18 @@ class EvidenceFinder:
     map_scale: float
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return rows of FOUND for images of one category that this run scored: n, category and map_uri."""
+        """Return rows of FOUND for images of one category that this run scored: n, category, uri and map_uri."""
         found = find_patches(block, self.run.output, self.map_scale, self.store.grid)
         known = found.filter(pc.is_valid(found["worst"]))
         if not known.num_rows:
             return found
-        lists = iter(self._evidence(block["category"][0].as_py(), known))
+        try:
+            lists = iter(self._evidence(block["category"][0].as_py(), known))
+        except StoreUnavailable:
+            raise
+        except StorageError as error:  # of a window's night that somebody deletes; scores need no evidence
+            details = pc.coalesce(found["detail"], pa.scalar(f"its references cannot be read: {error}"))
+            return found.set_column(found.schema.get_field_index("detail"), FOUND.field("detail"), details)
         explained = [next(lists) if worst is not None else (None, None) for worst in found["worst"].to_pylist()]
         for name, values in zip(EXPLAINED.names, zip(*explained, strict=True), strict=True):
             found = found.set_column(found.schema.get_field_index(name), name, pa.array(values, EVIDENCE))
@@ -123,22 +134,28 @@ class EvidenceFinder:
         of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
         positions = [of_image[n] for n in found["n"].to_pylist()]
         patches = np.stack([found["worst"].to_numpy(), found["normal"].to_numpy()], axis=1)
-        evidence = self._compare(places(index.take(positions)), patches, places(references))
+        chosen = np.unique(np.linspace(0, references.num_rows - 1, LOOKED_AT).round().astype(np.int64))
+        evidence = self._compare(places(index.take(positions)), patches, places(references), chosen)
         of_reference = references["position"].to_numpy()
+        looked_at = references.take(chosen)
         explained = []
         for image, position in enumerate(positions):
             both = slice(2 * image, 2 * image + 2)
             apart = of_reference == position
             apart[bursts["reference"][bursts["image"] == position]] = True
-            evidence.distances[both, torch.from_numpy(apart)] = torch.inf
-            worst, normal = (self._named(evidence, patch, references) for patch in range(both.start, both.stop))
+            evidence.distances[both, torch.from_numpy(apart[chosen])] = torch.inf
+            worst, normal = (self._named(evidence, patch, looked_at) for patch in range(both.start, both.stop))
             explained.append((worst, normal))
         return explained
 
     def _compare(
-        self, images: Sequence[tuple[str, int]], patches: NDArray[np.int64], references: Sequence[tuple[str, int]]
+        self,
+        images: Sequence[tuple[str, int]],
+        patches: NDArray[np.int64],
+        references: Sequence[tuple[str, int]],
+        chosen: NDArray[np.int64],
     ) -> Evidence:
-        """Compare patches (A, K) of images with all references: K patches of the first image, then of the next."""
+        """Compare patches (A, K) of images with chosen references: K patches of the first image, then of the next."""
         store, layers = self.store, self.store.layers
         step = max(1, int(BYTES // (4 * store.grid[0] * store.grid[1] * store.width)))
         aggregations = [aggregation_of(self.config.method, store, references, layer, "cpu") for layer in layers]
@@ -153,10 +170,11 @@ class EvidenceFinder:
                 passes = [of_pass[rows, chosen] for of_pass in vectors(images[start : start + step], layer)]
                 yield torch.stack(passes).flatten(1, 2)  # (r, a * K, D)
 
+        looked_at = [references[place] for place in chosen]
         queries = [of_pass for layer in range(len(layers)) for of_pass in torch.cat(list(of_patches(layer)), dim=1)]
         blocks = (
-            (of_pass for layer in range(len(layers)) for of_pass in vectors(references[start : start + step], layer))
-            for start in range(0, len(references), step)
+            (of_pass for layer in range(len(layers)) for of_pass in vectors(looked_at[start : start + step], layer))
+            for start in range(0, len(looked_at), step)
         )
         return compare(queries, blocks)
 

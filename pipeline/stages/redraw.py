@@ -16,7 +16,7 @@ from pipeline.lake.storage import Location
 from pipeline.report.page import write_page
 from pipeline.result import Result
 from pipeline.stages.report import artist_of, draw_report, window_scores
-from pipeline.stages.rows import COLUMNS, EXPLAINED
+from pipeline.stages.rows import COLUMNS
 from pipeline.stages.tasks import run_here
 
 
@@ -36,14 +36,15 @@ def redraw(result: Result, report: Location, images: int | None = None) -> None:
         raise ConfigError(f"{report} belongs to a published run, which is never changed; choose another folder")
     try:
         config = ScoreConfig.model_validate(run["config"] | {"output": {"uri": folder.output.uri}})
-        layout, grid, started = run["layout"], run["encoder"]["grid"], datetime.fromisoformat(run["started"])
+        layout, grid = run["layout"], run["encoder"]["grid"]
+        started, finished = (datetime.fromisoformat(run[name]) for name in ("started", "finished"))
     except (KeyError, ValidationError) as error:
         raise ConfigError(f"run {folder.run_id} was made by a version whose reports are not known here") from error
     since = started - timedelta(days=config.references.days)
-    history = read_history(folder.output, since, run["encoder"]["fingerprint"], run["settings"], COLUMNS)
+    history = read_history(folder.output, since, run["encoder"]["fingerprint"], run["settings"], COLUMNS, finished)
     scores, extras = draw_report(
         artist_of(config, layout, grid, report),
-        _explained(result.scores),
+        result.scores,
         read_table(folder.results / "catalog.parquet"),
         {name: np.asarray(counts) for name, counts in history.pixels.items()},  # this run's are among them
         folder.run_id,
@@ -51,14 +52,6 @@ def redraw(result: Result, report: Location, images: int | None = None) -> None:
         run=run_here,
     )
     write_page(report, run, scores, result.metrics, replace(extras, window=window_scores(_before(history, started))))
-
-
-def _explained(scores: pa.Table) -> pa.Table:
-    """Return scores with the columns of EXPLAINED, null where a run of before them has none."""
-    for field in EXPLAINED:
-        if field.name not in scores.column_names:
-            scores = scores.append_column(field, pa.nulls(scores.num_rows, field.type))
-    return scores
 
 
 def _before(history: History, started: datetime) -> History:

@@ -197,7 +197,7 @@ class Reducer:
         rule asks for a share of them.
         """
         inputs: NDArray[np.bool_] = index["input"].to_numpy(zero_copy_only=False)
-        if self.config.decision.pixel.rule == "share":
+        if self.config.decision.pixel.of(category) == "share":
             return inputs
         positions = read_table(self.run.references(category))["position"].to_numpy()
         return np.isin(index["position"].to_numpy(), positions) if (positions >= 0).any() else inputs

@@ -1,5 +1,6 @@
 """The report of a run: which images it shows, their evidence, their pictures, and last the page."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -15,11 +16,16 @@ from pipeline.lake.storage import Location
 from pipeline.metrics.thresholds import LARGEST, PIXEL_BINS
 from pipeline.report.page import PageExtras
 from pipeline.report.pictures import colours
+from pipeline.report.summary import ranked_by
 from pipeline.stages.draw import Artist
 from pipeline.stages.evidence import EvidenceFinder, explain, find_patches
 from pipeline.stages.reduce import MAP_SCALE
 from pipeline.stages.rows import EXPLAINED, with_evidence
 from pipeline.stages.tasks import Run, run_tasks
+
+MOST = 5_000  # images with pictures in one report, each of them some 18 files
+
+log = logging.getLogger(__name__)
 
 
 def draw_report(
@@ -49,8 +55,8 @@ def draw_report(
     for field in EXPLAINED:
         if field.name not in scores.column_names:  # a run of before
             scores = scores.append_column(field, pa.nulls(scores.num_rows, field.type))
-    chosen = worst_images(scores, most)
-    rows = scores.select(["category", "map_uri"]).take(chosen).append_column("n", pa.array(chosen))
+    chosen = worst_images(scores, most, run_id)
+    rows = scores.select(["category", "uri", "map_uri"]).take(chosen).append_column("n", pa.array(chosen))
     tonight = pc.equal(scores["scored_by"], run_id).fill_null(False).to_numpy()[chosen]
     look = partial(find_patches, output=artist.output, map_scale=artist.map_scale, grid=artist.grid)
     found = explain(rows, tonight, look, find, run)
@@ -59,11 +65,20 @@ def draw_report(
     return scores, PageExtras(artist(scores, listed, found, scales, run), scales, colours())
 
 
-def worst_images(scores: pa.Table, most: int) -> NDArray[np.int64]:
-    """Return the row numbers of the `most` worst images of each category by their final score, rising."""
-    rows = scores.select(["category", "score"]).append_column("n", pa.array(np.arange(scores.num_rows)))
-    frame = rows.filter(pc.is_valid(rows["score"])).to_pandas().sort_values("score", ascending=False, kind="stable")
-    chosen: NDArray[np.int64] = np.sort(frame.groupby("category").head(most)["n"].to_numpy())
+def worst_images(scores: pa.Table, most: int, run_id: str) -> NDArray[np.int64]:
+    """Return the row numbers of the `most` worst images of each category, rising; of all categories MOST or so.
+
+    What this run calls anomalous comes first: in a window of many nights, tonight's would else be hidden by the past.
+    """
+    ranking, categories = ranked_by(scores), len(pc.unique(scores["category"]))
+    new = pc.and_(scores["anomalous"], pc.equal(scores["scored_by"], run_id)).fill_null(False)
+    columns = {"category": scores["category"], "rank": scores[ranking], "new": new, "n": np.arange(scores.num_rows)}
+    frame = pa.table(columns).to_pandas().dropna(subset=["rank"])
+    frame = frame.sort_values(["new", "rank"], ascending=False, kind="stable")
+    each = min(most, max(1, MOST // max(1, categories)))
+    if each < most:
+        log.info("report   %d images of each of %d categories, and not %d", each, categories, most)
+    chosen: NDArray[np.int64] = np.sort(frame.groupby("category").head(each)["n"].to_numpy())
     return chosen
 
 

@@ -226,7 +226,7 @@ def _pixel_thresholds(config: ScoreConfig, history: History, reduced: Reduced) -
     """Return each category's threshold on pixels; the window's maps count where its images are the references."""
     rule, found = config.decision.pixel, {}
     for category, pixels in reduced.pixels.items():
-        if config.references.source == "window" and rule.rule == "quantile" and category in history.pixels:
+        if config.references.source == "window" and rule.of(category) == "quantile" and category in history.pixels:
             pixels = pixels + history.pixels[category]
         found[category] = pixel_threshold(rule, category, pixels)
     return found

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.report.page import CHUNK
 from pipeline.stages.evidence import centre
 from pipeline.stages.rows import EXPLAINED
 
-FOLDER = 1000  # images of one folder of a report
 READ = ("category", "uri", "etag", "width", "height", "map_uri", "pixel_threshold", *EXPLAINED.names)  # of scores
 
 # What is made of an image of the lake: the picture of image `n` of the run, or where `i` is not null its crop `i`,
@@ -155,4 +155,4 @@ def cuts(images: list[Shown], most: int) -> list[pa.Table]:
 
 def crop_name(n: int, i: int) -> str:
     """Return the path of a crop in the report."""
-    return f"crops/{n // FOLDER}/{n}-{i}.webp"
+    return f"crops/{n // CHUNK}/{n}-{i}.webp"

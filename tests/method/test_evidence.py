@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.method import Aggregation, anomaly_maps, compare, mutual_scores, nearest, patch_values, query_scores
+from pipeline.method import Aggregation, anomaly_maps, compare, extreme_patches, mutual_scores, nearest, query_scores
 from pipeline.method.evidence import Evidence
 from pipeline.method.mutual import interval_average
 from pipeline.search import GemmSearch
@@ -73,9 +75,14 @@ def test_images_that_do_not_count_are_never_evidence() -> None:
     assert (image, patch) == (2, 2) and distance == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("size", [56, 112, 224])
-def test_patch_values_are_read_back_from_a_map(size: int) -> None:
-    scores = torch.rand((2, PATCHES), generator=torch.Generator().manual_seed(0))
-    found = patch_values(anomaly_maps(scores, GRID, size), GRID)
-    torch.testing.assert_close(found, scores, rtol=0, atol=3 / size)
-    assert torch.equal(found.argmax(dim=1), scores.argmax(dim=1))
+@given(st.integers(1, 7), st.integers(1, 9), st.integers(0, 999))
+def test_the_peak_of_a_map_is_the_patch_with_the_highest_score(side: int, step: int, seed: int) -> None:
+    scores = torch.rand((3, side * side), generator=torch.Generator().manual_seed(seed))
+    found = extreme_patches(anomaly_maps(scores, (side, side), (side - 1) * step + 1), (side, side))
+    assert torch.equal(found, torch.stack([scores.argmax(dim=1), scores.argmin(dim=1)], dim=1))
+
+
+def test_the_extreme_patches_of_the_sizes_in_use() -> None:
+    scores = torch.rand((40, 37 * 37), generator=torch.Generator().manual_seed(0))
+    scores[:, 100], scores[:, 1368] = 2, -1
+    assert extreme_patches(anomaly_maps(scores, (37, 37), 518), (37, 37)).tolist() == [[100, 1368]] * 40

@@ -79,6 +79,16 @@ def test_scores_that_are_no_numbers_are_left_out() -> None:
     assert line(rule("share", 0.5), "a", NOTHING, scores) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("name", ["share", "fixed"])
+def test_a_category_that_a_rule_has_no_value_for_is_decided_as_usual(name: Rule) -> None:
+    config = RuleConfig(rule=name, categories={"listed": 0.25})
+    references, own = np.linspace(0, 1, 101), np.linspace(1, 2, 101)
+    found = threshold(config, "new", references, own)
+    assert found.value == pytest.approx(0.95) and found.rule == "quantile 0.95"
+    assert threshold(config, "listed", references, own).rule == f"{name} 0.25"
+    assert pixel_threshold(config, "new", count_pixels(references)) == pytest.approx(1, abs=0.001)
+
+
 @pytest.mark.parametrize("nothing", [NOTHING, np.array([np.nan, np.inf])])
 def test_nothing_gives_no_line_unless_it_is_fixed(nothing: NDArray[Any]) -> None:
     some = np.ones(3)

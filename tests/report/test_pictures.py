@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.report import pictures
-from pipeline.report.pictures import COLOURS, Polygon, corners, crop, heat, mask_polygons, picture, polygons, read_map
+from pipeline.report.pictures import COLOURS, Polygon, corners, crop, heat, mask_polygons, picture, polygons
 
 
 def opened(content: bytes) -> Image.Image:
@@ -108,16 +108,6 @@ def test_a_crop_has_its_patch_in_the_middle_and_is_clear_outside_of_the_image() 
     assert image[48, 48, :3].min() > 240 and image[48, 20, :3].max() < 15 and image[20, 48, :3].max() < 15
     corner = np.asarray(opened(crop(pixels + 200, (0.5 / 8, 0.5 / 8), (8, 8))))
     assert (corner[:20, :, 3] == 0).all() and (corner[:, :20, 3] == 0).all() and corner[60, 60, 3] == 255
-
-
-def test_a_map_is_read_back_and_what_is_none_is_said() -> None:
-    sink = io.BytesIO()
-    Image.fromarray(np.array([[0, 65535], [1, 2]], np.uint16)).save(sink, "png")
-    found = read_map(sink.getvalue(), 0.5)
-    assert found.dtype == np.float32 and found.tolist() == [[0, 32767.5], [0.5, 1]]
-    for content in (b"", b"no PNG", sink.getvalue()[:40]):
-        with pytest.raises(ValueError, match="not a map"):
-            read_map(content, 0.5)
 
 
 def test_no_picture_is_longer_than_the_format_says() -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.metrics.category import Metric
-from pipeline.report.summary import CategoryScores, Scored, summarise
-from tests.published import FINGERPRINT, result, row
+from pipeline.report.summary import CategoryScores, Scored, ranked_by, summarise
+from tests.published import FINGERPRINT, result, row, table
 
 ROWS = [
     row("bolt", "/b1", 0.5, stderr=0.01, references=3, anomalous=True),
@@ -75,3 +75,11 @@ def test_a_manifests_own_column_of_a_later_name_and_figures_that_are_not_finite_
     summary = summarise(result("old", rows), 5)
     assert summary.categories == [CategoryScores("a", 2, 2, 0.5, 0.5, 0.5, None)]
     assert summary.worst == [Scored("a", "/2", 0.25, 0.5, None)]
+
+
+def test_scores_of_several_nights_are_ranked_by_the_raw_one() -> None:
+    rows = [row("nut", "/a", 0.5, scored_by="one"), row("nut", "/b", None, scored_by=None)]
+    other = row("bolt", "/c", 0.5, scored_by="two")
+    assert ranked_by(table(rows)) == ranked_by(table([*rows, other])) == "score"
+    assert ranked_by(table([*rows, other, row("bolt", "/d", 0.1, scored_by="one")])) == "score_raw"
+    assert ranked_by(table([row("nut", "/a", 0.5)])) == ranked_by(table([])) == "score"

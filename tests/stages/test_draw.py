@@ -15,12 +15,13 @@ from PIL import Image
 from pipeline.config import InputConfig
 from pipeline.errors import StoreUnavailable
 from pipeline.lake.storage import Location
+from pipeline.report import pictures
 from pipeline.stages import draw as stage
-from pipeline.stages.draw import SAID, Artist
+from pipeline.stages.draw import Artist
 from pipeline.stages.evidence import FOUND
 from pipeline.stages.reduce import MAP_SCALE
 from pipeline.stages.rows import EXPLAINED
-from pipeline.stages.tasks import run_here
+from pipeline.stages.tasks import SAID, run_here
 
 GRID, SIDE = (4, 6), 64
 SIZE = (90, 60)  # width and height of the images
@@ -241,18 +242,39 @@ def test_a_map_or_a_mask_that_cannot_be_read_costs_no_other_image(
     (night.lake / f"{blind}_mask.png").write_bytes(b"no mask")
     with caplog.at_level(logging.WARNING):
         assert night.draw() == [blind, other]
-    assert len(caplog.messages) == 2 and night.detail(blind)["truth"] is None
+    assert len(caplog.messages) == 1 and night.rows[without]["uri"] in caplog.text
+    assert night.detail(blind)["truth"] is None  # why is said where pixels are measured
     assert f"details/0/{without}.js" not in night.files()
 
 
-def test_images_without_a_map_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_without_a_map_are_left_out(tmp_path: Path) -> None:
     night = Night(tmp_path)
     night.add()
     scores = pa.Table.from_pylist(night.rows, schema=SCORES)
     found = pa.Table.from_pylist([{"n": 0}], schema=FOUND)
     artist = Artist(night.report, night.output, InputConfig(uri="in"), (), GRID, SIDE, 0.5, MAP_SCALE)
     assert artist(scores, scores, found, SCALES, run_here) == [] and night.draw([]) == [] and not night.files()
-    assert caplog.messages == ["no pictures of 1 images: their maps cannot be read"]
+
+
+@pytest.mark.parametrize("picture", ["crop", "heat"])
+def test_a_library_that_fails_costs_one_image(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, picture: str
+) -> None:
+    night = Night(tmp_path)
+    broken, other = night.add(), night.add()
+    drawn, calls = getattr(pictures, picture), []
+
+    def fails_once(*arguments: Any) -> bytes:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise ValueError("encoding error 6")
+        content: bytes = drawn(*arguments)
+        return content
+
+    monkeypatch.setattr(pictures, picture, fails_once)
+    with caplog.at_level(logging.WARNING):
+        assert night.draw() == [other]
+    assert caplog.messages == [f"no picture of {night.rows[broken]['uri']!r}: encoding error 6"]
 
 
 def test_a_store_that_does_not_answer_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

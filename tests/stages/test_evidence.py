@@ -16,7 +16,7 @@ from pipeline.errors import StoreUnavailable
 from pipeline.lake.features import LOOK, FeatureStore
 from pipeline.lake.run import RunFolder, write_table
 from pipeline.lake.storage import Location
-from pipeline.method import Aggregation, anomaly_maps, mutual_scores, patch_values
+from pipeline.method import Aggregation, anomaly_maps, mutual_scores
 from pipeline.search import GemmSearch
 from pipeline.stages.evidence import FOUND, NEAREST, EvidenceFinder, centre, explain
 from pipeline.stages.progress import Progress
@@ -68,6 +68,7 @@ class Night:
 
     def found(self, *images: int) -> list[dict[str, Any]]:
         rows = {"n": [100 + n for n in images], "map_uri": [f"maps/{n}.png" for n in images]}
+        rows |= {"uri": [self.names[n] for n in images]}
         found = self.finder(pa.table({**rows, "category": [CATEGORY] * len(images)}))
         assert found.schema == FOUND.append(pa.field("count", pa.int64())) and found["n"].to_pylist() == rows["n"]
         assert found["count"].to_pylist() == [1] * len(images)
@@ -156,9 +157,37 @@ def test_a_map_that_is_gone_or_none_costs_its_own_image_only(tmp_path: Path) -> 
     night.map_of(3, worst=1, normal=8)
     (night.run.output / "maps/5.png").write_bytes(b"no map")
     gone, there, broken = night.found(2, 3, 5)
-    assert gone == {"n": 102, "worst": None, "normal": None, "evidence": None, "evidence_normal": None, "count": 1}
-    assert broken == gone | {"n": 105} and there["worst"] == 1 and len(there["evidence"]) == NEAREST
+    nothing = {"worst": None, "normal": None, "evidence": None, "evidence_normal": None, "count": 1}
+    assert gone == nothing | {"n": 102, "uri": "2.png", "detail": gone["detail"]} and "2.png" in gone["detail"]
+    assert broken == nothing | {"n": 105, "uri": "5.png", "detail": broken["detail"]} and "damaged" in broken["detail"]
+    assert there["worst"] == 1 and len(there["evidence"]) == NEAREST and there["detail"] is None
     assert [row["worst"] for row in night.found(2, 5)] == [None, None]
+
+
+def test_features_that_are_gone_cost_evidence_and_no_image(tmp_path: Path) -> None:
+    night = Night(tmp_path, random_tokens())
+    night.map_of(3, worst=1, normal=8)
+    for part in tmp_path.rglob("features/**/*.parquet"):
+        part.unlink()
+    there, gone = night.found(3, 5)
+    assert (there["worst"], there["normal"], there["evidence"]) == (1, 8, None)
+    assert "references cannot be read" in there["detail"] and "maps/5.png" in gone["detail"]
+
+
+def test_of_many_references_some_are_looked_at_and_never_the_image_or_its_burst(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.stages.evidence.LOOKED_AT", 5)
+    tokens = random_tokens()
+    tokens[8] = tokens[4]
+    night = Night(tmp_path, tokens)
+    night.compared_with([11, 4, 6, 3, 8, 1, 0, 2, 5])  # each second of them is looked at
+    night.bursts([(4, 4), (9, 2)])
+    for n in (4, 9):
+        night.map_of(n, worst=6, normal=0)
+    burst, other = night.found(4, 9)
+    assert {spot["uri"] for spot in burst["evidence"]} == {"11.png", "6.png", "0.png", "5.png"}
+    assert {spot["uri"] for spot in other["evidence"]} == {"11.png", "8.png", "0.png", "5.png"}
 
 
 def test_a_store_that_does_not_answer_is_no_images_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +214,7 @@ def test_only_images_that_the_run_scored_are_compared(monkeypatch: pytest.Monkey
 
         return function
 
-    rows = pa.table({"n": range(8), "category": list("aaabbaab"), "map_uri": ["m"] * 8})
+    rows = pa.table({"n": range(8), "category": list("aaabbaab"), "uri": ["u"] * 8, "map_uri": ["m"] * 8})
     tonight = np.array([1, 0, 1, 1, 0, 1, 1, 1], bool)
     found = explain(rows, tonight, noting("look"), noting("find"), run_here)
     assert found["n"].to_pylist() == list(range(8)) and found.schema == FOUND
@@ -203,6 +232,5 @@ def test_what_is_done_here_is_counted_as_progress() -> None:
         assert found.to_pylist() == [{"n": 1}, {"n": 5}] and progress._done == 6
 
 
-def test_patches_are_where_a_map_says(tmp_path: Path) -> None:
+def test_a_patch_lies_in_the_middle_of_its_share_of_the_image() -> None:
     assert [centre(patch, (2, 4)) for patch in (0, 3, 5)] == [(0.125, 0.25), (0.875, 0.25), (0.375, 0.75)]
-    assert patch_values(torch.zeros((1, 9, 9)), GRID).shape == (1, PATCHES)

@@ -21,16 +21,41 @@ def table(*rows: tuple[str, float | None, float | None, float | None]) -> pa.Tab
     return pa.Table.from_pylist([dict(zip(SCORES.names, row, strict=True)) for row in rows], schema=SCORES)
 
 
-def scored(*pairs: tuple[str, float | None]) -> pa.Table:
-    return table(*((category, score, score, None) for category, score in pairs))
+def nights(*rows: tuple[str, float | None, float | None, str, bool]) -> pa.Table:
+    names = ("category", "score", "score_raw", "scored_by", "anomalous")
+    kinds = (pa.string(), pa.float64(), pa.float64(), pa.string(), pa.bool_())
+    return pa.table({name: pa.array([row[at] for row in rows], kinds[at]) for at, name in enumerate(names)})
+
+
+def one_night(*pairs: tuple[str, float | None]) -> pa.Table:
+    return nights(*((category, score, score, "now", False) for category, score in pairs))
 
 
 def test_the_worst_of_each_category_are_shown_and_none_without_a_score() -> None:
-    scores = scored(("nut", 0.1), ("nut", None), ("bolt", 0.2), ("nut", 0.9), ("nut", 0.5), ("bolt", None))
-    assert worst_images(scores, 2).tolist() == [2, 3, 4]
-    assert worst_images(scores, 9).tolist() == [0, 2, 3, 4]
-    assert worst_images(scored(*[("nut", 0.5)] * 4), 2).tolist() == [0, 1]  # of equal ones the first
-    assert worst_images(scored(("nut", None)), 2).tolist() == worst_images(scored(), 2).tolist() == []
+    scores = one_night(("nut", 0.1), ("nut", None), ("bolt", 0.2), ("nut", 0.9), ("nut", 0.5), ("bolt", None))
+    assert worst_images(scores, 2, "now").tolist() == [2, 3, 4]
+    assert worst_images(scores, 9, "now").tolist() == [0, 2, 3, 4]
+    assert worst_images(one_night(*[("nut", 0.5)] * 4), 2, "now").tolist() == [0, 1]  # of equal ones the first
+    for nothing in (one_night(("nut", None)), one_night()):
+        assert worst_images(nothing, 2, "now").tolist() == []
+
+
+def test_tonights_anomalous_images_come_first_and_nights_compare_by_raw_scores() -> None:
+    rows = [("nut", 1.0, 0.5, "then", True), ("nut", 0.9, 0.8, "then", True), ("nut", 0.1, 0.6, "then", True)]
+    rows += [("nut", 0.3, 0.4, "now", True), ("nut", 1.0, 0.1, "now", False)]
+    found = [worst_images(nights(*rows), most, "now").tolist() for most in (1, 2, 3, 4)]
+    assert found == [[3], [1, 3], [1, 2, 3], [0, 1, 2, 3]]
+
+
+def test_many_categories_share_what_a_report_may_hold(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pipeline.stages.report.MOST", 7)
+    scores = one_night(*((name, 0.1 * n) for name in "abc" for n in range(5)))
+    with caplog.at_level("INFO"):
+        assert worst_images(scores, 4, "now").tolist() == [3, 4, 8, 9, 13, 14]
+    assert "2 images of each of 3 categories, and not 4" in caplog.text
+    assert len(worst_images(one_night(*((f"{n}", 0.5) for n in range(20))), 4, "now")) == 20
 
 
 def test_colours_begin_at_the_median_pixel_and_end_at_the_largest_value() -> None:

@@ -1,6 +1,5 @@
 """What the page is told of a run: plain values, named as the scripts in `assets/js` read them."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline.metrics.category import Metric, mean_metrics
 from pipeline.report.columns import COLUMNS, known_columns
-from pipeline.report.summary import categories_of, counts_of, reasons_of
+from pipeline.report.summary import categories_of, counts_of, ranked_by, reasons_of
 from pipeline.report.table import HEADINGS
+from pipeline.report.values import flat
 
 CHUNK = 1000  # rows of a file, and pictures of a folder
 BINS = 60  # of a category's histogram
@@ -29,8 +29,8 @@ READ = COLUMNS | {
     "height": pa.int32(),
 }
 TOLD = (
-    *("uri", "status", "reason", "detail", "score", "score_raw", "stderr", "references", "anomalous", "label"),
-    *("width", "height"),
+    *("uri", "status", "reason", "detail", "score", "score_raw", "stderr", "references", "anomalous", "threshold"),
+    *("scored_by", "label", "width", "height"),
 )
 
 
@@ -73,13 +73,14 @@ def run_facts(
         "seconds": list(run.get("seconds", {}).items()),
         "layout": run.get("layout"),
         "encoder": run.get("encoder", {}).get("name"),
-        "settings": list(_flat(run.get("settings", {}))),
+        "settings": list(flat(run.get("settings", {}))),
         "versions": list(run.get("versions", {}).items()),
         "counts": counts_of(scores)
         | {"anomalous": pc.sum(scores["anomalous"]).as_py() or 0, "carried": told.get("carried")},
         "reasons": list(reasons_of(scores).items()),
         "metrics": [[name, HEADINGS[name]] for name in names],
         "mean": _metrics(mean_metrics(metrics.values())) if metrics else None,
+        "ranked_by": ranked_by(scores),
         "colours": list(extras.colours),
         "categories": [
             _category(name, run["run_id"], scores, metrics.get(name), drift.get(name, {}), extras)
@@ -108,16 +109,17 @@ def _category(
 ) -> dict[str, Any]:
     of = scores.filter(pc.equal(scores["category"], name))
     # rows that were carried over keep the threshold of the run that scored them
-    own = of.filter(pc.equal(of["scored_by"], run_id)) if run_id in of["scored_by"].to_pylist() else of
-    threshold = _last(own["threshold"])
+    own = of.filter(pc.equal(of["scored_by"], run_id)) if pc.any(pc.is_valid(of["scored_by"])).as_py() else of
+    deciding = own if own.num_rows else of
+    threshold = _last(deciding["threshold"])
     return {
         "name": name,
         **counts_of(of),
         "anomalous": pc.sum(of["anomalous"]).as_py(),
         "threshold": threshold,
-        "pixel_threshold": _last(own["pixel_threshold"]),
-        "rule": _last(own["rule"]),
-        "histogram": _histogram(of["score_raw"].drop_null().to_numpy(), extras.window.get(name), threshold),
+        "pixel_threshold": _last(deciding["pixel_threshold"]),
+        "rule": _last(deciding["rule"]),
+        "histogram": _histogram(own["score_raw"].drop_null().to_numpy(), extras.window.get(name), threshold),
         "metrics": None if metrics is None else _metrics(metrics),
         "scale": list(extras.scales[name]) if name in extras.scales else None,
         "drift": [{"quantity": quantity, **found} for quantity, found in drift.items()],
@@ -127,10 +129,10 @@ def _category(
 def _histogram(
     tonight: NDArray[np.floating], window: NDArray[np.floating] | None, threshold: float | None
 ) -> dict[str, Any] | None:
-    """Count scores in bins that hold both nights and the threshold; None where nothing was scored."""
-    if not len(tonight):
-        return None
+    """Count scores in bins that hold both nights and the threshold; None where neither scored anything."""
     before = np.array([]) if window is None else window[np.isfinite(window)]
+    if not len(tonight) + len(before):
+        return None
     ends = np.concatenate([tonight, before, [] if threshold is None else [threshold]])
     edges = np.histogram_bin_edges(ends, BINS)
     return {
@@ -147,20 +149,3 @@ def _metrics(metrics: Mapping[str, Metric]) -> dict[str, Any]:
 def _last(column: pa.ChunkedArray) -> Any:
     values = column.drop_null()
     return values[-1].as_py() if len(values) else None
-
-
-def _flat(settings: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
-    """Return settings as pairs of a dotted name and a value."""
-    found: list[tuple[str, Any]] = []
-    for name, value in settings.items():
-        found += _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else [(above + name, value)]
-    return found
-
-
-def finite(value: Any) -> Any:
-    """Return a value without numbers that JSON does not have: null stands for them."""
-    if isinstance(value, Mapping):
-        return {name: finite(of) for name, of in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(of) for of in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

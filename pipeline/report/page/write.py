@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.lake.storage import Location
 from pipeline.metrics.category import Metric
-from pipeline.report.page.facts import CHUNK, PageExtras, finite, image_columns, run_facts
+from pipeline.report.page.facts import CHUNK, PageExtras, image_columns, run_facts
+from pipeline.report.values import finite
 
 # In the order in which they are run: each uses names of those before it
 SCRIPTS = (

@@ -76,8 +76,25 @@ def test_both_nights_are_counted_in_the_same_bins(tmp_path: Path) -> None:
     edges, tonight, before = (bolt["histogram"][name] for name in ("edges", "tonight", "window"))
     assert edges[0] == pytest.approx(0.1) and edges[-1] == pytest.approx(0.5)
     assert len(tonight) == len(before) == len(edges) - 1
-    assert (sum(tonight), sum(before)) == (3, 2)
+    assert (sum(tonight), sum(before)) == (1, 2)  # rows that were carried over are not tonight's
     assert nut["histogram"]["window"] is None
+
+
+def test_a_category_of_which_nothing_is_new_shows_its_window(tmp_path: Path) -> None:
+    rows = [row("bolt", "/b", 0.2, anomalous=False, threshold=0.9, scored_by="night-1")]
+    place = Location.parse(str(tmp_path))
+    (bolt,) = written(place, table(rows), PageExtras(window={"bolt": np.array([0.2])}))["categories"]
+    assert (sum(bolt["histogram"]["tonight"]), sum(bolt["histogram"]["window"]), bolt["threshold"]) == (0, 1, 0.9)
+    assert written(place, table(rows))["categories"][0]["histogram"] is None
+
+
+def test_nights_are_ranked_by_what_compares_and_each_row_has_its_own_threshold(tmp_path: Path) -> None:
+    place = Location.parse(str(tmp_path))
+    assert written(place, table(ROWS))["ranked_by"] == "score_raw"
+    columns = told(place / "data" / "images-0.js")[1]
+    assert columns["threshold"] == [0.4, 0.9, None, 0.4, 0.9]
+    assert columns["scored_by"] == ["night-2", "night-1", None, "night-2", "night-1"]
+    assert written(place, table([ROWS[0], ROWS[1]]))["ranked_by"] == "score"  # each category is of one night
 
 
 def test_a_category_of_which_nothing_was_scored(tmp_path: Path) -> None:

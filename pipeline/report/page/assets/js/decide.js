@@ -16,12 +16,21 @@ function moveThreshold(category, value) {
   decision.moved[category] = value !== LAKESCORE.facts.categories[category].threshold;
 }
 
+/** Whether an earlier run scored an image, and its row was kept. */
+function isCarried(n) {
+  return rows.scored_by[n] !== null && rows.scored_by[n] !== LAKESCORE.facts.run_id;
+}
+
+/** What decides about an image: the threshold of the night that scored it, or that to which somebody moved it here. */
+function thresholdOf(n) {
+  const category = rows.category[n];
+  return decision.moved[category] ? decision.thresholds[category] : rows.threshold[n];
+}
+
 /** True, false, or null where nothing was scored or there is no threshold. */
 function isAnomalous(n) {
-  const category = rows.category[n];
   if (rows.score_raw[n] === null) return null;
-  if (!decision.moved[category]) return rows.anomalous[n];
-  return rows.score_raw[n] > decision.thresholds[category];
+  return decision.moved[rows.category[n]] ? rows.score_raw[n] > thresholdOf(n) : rows.anomalous[n];
 }
 
 /** True for a defect: what the inspector marked, or else what the lake's layout says; null where nobody knows. */

@@ -3,8 +3,8 @@
 
 const BINS = 80; // of the distribution above the slider
 
-const EVERYTHING = { category: null, show: "all", label: "any", wrong: false, text: "" };
-const filter = { ...EVERYTHING, order: "score" };
+const EVERYTHING = { category: null, show: "all", label: "any", wrong: false, fresh: false, text: "" };
+const filter = { ...EVERYTHING, order: null }; // the run's own, once it is known
 
 const SHOW = {
   all: ["all", () => true],
@@ -44,6 +44,7 @@ function startImages() {
       choice("label", "Label", pairs(LABELS)),
       choice("order", "Order", pairs(ORDERS)),
       el("label", { class: "check" }, el("input", { id: "wrong", type: "checkbox" }), " wrong against label"),
+      LAKESCORE.facts.counts.carried ? el("label", { class: "check" }, el("input", { id: "fresh", type: "checkbox" }), " scored by this run") : null,
       el("label", { class: "check" }, el("input", { id: "heats", type: "checkbox", input: toggleTiles }), " heat maps"),
       el("button", { id: "reset", type: "button", click: () => showOnly({}) }, "Reset"),
     ),
@@ -51,6 +52,8 @@ function startImages() {
     el("p", { id: "found", role: "status" }),
     el("ul", { id: "tiles", "aria-label": "Images" }),
   );
+  filter.order = LAKESCORE.facts.ranked_by;
+  showFilters();
   byId("filters").addEventListener("input", readFilters);
   startThreshold();
   startGallery();
@@ -69,13 +72,17 @@ function choice(id, text, pairs) {
 function showOnly(chosen) {
   Object.assign(filter, EVERYTHING, chosen);
   if (!byId("filters")) return; // the images are still being read
-  byId("category").value = filter.category ?? "";
-  for (const name of ["show", "label"]) byId(name).value = filter[name];
-  byId("find").value = filter.text;
-  byId("wrong").checked = filter.wrong;
+  showFilters();
   gallery.at = 0;
   scrollTo(0, 0);
   refresh();
+}
+
+function showFilters() {
+  byId("category").value = filter.category ?? "";
+  for (const name of ["show", "label", "order"]) byId(name).value = filter[name];
+  byId("find").value = filter.text;
+  for (const name of ["wrong", "fresh"]) if (byId(name)) byId(name).checked = filter[name];
 }
 
 function readFilters() {
@@ -83,7 +90,7 @@ function readFilters() {
   filter.category = category === "" ? null : Number(category);
   for (const name of ["show", "label", "order"]) filter[name] = byId(name).value;
   filter.text = byId("find").value;
-  filter.wrong = byId("wrong").checked;
+  for (const name of ["wrong", "fresh"]) filter[name] = byId(name)?.checked ?? false;
   refresh();
 }
 
@@ -95,6 +102,7 @@ function refresh() {
     SHOW[filter.show][1](n) &&
     LABELS[filter.label][1](n) &&
     (!filter.wrong || isWrong(n)) &&
+    (!filter.fresh || !isCarried(n)) &&
     (!text || rows.uri[n].toLowerCase().includes(text));
   listImages(ordered(filter.order).filter(passes));
   byId("found").textContent = gallery.listed.length === rows.count ? `${counted(rows.count, "image")}` : `${count(gallery.listed.length)} of ${counted(rows.count, "image")}`;

@@ -185,7 +185,7 @@ function sortKey(order, n) {
   const raw = rows.score_raw[n];
   if (raw === null) return -Infinity;
   if (order === "threshold") {
-    const threshold = decision.thresholds[rows.category[n]];
+    const threshold = thresholdOf(n);
     return threshold === null ? -1e9 : -Math.abs(raw - threshold);
   }
   return rows[order][n] ?? -Infinity;

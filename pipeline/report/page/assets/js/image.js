@@ -110,15 +110,16 @@ function findings(n) {
   const category = LAKESCORE.facts.categories[rows.category[n]];
   const anomalous = isAnomalous(n);
   const verdict = rows.status[n] !== "scored" ? "quarantined" : anomalous === null ? "undecided" : anomalous ? "▲ anomalous" : "normal";
-  const threshold = decision.thresholds[rows.category[n]];
+  const threshold = thresholdOf(n);
   const label = labelOf(n);
   const known = label === null ? "none" : `${label ? "defect" : "normal"}${marks.has(rows.uri[n]) ? ", marked here" : ""}`;
   const facts = [
     ["category", shown(category.name)],
-    ["score", figure(rows.score[n], 4)],
+    [LAKESCORE.facts.ranked_by === "score" ? "score" : "score, of its night", figure(rows.score[n], 4)],
     ["rank", rankOf(n)],
     ["score_raw ± standard error", `${figure(rows.score_raw[n], 4)} ± ${figure(rows.stderr[n], 4)}`],
     ["threshold", threshold === null ? DASH : figure(threshold, 4) + (decision.moved[rows.category[n]] ? " (moved here)" : "")],
+    ["scored by", isCarried(n) ? `run ${shown(rows.scored_by[n])}` : null],
     ["compared with", rows.references[n] === null ? DASH : counted(rows.references[n], "image")],
     ["label", `${isWrong(n) ? "≠ " : ""}${known}`],
     ["size", rows.width[n] === null ? DASH : `${rows.width[n]} × ${rows.height[n]}`],
@@ -128,19 +129,20 @@ function findings(n) {
     "section",
     { class: "findings", "aria-label": "Findings" },
     el("p", { class: `verdict ${anomalous ? "alarm" : ""}` }, verdict),
-    el("dl", {}, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
+    el("dl", {}, ...facts.filter(([, value]) => value !== null).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
     marking(n),
   );
 }
 
 /** Where the image stands among the scored ones of its category, 1 for the worst. */
 function rankOf(n) {
-  if (rows.score[n] === null) return DASH;
+  const ranking = rows[LAKESCORE.facts.ranked_by];
+  if (ranking[n] === null) return DASH;
   let [above, all] = [0, 0];
   for (let other = 0; other < rows.count; other++) {
-    if (rows.category[other] !== rows.category[n] || rows.score[other] === null) continue;
+    if (rows.category[other] !== rows.category[n] || ranking[other] === null) continue;
     all++;
-    if (rows.score[other] > rows.score[n]) above++;
+    if (ranking[other] > ranking[n]) above++;
   }
   return `${count(above + 1)} of ${count(all)}`;
 }

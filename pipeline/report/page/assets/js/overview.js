@@ -146,7 +146,9 @@ function noMetrics(facts) {
 function showWorst() {
   const each = Math.max(1, Math.floor(WORST / LAKESCORE.facts.categories.length));
   const left = LAKESCORE.facts.categories.map(() => each);
-  const worst = ordered("score").filter((n) => rows.score[n] !== null && left[rows.category[n]]-- > 0).slice(0, 2 * WORST);
+  const order = LAKESCORE.facts.ranked_by;
+  const worst = ordered(order).filter((n) => rows[order][n] !== null && !isCarried(n) && left[rows.category[n]]-- > 0).slice(0, 2 * WORST);
+  if (LAKESCORE.facts.counts.carried) byId("worst-title").textContent = "Worst of each category, of the images that this run scored";
   fill(byId("worst"), ...worst.map((n) => el("li", {}, tile(n))));
 }
 
