@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
 from pipeline.lake.storage import Location
@@ -34,7 +35,8 @@ HOSTILE = (
 CATEGORIES = ("bottle", "<b>bold</b>", "__proto__", "metal nut")
 COLOURS = ("#000004", "#420a68", "#932667", "#dd513a", "#fca50a", "#fcffa4")
 SCALE = (0.2, 0.9)
-THRESHOLD = 0.62
+THRESHOLD, THRESHOLD_BEFORE = 0.62, 0.5
+TONIGHT, BEFORE = "2030-01-01", "2029-12-31"
 SIZE = 320, 240  # of the images
 
 
@@ -50,9 +52,14 @@ class Made:
         return (self.folder / "index.html").as_uri()
 
 
-def make_report(folder: Path, count: int, drawn: int, labels: bool = True) -> Made:
-    """Write a report of `count` images; the `drawn` worst have pictures, and the first, whose names are hostile."""
+def make_report(folder: Path, count: int, drawn: int, labels: bool = True, carried: int = 0) -> Made:
+    """Write a report of `count` images; the `drawn` worst have pictures, and the first, whose names are hostile.
+
+    The last `carried` rows are of an earlier run, with a threshold of its own.
+    """
     scores = make_scores(count, labels)
+    if carried:
+        scores = carry(scores, carried)
     rows = scores.to_pylist()
     worst = sorted(range(count), key=lambda n: rows[n]["score_raw"] or 0, reverse=True)[:drawn]
     pictured = {n for n in (*worst, *range(len(HOSTILE))) if rows[n]["status"] == "scored"}
@@ -62,7 +69,8 @@ def make_report(folder: Path, count: int, drawn: int, labels: bool = True) -> Ma
         colours=COLOURS,
         window={name: np.random.default_rng(9).normal(0.42, 0.09, 3 * count) for name in CATEGORIES[:2]},
     )
-    run = facts("2030-01-01") | {"drift": drift(), "drifted": ["bottle"]}
+    kept = pc.sum(pc.equal(scores["scored_by"], BEFORE)).as_py() or 0
+    run = facts(TONIGHT) | {"drift": drift(), "drifted": ["bottle"], "counts": {"carried": kept}}
     write_page(Location.parse(str(folder)), run, scores, metrics() if labels else {}, extras)
     for n in pictured:
         draw(folder, n, rows)
@@ -98,7 +106,7 @@ def make_scores(count: int, labels: bool) -> pa.Table:
                 "rule": None if value is None else "quantile 0.95",
                 "threshold": None if value is None else THRESHOLD,
                 "pixel_threshold": None if value is None else 0.6,
-                "scored_by": None if value is None else "2030-01-01",
+                "scored_by": None if value is None else TONIGHT,
                 "label": bool(defect[n]) if labels else None,
                 "width": SIZE[0],
                 "height": SIZE[1],
@@ -112,6 +120,16 @@ def make_scores(count: int, labels: bool) -> pa.Table:
         "height": pa.int32(),
     }
     return pa.table({name: pa.array([row[name] for row in rows], types.get(name)) for name in rows[0]})
+
+
+def carry(scores: pa.Table, count: int) -> pa.Table:
+    """Make the last rows those of an earlier night, whose final scores ran from 0 to 1 likewise."""
+    rows = scores.to_pylist()
+    for row in rows[-count:]:
+        if row["status"] == "scored":
+            row |= {"scored_by": BEFORE, "threshold": THRESHOLD_BEFORE, "score": 1 - row["score"]}
+            row["anomalous"] = row["score_raw"] > THRESHOLD_BEFORE
+    return pa.Table.from_pylist(rows, schema=scores.schema)
 
 
 def metrics() -> dict[str, dict[str, Metric]]:

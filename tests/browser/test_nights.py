@@ -1,0 +1,73 @@
+"""A night of a window: most rows are of earlier runs, whose final scores and thresholds were others."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome
+
+from tests.browser.conftest import Page
+from tests.reports import BEFORE, THRESHOLD, THRESHOLD_BEFORE, make_report
+
+IMAGES, CARRIED = 400, 300
+
+
+@pytest.fixture(scope="module")
+def night(driver: Chrome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    made = make_report(tmp_path_factory.mktemp("night"), IMAGES, drawn=12, carried=CARRIED)
+    page = Page(driver, made)
+    page.open()
+    yield page
+    assert page.complaints() == []
+
+
+@pytest.fixture
+def rows(night: Page) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = night.made.scores.to_pylist()
+    return found
+
+
+def test_the_first_screen_shows_tonights_images_and_says_how_many_rows_are_older(
+    night: Page, rows: list[dict[str, Any]]
+) -> None:
+    night.open()
+    older = sum(row["scored_by"] == BEFORE for row in rows)
+    assert f"{older} images of earlier runs kept their scores" in night.text("#view-overview")
+    assert "that this run scored" in night.text("#worst-title")
+    shown = night.js("return [...document.querySelectorAll('#worst a')].map(a => Number(a.dataset.n))")
+    assert shown and all(n < IMAGES - CARRIED for n in shown)
+    bars = night.js("return LAKESCORE.facts.categories.flatMap(of => of.histogram.tonight).reduce((a, b) => a + b)")
+    assert bars == sum(row["status"] == "scored" for row in rows[: IMAGES - CARRIED])
+
+
+def test_nights_are_ranked_together_by_raw_scores(night: Page, rows: list[dict[str, Any]]) -> None:
+    night.open("#images")
+    assert night.js("return byId('order').value") == "score_raw"
+    raw = [rows[n]["score_raw"] for n in night.js("return gallery.listed")]
+    known = [value for value in raw if value is not None]
+    assert known == sorted(known, reverse=True)
+    first = night.js("return gallery.listed[0]")
+    night.open(f"#image/{first}")
+    of = sum(row["category"] == rows[first]["category"] and row["status"] == "scored" for row in rows)
+    assert f"1 of {of}" in night.text(".findings")
+
+
+def test_tonights_images_can_be_looked_at_alone(night: Page, rows: list[dict[str, Any]]) -> None:
+    night.open("#images")
+    night.js("byId('fresh').click()")
+    assert sorted(night.js("return gallery.listed")) == [n for n, row in enumerate(rows) if row["scored_by"] != BEFORE]
+    night.js("byId('reset').click()")
+    assert len(night.js("return gallery.listed")) == IMAGES and not night.js("return byId('fresh').checked")
+
+
+def test_an_image_is_judged_by_the_threshold_of_its_night_until_somebody_moves_it(
+    night: Page, rows: list[dict[str, Any]]
+) -> None:
+    scored = [n for n, row in enumerate(rows) if row["status"] == "scored"]
+    new, old = scored[0], next(n for n in scored if rows[n]["scored_by"] == BEFORE)
+    for n, threshold in ((new, THRESHOLD), (old, THRESHOLD_BEFORE)):
+        night.open(f"#image/{n}")
+        assert f"{threshold:.4f}" in night.text(".findings")
+        assert (f"run {BEFORE}" in night.text(".findings")) == (n == old)
+    night.js("moveThreshold(rows.category[arguments[0]], 0.7); showImage(arguments[0])", old)
+    assert "0.7000 (moved here)" in night.text(".findings")
