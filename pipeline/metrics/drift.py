@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its statistics take most of a second to import, and come with their first use
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.config import DriftConfig
 
@@ -34,7 +34,7 @@ def distribution_drift(config: DriftConfig, before: NDArray[np.floating], now: N
     before, now = before[np.isfinite(before)], now[np.isfinite(now)]
     if not len(before) or not len(now):
         return None
-    found = stats.ks_2samp(before, now, method="auto")
+    found = scipy.stats.ks_2samp(before, now, method="auto")
     enough = min(len(before), len(now)) >= FEWEST
     drifted = enough and bool(found.statistic >= config.distance and found.pvalue < config.significance)
     return Drift(float(np.median(before)), float(np.median(now)), float(found.statistic), drifted)
@@ -45,7 +45,7 @@ def share_drift(config: DriftConfig, before: tuple[int, int], now: tuple[int, in
     if not before[1] or not now[1]:
         return None
     table = np.array([[now[0], now[1] - now[0]], [before[0], before[1] - before[0]]])
-    chance = float(stats.fisher_exact(table, alternative="greater").pvalue)
+    chance = float(scipy.stats.fisher_exact(table, alternative="greater").pvalue)
     shares = before[0] / before[1], now[0] / now[1]
     rise = shares[1] - shares[0]
     enough = min(before[1], now[1]) >= FEWEST

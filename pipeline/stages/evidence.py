@@ -71,9 +71,9 @@ def explain(
             found.append(run(blocks, find, progress))
         if others.num_rows:
             found.append(run([others.slice(at, BLOCK) for at in range(0, others.num_rows, BLOCK)], look, progress))
-    said = pa.concat_tables(found).sort_by("n")
-    missed("evidence", said)
-    return said
+    table = pa.concat_tables(found).sort_by("n")
+    missed("evidence", table)
+    return table
 
 
 def find_patches(block: pa.Table, output: Location, map_scale: float, grid: tuple[int, int]) -> pa.Table:

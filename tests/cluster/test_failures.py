@@ -128,7 +128,7 @@ def test_sigterm_stops_within_30_seconds_and_gives_the_lock_back(
     timer.start()
     assert job.wait() == 143, "".join(job.said)
     timer.cancel()
-    assert "the same command with the same output.run_id takes it up" in job.said[-1]
+    assert "a run is taken up by the same command with its output.run_id" in job.said[-1]
     assert list((tmp_path / "locks").iterdir()) == []
     again = run_job(*arguments)
     assert again.returncode == 0, again.stderr

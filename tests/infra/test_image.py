@@ -86,7 +86,10 @@ def test_the_context_holds_the_code_and_little_else(image: Image) -> None:
     sent = image.root.parent / "context"
     files = {str(path.relative_to(sent)) for path in sent.rglob("*") if path.is_file()}
     others = {name for name in files if not re.fullmatch(r"(pipeline|jobs)/.+\.py", name)}
-    assert others == {"pyproject.toml", "constraints.txt", "infra/image/install.sh", "infra/image/profile.sh"}
+    assets = (REPOSITORY / "pipeline" / "report" / "page" / "assets").rglob("*.*")
+    page = {str(path.relative_to(REPOSITORY)) for path in assets}
+    assert others - page == {"pyproject.toml", "constraints.txt", "infra/image/install.sh", "infra/image/profile.sh"}
+    assert page < others  # or no run in the cluster would have a report
 
 
 def test_every_module_comes_from_app_and_needs_no_library_that_the_base_lacks(image: Image) -> None:
