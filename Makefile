@@ -19,8 +19,8 @@ infra-test: .venv/.test .venv-infra/.installed .tools
 	$(BIN)/python -m pytest tests/infra --durations=25
 
 # One after the other: each takes all cores. Accuracy is measured where ../shared/data is.
-bench: .venv/.sample
-	@for name in mutual linear accuracy extract metrics workers listing nights sample; do $(BIN)/python -m bench.$$name || exit 1; done
+bench: .venv/.test browser
+	@for name in mutual linear accuracy extract metrics workers listing nights sample page; do $(BIN)/python -m bench.$$name || exit 1; done
 
 lint: .venv/.test
 	$(BIN)/ruff check --fix .
