@@ -117,7 +117,8 @@ function findings(n) {
     ["category", shown(category.name)],
     [LAKESCORE.facts.ranked_by === "score" ? "score" : "score, of its night", figure(rows.score[n], 4)],
     ["rank", rankOf(n)],
-    ["score_raw ± standard error", `${figure(rows.score_raw[n], 4)} ± ${figure(rows.stderr[n], 4)}`],
+    ["score_raw", figure(rows.score_raw[n], 4)],
+    ["standard error", figure(rows.stderr[n], 4)],
     ["threshold", threshold === null ? DASH : figure(threshold, 4) + (decision.moved[rows.category[n]] ? " (moved here)" : "")],
     ["scored by", isCarried(n) ? `run ${shown(rows.scored_by[n])}` : null],
     ["compared with", rows.references[n] === null ? DASH : counted(rows.references[n], "image")],
@@ -168,11 +169,19 @@ function markHere(n, label) {
   document.querySelector(`[data-mark="${label ?? "normal"}"]`).focus();
 }
 
+/** How a score comes from distances to references, some of which are shown. */
+function averaged(n) {
+  const interval = LAKESCORE.facts.settings.find(([name]) => name === "method.interval")?.[1];
+  const share = interval === undefined ? "" : `${Math.round(100 * interval)} % `;
+  return `Below, distances to the nearest of ${counted(rows.references[n], "reference")}. A patch's score is the mean of the lowest ${share}of all: a few near ones do not make it normal.`;
+}
+
 function showEvidence(n, detail) {
   const evidence = detail?.evidence;
   if (!evidence?.worst?.length) return fill(byId("evidence"), el("p", { class: "quiet" }, "No evidence was kept for this image."));
   fill(
     byId("evidence"),
+    el("p", { class: "quiet" }, averaged(n)),
     row("Worst patch and its nearest references", evidence.patch, evidence.worst, n),
     row("Most normal patch, likewise", evidence.normal_patch, evidence.normal, n),
   );
