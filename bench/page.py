@@ -44,7 +44,7 @@ requestAnimationFrame(next);
 def browser(home: Path) -> Chrome:
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
-        raise SystemExit("chromium and chromedriver are needed: `make browser` installs them on Debian")
+        raise SystemExit("the page was NOT measured: chromium and chromedriver are absent (`make browser`, on Debian)")
     options = ChromeOptions()
     options.binary_location = chromium
     for argument in (*ARGUMENTS, f"--user-data-dir={home}"):

@@ -139,6 +139,10 @@ class ReferencesConfig(_Group):
         return self
 
 
+USUAL = {"image": 0.95, "pixel": 0.999}  # quantiles of images' scores, and of pixels
+SAID = ("share", "fixed")  # rules without a usual value: it must be said
+
+
 class RuleConfig(_Group):
     """How a threshold is found for each category."""
 
@@ -146,14 +150,15 @@ class RuleConfig(_Group):
     """A quantile of the references' own values, the share of this run's values that may be above, a fixed value, or,
     for images where labels are known, the highest that finds this share of the defects, or that of the best F1."""
     value: float | None = Field(None, ge=0, le=2)
-    """The quantile (default: 0.95, for pixels 0.999), the recall (0.95), the share, or the distance from 0 to 2."""
+    """The quantile (default: 0.95, for pixels 0.999), the recall (0.95), the share, or the distance from 0 to 2;
+    best_f1 takes none."""
     categories: dict[str, float] = {}
     """Other values for some categories. Where share or fixed have none for a category, the default quantile decides."""
 
     @model_validator(mode="after")
     def _is_a_share(self) -> Self:
         values = ([] if self.value is None else [self.value]) + list(self.categories.values())
-        if self.rule in ("share", "fixed") and not values:
+        if self.rule in SAID and not values:
             raise ValueError(f"rule {self.rule} needs a value, or values of categories")
         for value in values:
             if not 0 <= value <= (2 if self.rule == "fixed" else 1):
@@ -165,7 +170,7 @@ class RuleConfig(_Group):
     def of(self, category: str) -> str:
         """Return the rule that decides in a category."""
         lacks = self.categories.get(category, self.value) is None
-        return "quantile" if lacks and self.rule in ("share", "fixed") else self.rule
+        return "quantile" if lacks and self.rule in SAID else self.rule
 
     @property
     def fitted(self) -> bool:
@@ -265,7 +270,7 @@ class ScoreConfig(_Group):
     method: MethodConfig = MethodConfig()
     references: ReferencesConfig = ReferencesConfig()
     search: SearchConfig = SearchConfig()
-    decision: DecisionConfig = DecisionConfig()
+    decision: DecisionConfig = Field(DecisionConfig(), validate_default=True)
     drift: DriftConfig = DriftConfig()
     report: ReportConfig = ReportConfig()
     ray: RayConfig = RayConfig()
@@ -273,3 +278,15 @@ class ScoreConfig(_Group):
     """Log lines for people, or JSON objects with run, stage and unit for machines."""
     metrics: Literal["exact", "musc"] = "exact"
     """Metrics where labels are known; musc adds PRO over 200 linear thresholds, as the official code takes it."""
+
+    @field_validator("decision")
+    @classmethod
+    def _has_its_values(cls, decision: DecisionConfig) -> DecisionConfig:
+        """Fill in the usual values: settings that mean the same are the same, to whoever compares runs."""
+
+        def filled(name: str) -> RuleConfig:
+            rule: RuleConfig = getattr(decision, name)
+            lacks = rule.value is None and rule.rule not in SAID
+            return rule.model_copy(update={"value": USUAL[name]}) if lacks else rule
+
+        return decision.model_copy(update={name: filled(name) for name in USUAL})

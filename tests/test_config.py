@@ -455,3 +455,15 @@ def test_shares_and_distances_have_no_usual_value(of: str, rule: str) -> None:
         parse([*REQUIRED, flag])
     decision = parse([*REQUIRED, flag, f"--decision.{of}.categories={{nut: 0.5}}"]).decision
     assert getattr(decision, of).of("nut") == rule and getattr(decision, of).of("bolt") == "quantile"
+
+
+def test_a_value_that_is_usual_is_the_same_setting_written_out_or_not() -> None:
+    """Runs are compared by their settings: a window would else be lost for a word."""
+    for rule in ("quantile", "recall", "best_f1"):
+        short = parse([*REQUIRED, f"--decision.image.rule={rule}"]).decision
+        assert short == parse([*REQUIRED, f"--decision.image.rule={rule}", "--decision.image.value=0.95"]).decision
+    assert parse(REQUIRED).decision == parse([*REQUIRED, "--decision.pixel.value=0.999"]).decision
+    assert parse(REQUIRED).decision.model_dump() == {
+        "image": {"rule": "quantile", "value": 0.95, "categories": {}},
+        "pixel": {"rule": "quantile", "value": 0.999, "categories": {}},
+    }

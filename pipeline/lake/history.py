@@ -1,7 +1,7 @@
 """What earlier runs below an output said of images: for references of earlier nights, for thresholds, for drift."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,7 +46,7 @@ def read_history(
     since: datetime,
     fingerprint: str,
     settings: Mapping[str, Any],
-    columns: Sequence[str],
+    columns: pa.Schema,
     until: datetime | None = None,
 ) -> History:
     """Read the whole runs that ended since a time, and scored by the same encoder and method.
@@ -58,7 +58,8 @@ def read_history(
         since: with a time zone.
         fingerprint: the encoder's.
         settings: of this run, as run.json holds them.
-        columns: of scores. A manifest's further columns differ from run to run, and may be called anything.
+        columns: of scores, as far as a run has them. A manifest's further columns differ from run to run, and may be
+            called anything: one of another type is none of these.
         until: the last moment at which a run may have ended. Default: now.
     """
     ids = [name.removeprefix("run_id=") for name in (output / "runs").folders() if name.startswith("run_id=")]
@@ -96,7 +97,7 @@ def _read(
     until: datetime | None,
     fingerprint: str,
     settings: Mapping[str, Any],
-    columns: Sequence[str],
+    columns: pa.Schema,
 ) -> _Run | None:
     """Read a run; None where it is not whole, too old or too new, or scored by another encoder or method."""
     run = folder.finished()
@@ -108,9 +109,15 @@ def _read(
         return None
     pixels = read_table(folder.results / "pixels.parquet").to_pylist()
     rows = read_table(folder.results / "scores" / "part-00000.parquet")
-    rows = rows.select([name for name in columns if name in rows.column_names])
+    rows = rows.select([field.name for field in columns if field.name in rows.column_names and _same(field, rows)])
     same = _decides(run["settings"]) == _decides(settings)
     return _Run(finished, rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_())), pixels)
+
+
+def _same(field: pa.Field, rows: pa.Table) -> bool:
+    """Tell whether a column is ours: Parquet keeps times in other units."""
+    kind = rows.schema.field(field.name).type
+    return bool(kind == field.type or (pa.types.is_timestamp(kind) and pa.types.is_timestamp(field.type)))
 
 
 def _decides(settings: Mapping[str, Any]) -> list[Any]:

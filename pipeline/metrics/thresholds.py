@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import RuleConfig
+from pipeline.config import USUAL, RuleConfig
 
 PIXEL_BINS = 4096  # of the distances 0..2: a threshold on pixels is found to 0.0005
 LARGEST = 2.0
-USUAL, USUAL_OF_PIXELS = 0.95, 0.999  # quantile, or recall, that no setting names
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def threshold(
         own: scores of this run's images, (N,).
         labels: of this run's images, N of them: true for defects, None where unknown. Needed by fitted rules only.
     """
-    kind, value = rule.of(category), _value(rule, category, USUAL)
+    kind, value = rule.of(category), _value(rule, category, USUAL["image"])
     if rule.fitted:
         known = np.array([label is not None for label in labels], bool) & np.isfinite(own)
         defects = np.array([bool(label) for label in labels], bool)[known]
@@ -89,7 +88,7 @@ def pixel_threshold(rule: RuleConfig, category: str, counts: NDArray[Any]) -> fl
 
     `counts` (PIXEL_BINS,) are of the references' maps, or of this run's for rule share.
     """
-    kind, value = rule.of(category), _value(rule, category, USUAL_OF_PIXELS)
+    kind, value = rule.of(category), _value(rule, category, USUAL["pixel"])
     if kind == "fixed":
         return value
     if not counts.sum():

@@ -32,6 +32,8 @@ def map_at(location: Location, map_scale: float) -> NDArray[np.float32]:
     try:
         with Image.open(io.BytesIO(location.read_bytes()), formats=("PNG",)) as image:
             levels = np.asarray(image, dtype=np.float32)
+        if levels.ndim != 2:
+            raise ValueError(f"it has {levels.shape[2]} channels")
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say damaged
         raise StorageError(f"the map {location} is damaged: {error}") from error
     return levels * np.float32(map_scale)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import StorageError, StoreUnavailable
-from pipeline.lake.features import FeatureStore
+from pipeline.lake.features import DAMAGE, FeatureStore
 from pipeline.lake.run import RunFolder, read_table
 from pipeline.lake.storage import Location
 from pipeline.method import Evidence, compare, extreme_patches, nearest
@@ -72,7 +72,9 @@ def explain(
         if others.num_rows:
             found.append(run([others.slice(at, BLOCK) for at in range(0, others.num_rows, BLOCK)], look, progress))
     table = pa.concat_tables(found).sort_by("n")
-    missed("evidence", table)
+    mapped = pc.is_valid(table["worst"])
+    missed("picture", table.filter(pc.invert(mapped)))
+    missed("evidence", table.filter(mapped))
     return table
 
 
@@ -117,7 +119,7 @@ class EvidenceFinder:
             lists = iter(self._evidence(block["category"][0].as_py(), known))
         except StoreUnavailable:
             raise
-        except StorageError as error:  # of a window's night that somebody deletes; scores need no evidence
+        except (StorageError, *DAMAGE) as error:  # features that somebody deletes meanwhile; scores need no evidence
             details = pc.coalesce(found["detail"], pa.scalar(f"its references cannot be read: {error}"))
             return found.set_column(found.schema.get_field_index("detail"), FOUND.field("detail"), details)
         explained = [next(lists) if worst is not None else (None, None) for worst in found["worst"].to_pylist()]

@@ -53,8 +53,11 @@ def draw_report(
         run: gives blocks to tasks.
     """
     for field in EXPLAINED:
-        if field.name not in scores.column_names:  # a run of before
+        at = scores.schema.get_field_index(field.name)
+        if at < 0:  # a run of before
             scores = scores.append_column(field, pa.nulls(scores.num_rows, field.type))
+        elif scores.schema.field(at).type != field.type:  # a manifest's own in a run of before
+            scores = scores.set_column(at, field, pa.nulls(scores.num_rows, field.type))
     chosen = worst_images(scores, most, run_id)
     rows = scores.select(["category", "uri", "map_uri"]).take(chosen).append_column("n", pa.array(chosen))
     tonight = pc.equal(scores["scored_by"], run_id).fill_null(False).to_numpy()[chosen]
@@ -66,18 +69,23 @@ def draw_report(
 
 
 def worst_images(scores: pa.Table, most: int, run_id: str) -> NDArray[np.int64]:
-    """Return the row numbers of the `most` worst images of each category, rising; of all categories MOST or so.
+    """Return the row numbers of the `most` worst images of each category, rising.
+
+    Where they would be more than MOST, of each category fewer, but one at least.
 
     What this run calls anomalous comes first: in a window of many nights, tonight's would else be hidden by the past.
     """
-    ranking, categories = ranked_by(scores), len(pc.unique(scores["category"]))
+    ranking = ranked_by(scores)
     new = pc.and_(scores["anomalous"], pc.equal(scores["scored_by"], run_id)).fill_null(False)
     columns = {"category": scores["category"], "rank": scores[ranking], "new": new, "n": np.arange(scores.num_rows)}
     frame = pa.table(columns).to_pandas().dropna(subset=["rank"])
     frame = frame.sort_values(["new", "rank"], ascending=False, kind="stable")
-    each = min(most, max(1, MOST // max(1, categories)))
-    if each < most:
-        log.info("report   %d images of each of %d categories, and not %d", each, categories, most)
+    sizes = frame.groupby("category").size().to_numpy()
+    each = min(most, int(sizes.max(initial=0)))
+    while each > 1 and np.minimum(sizes, each).sum() > MOST:
+        each -= 1
+    if each < min(most, int(sizes.max(initial=0))):
+        log.info("report   %d images of each category, and not %d: %d of all together", each, most, MOST)
     chosen: NDArray[np.int64] = np.sort(frame.groupby("category").head(each)["n"].to_numpy())
     return chosen
 

@@ -56,6 +56,8 @@ EVIDENCE = pa.list_(
 EXPLAINED = pa.schema([("evidence", EVIDENCE), ("evidence_normal", EVIDENCE)])
 LISTED = ("category", "uri", "etag")  # by the catalog
 COLUMNS = (*LISTED, *(name for name in FOUND.names if name != "image"))  # of scores, before label and a manifest's own
+# What later runs read of scores
+KEPT = pa.schema([*((name, pa.string()) for name in LISTED), *list(FOUND)[1:], *EXPLAINED])
 
 
 def found_now(

@@ -36,7 +36,7 @@ from pipeline.stages.publish import publish, say_drift, surroundings
 from pipeline.stages.reduce import MAP_SCALE, Reduced, Reducer
 from pipeline.stages.references import Chooser
 from pipeline.stages.report import add_pixels, artist_of, draw_report, window_scores
-from pipeline.stages.rows import COLUMNS, EXPLAINED, counts, drifts, found_now, scores_table
+from pipeline.stages.rows import KEPT, counts, drifts, found_now, scores_table
 from pipeline.stages.score import plan, score, shape_of
 from pipeline.stages.tonight import Tonight, tonight
 
@@ -102,7 +102,7 @@ def _prepare(config: ScoreConfig, folder: RunFolder, settings: dict[str, Any], s
         dtype={"fp16": "float16", "fp32": "float32", "int8": "int8"}[config.encoder.store],
     )
     since = started - timedelta(days=config.references.days)
-    history = read_history(folder.output, since, spec.fingerprint, settings, (*COLUMNS, *EXPLAINED.names))
+    history = read_history(folder.output, since, spec.fingerprint, settings, KEPT)
     work = tonight(catalog, config, history)
     choose = Chooser(
         config, store, folder, spec.fingerprint, _window(history, since, config.references.count), settings

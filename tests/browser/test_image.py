@@ -133,3 +133,23 @@ def test_an_image_that_was_not_drawn_says_so(page: Page) -> None:
 def test_an_address_that_names_no_image_leads_to_the_list(page: Page) -> None:
     page.open(f"#image/{page.made.scores.num_rows}")
     page.wait("return view() === 'images'")
+
+
+def test_keys_that_scroll_are_left_to_the_browser(image: Page) -> None:
+    image.press(Keys.END)
+    image.wait("return scrollY + innerHeight > document.documentElement.scrollHeight - 2")
+    image.press(Keys.HOME)
+    image.wait("return scrollY === 0")
+    image.press(Keys.ARROW_DOWN)
+    image.wait("return scrollY > 0")
+
+
+def test_from_an_image_that_the_filters_hide_next_and_the_arrow_lead_to_the_same(page: Page) -> None:
+    page.open("#images")
+    page.choose("category", "1")
+    hidden = page.js("return rows.category.findIndex(place => place !== 1)")
+    page.js("location.hash = `#image/${arguments[0]}`", hidden)
+    page.wait(f"return shownImage === {hidden}")
+    leads_to = page.js("return Number(byId('next').hash.split('/')[1])")
+    page.press(Keys.ARROW_RIGHT)
+    page.wait(f"return shownImage === {leads_to}")

@@ -58,3 +58,22 @@ def test_where_nothing_can_be_kept_it_says_so(page: Page) -> None:
     page.js("Storage.prototype.setItem = () => { throw new Error('refused') }; mark(0, 'normal')")
     assert "not kept by this browser" in page.text("#marked")
     page.js("window.onbeforeunload = null")
+
+
+def test_in_the_list_a_key_marks_what_is_seen_to_be_the_current_image(page: Page) -> None:
+    page.open("#images")
+    page.press("d")
+    assert page.js("return marks.size") == 0  # nothing had the focus: now the first image has
+    page.press("d")
+    assert page.js("return [...marks.keys()]") == [page.js("return rows.uri[gallery.listed[0]]")]
+
+
+def test_coming_back_to_an_empty_list_the_focus_is_not_lost(page: Page) -> None:
+    page.open("#images")
+    page.choose("label", "none")
+    page.js("location.hash = '#image/3'")
+    page.wait("return shownImage === 3")
+    page.js("location.hash = '#images'")
+    page.wait("return view() === 'images'")
+    assert page.js("return gallery.listed.length") == 0
+    assert page.js("return document.activeElement.id") == "images-title"

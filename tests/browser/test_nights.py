@@ -1,6 +1,7 @@
 """A night of a window: most rows are of earlier runs, whose final scores and thresholds were others."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ def test_nights_are_ranked_together_by_raw_scores(night: Page, rows: list[dict[s
     raw = [rows[n]["score_raw"] for n in night.js("return gallery.listed")]
     known = [value for value in raw if value is not None]
     assert known == sorted(known, reverse=True)
+    assert night.text("#tiles b") == f"{known[0]:.3f}"  # what stands first is what they are in the order of
     first = night.js("return gallery.listed[0]")
     night.open(f"#image/{first}")
     of = sum(row["category"] == rows[first]["category"] and row["status"] == "scored" for row in rows)
@@ -71,3 +73,20 @@ def test_an_image_is_judged_by_the_threshold_of_its_night_until_somebody_moves_i
         assert (f"run {BEFORE}" in night.text(".findings")) == (n == old)
     night.js("moveThreshold(rows.category[arguments[0]], 0.7); showImage(arguments[0])", old)
     assert "0.7000 (moved here)" in night.text(".findings")
+
+
+def test_the_reading_says_by_which_thresholds_images_are_counted(night: Page, rows: list[dict[str, Any]]) -> None:
+    night.open("#images")
+    anomalous = sum(row["anomalous"] is True for row in rows)
+    assert night.text("#reading").startswith(f"{anomalous} anomalous")
+    assert "above the threshold of the run that scored it" in night.text("#reading")
+    night.choose("threshold", "1.01")
+    above = sum((row["score_raw"] or 0) > 1.01 * THRESHOLD for row in rows)
+    assert night.text("#reading").startswith(f"{above} anomalous") and "1.010 ×" in night.text("#reading")
+
+
+def test_a_night_without_anything_new_says_so(driver: Chrome, tmp_path: Path) -> None:
+    page = Page(driver, make_report(tmp_path, 40, drawn=0, labels=False, carried=40))
+    page.open()
+    assert "this run scored no image with a label" in page.text("#view-overview")
+    assert not page.js("return byId('worst-title').checkVisibility()") and page.complaints() == []

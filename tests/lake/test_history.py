@@ -66,8 +66,8 @@ def publish(
     return folder
 
 
-def read(output: Location, since: datetime = SINCE) -> History:
-    return read_history(output, since, "f", SETTINGS, COLUMNS)
+def read(output: Location, since: datetime = SINCE, until: datetime | None = None) -> History:
+    return read_history(output, since, "f", SETTINGS, SCHEMA, until)
 
 
 def found(output: Location) -> dict[tuple[str, str], float | None]:
@@ -218,3 +218,18 @@ def test_many_runs_are_read_and_the_last_wins(place: Location) -> None:
         publish(place, f"{run:02d}", [image("a", float(day))], days_ago=6 - day / 10)
     assert found(place) == {("a", "1"): 7.0}
     assert read(place).pixels["nut"].tolist() == [8, 0, 8]
+
+
+def test_runs_that_ended_later_than_asked_are_the_future(place: Location) -> None:
+    publish(place, "before", [image("a", 0.5)], days_ago=2)
+    publish(place, "after", [image("a", 0.7), image("b", 0.1)], days_ago=1)
+    rows = read(place, until=TONIGHT - timedelta(days=1.5)).rows
+    assert rows is not None and rows["score_raw"].to_pylist() == [0.5]
+    assert read(place, until=TONIGHT - timedelta(days=3)).rows is None
+
+
+def test_a_manifests_own_column_of_a_name_that_became_ours_is_left_out(place: Location) -> None:
+    publish(place, "old", [image("a", 0.5)], days_ago=2, kept={"stderr": ["a note"]})
+    publish(place, "new", [image("b", 0.7)], days_ago=1, kept={"stderr": [0.25]})
+    rows = read_history(place, SINCE, "f", SETTINGS, SCHEMA.append(pa.field("stderr", pa.float64()))).rows
+    assert rows is not None and rows["stderr"].to_pylist() == [None, 0.25]

@@ -18,7 +18,9 @@ def test_a_map_is_read_back_and_what_is_none_is_said(tmp_path: Path) -> None:
     place.write_bytes(sink.getvalue())
     found = map_at(place, 0.5)
     assert found.dtype == np.float32 and found.tolist() == [[0, 32767.5], [0.5, 1]]
-    for content in (b"", b"no PNG", sink.getvalue()[:40]):
+    coloured = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(coloured, "png")
+    for content in (b"", b"no PNG", sink.getvalue()[:40], coloured.getvalue()):
         place.write_bytes(content)
         with pytest.raises(StorageError, match="a.png is damaged"):
             map_at(place, 0.5)

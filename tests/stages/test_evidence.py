@@ -164,11 +164,14 @@ def test_a_map_that_is_gone_or_none_costs_its_own_image_only(tmp_path: Path) -> 
     assert [row["worst"] for row in night.found(2, 5)] == [None, None]
 
 
-def test_features_that_are_gone_cost_evidence_and_no_image(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [None, b"", b"PAR1"])
+def test_features_that_are_gone_cost_evidence_and_no_image(tmp_path: Path, left: bytes | None) -> None:
     night = Night(tmp_path, random_tokens())
     night.map_of(3, worst=1, normal=8)
-    for part in tmp_path.rglob("features/**/*.parquet"):
-        part.unlink()
+    parts = list(tmp_path.rglob("features/**/*.parquet"))
+    assert parts
+    for part in parts:
+        part.unlink() if left is None else part.write_bytes(left)
     there, gone = night.found(3, 5)
     assert (there["worst"], there["normal"], there["evidence"]) == (1, 8, None)
     assert "references cannot be read" in there["detail"] and "maps/5.png" in gone["detail"]

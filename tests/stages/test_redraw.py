@@ -1,5 +1,8 @@
 """A report of a run that was published before."""
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +67,35 @@ def test_a_published_run_is_drawn_anew_and_stays_as_it_is(run: RunFolder, tmp_pa
 def test_nothing_is_written_into_a_published_run(run: RunFolder) -> None:
     with pytest.raises(ConfigError, match="never changed; choose another folder"):
         redraw(read_result(run), run.results / "report")
+
+
+def test_a_run_without_a_report_is_drawn_with_pictures(run: RunFolder, tmp_path: Path) -> None:
+    result = read_result(run)
+    result.run["config"]["report"]["images"] = 0
+    redraw(result, Location.parse(str(tmp_path / "report")))
+    assert len(list((tmp_path / "report" / "images" / "0").iterdir())) == 3
+
+
+def test_the_window_is_what_was_scored_before_the_run_started(run: RunFolder, tmp_path: Path) -> None:
+    """Another night scored the same images before it, and one after it."""
+    told = read_result(run).run
+    for name, day in (("before", "2029-12-31"), ("after", "2030-01-03")):
+        other = RunFolder(run.output, name)
+        shutil.copytree(run.results.path, other.results.path)
+        (Path(other.results.path) / "run.json").unlink()
+        times = {"started": f"{day}T10:00:00+00:00", "finished": f"{day}T10:01:05+00:00"}
+        other.publish(told | {"run_id": name} | times)
+    redraw(read_result(run), Location.parse(str(tmp_path / "report")))
+    facts = (tmp_path / "report" / "data" / "run.js").read_text()
+    counts = json.loads(facts[facts.index("(") + 1 : facts.rindex(");")])["categories"][0]["histogram"]
+    assert sum(counts["tonight"]) == sum(counts["window"]) == 3
+
+
+@pytest.mark.parametrize("name", ["scored_by", "map_uri", "width"])
+def test_a_run_of_before_these_columns_is_refused_in_words(run: RunFolder, tmp_path: Path, name: str) -> None:
+    result = read_result(run)
+    old = replace(result, scores=result.scores.drop_columns([name]))
+    with pytest.raises(ConfigError, match="made by a version whose reports are not known"):
+        redraw(old, Location.parse(str(tmp_path / "report")))
+    noted = replace(result, scores=result.scores.append_column("evidence", pa.array(["a note"] * 3)))
+    redraw(noted, Location.parse(str(tmp_path / "report")))  # a manifest's own column

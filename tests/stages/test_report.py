@@ -50,11 +50,14 @@ def test_tonights_anomalous_images_come_first_and_nights_compare_by_raw_scores()
 def test_many_categories_share_what_a_report_may_hold(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pipeline.stages.report.MOST", 7)
+    monkeypatch.setattr("pipeline.stages.report.MOST", 8)
     scores = one_night(*((name, 0.1 * n) for name in "abc" for n in range(5)))
+    small = one_night(*[("a", 0.1 * n) for n in range(6)], *((name, 0.5) for name in "bc"), *[("d", None)] * 9)
     with caplog.at_level("INFO"):
+        assert worst_images(small, 9, "now").tolist() == [0, 1, 2, 3, 4, 5, 6, 7]  # what others leave is given on
+        assert not caplog.messages
         assert worst_images(scores, 4, "now").tolist() == [3, 4, 8, 9, 13, 14]
-    assert "2 images of each of 3 categories, and not 4" in caplog.text
+    assert "2 images of each category, and not 4: 8 of all together" in caplog.text
     assert len(worst_images(one_night(*((f"{n}", 0.5) for n in range(20))), 4, "now")) == 20
 
 

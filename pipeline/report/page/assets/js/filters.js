@@ -2,6 +2,7 @@
 // What the list shows, and the threshold that can be moved above it.
 
 const BINS = 80; // of the distribution above the slider
+const LARGEST = 2; // distance: no threshold is above it
 
 const EVERYTHING = { category: null, show: "all", label: "any", wrong: false, fresh: false, text: "" };
 const filter = { ...EVERYTHING, order: null }; // the run's own, once it is known
@@ -44,7 +45,7 @@ function startImages() {
       choice("label", "Label", pairs(LABELS)),
       choice("order", "Order", pairs(ORDERS)),
       el("label", { class: "check" }, el("input", { id: "wrong", type: "checkbox" }), " wrong against label"),
-      LAKESCORE.facts.counts.carried ? el("label", { class: "check" }, el("input", { id: "fresh", type: "checkbox" }), " scored by this run") : null,
+      LAKESCORE.facts.counts.carried ? el("label", { class: "check" }, el("input", { id: "fresh", type: "checkbox" }), " of this run only") : null,
       el("label", { class: "check" }, el("input", { id: "heats", type: "checkbox", input: toggleTiles }), " heat maps"),
       el("button", { id: "reset", type: "button", click: () => showOnly({}) }, "Reset"),
     ),
@@ -111,7 +112,10 @@ function refresh() {
 
 // The slider stands for one category's threshold, or for all of them, as a multiple of what the run found.
 
+const mixed = new Set(); // categories with images that earlier runs decided about, by thresholds of their own
+
 function startThreshold() {
+  for (let n = 0; n < rows.count; n++) if (isCarried(n)) mixed.add(rows.category[n]);
   fill(
     byId("cut"),
     el("div", { class: "scale" }, el("div", { id: "cut-histogram" }), el("input", { id: "threshold", type: "range", step: "any", "aria-label": "Threshold" })),
@@ -129,14 +133,14 @@ function startThreshold() {
     for (const category of chosenCategories()) {
       const found = LAKESCORE.facts.categories[category].threshold;
       if (filter.category !== null) moveThreshold(category, value);
-      else if (found !== null) moveThreshold(category, value * found);
+      else if (found !== null) moveThreshold(category, Math.min(LARGEST, value * found));
     }
     refresh();
   });
 }
 
 function chosenCategories() {
-  return filter.category === null ? LAKESCORE.facts.categories.keys() : [filter.category];
+  return filter.category === null ? [...LAKESCORE.facts.categories.keys()] : [filter.category];
 }
 
 function showThreshold() {
@@ -157,7 +161,9 @@ function showThreshold() {
   const drawn = binned(values, Number(slider.min), Number(slider.max), BINS);
   fill(byId("cut-histogram"), histogram(drawn, at, one ? "score_raw of this category" : "score_raw as a multiple of its category's threshold"));
   const found = tally(filter.category);
-  const what = one ? `score_raw above ${figure(at, 4)}` : at === null ? "thresholds of their own" : `score_raw above ${figure(at)} × its category's threshold`;
+  const chosen = chosenCategories();
+  const nights = chosen.some((place) => mixed.has(place)) && !chosen.some((place) => decision.moved[place]);
+  const what = nights ? "above the threshold of the run that scored it" : one ? `score_raw above ${figure(at, 4)}` : at === null ? "thresholds of their own" : `score_raw above ${figure(at)} × its category's threshold`;
   fill(byId("reading"), el("b", {}, count(found.anomalous)), ` anomalous of ${count(found.scored)} scored`, el("span", { class: "quiet" }, ` · ${what}`));
   fill(byId("agreement"), ...agreement(found));
   const moved = decision.moved.some(Boolean);

@@ -100,16 +100,17 @@ function grid() {
 function tile(n, tabindex = "0") {
   const scored = rows.status[n] === "scored";
   const anomalous = isAnomalous(n);
+  const other = LAKESCORE.facts.ranked_by === "score" ? "score_raw" : "score";
   return el(
     "a",
     { class: `tile ${anomalous ? "anomalous" : ""}`, href: `#image/${n}`, tabindex, title: shown(rows.uri[n]), "data-n": n },
     el("span", { class: "picture" }, ...pictures(n, scored)),
-    el("span", { class: "line" }, el("b", {}, scored ? figure(rows.score[n]) : "quarantined"), anomalous ? el("span", { class: "badge alarm" }, "▲", el("span", { class: "word" }, " anomalous")) : null),
+    el("span", { class: "line" }, el("b", {}, scored ? figure(rows[LAKESCORE.facts.ranked_by][n]) : "quarantined"), anomalous ? el("span", { class: "badge alarm" }, "▲", el("span", { class: "word" }, " anomalous")) : null),
     el("span", { class: "name" }, el("bdi", {}, tail(rows.uri[n], 2))),
     el(
       "span",
       { class: "line quiet" },
-      el("span", { class: "name" }, scored ? `${figure(rows.score_raw[n])} ${shown(LAKESCORE.facts.categories[rows.category[n]].name)}` : shown(rows.reason[n] ?? "")),
+      el("span", { class: "name" }, scored ? `${figure(rows[other][n])} ${shown(LAKESCORE.facts.categories[rows.category[n]].name)}` : shown(rows.reason[n] ?? "")),
       labelBadge(n, anomalous),
     ),
   );

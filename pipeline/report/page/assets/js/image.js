@@ -13,8 +13,8 @@ function showImage(n) {
       "div",
       { class: "bar" },
       el("a", { href: "#images", id: "back" }, "← Images"),
-      step(place - 1, "previous", "‹ previous"),
-      step(place + 1, "next", "next ›"),
+      step(n, -1, "previous", "‹ previous"),
+      step(n, 1, "next", "next ›"),
       el("span", { class: "quiet" }, place < 0 ? "not in the list" : `${count(place + 1)} of ${count(gallery.listed.length)}`),
     ),
     el("h1", { id: "image-title", tabindex: "-1" }, el("bdi", {}, tail(rows.uri[n]))),
@@ -32,12 +32,18 @@ function showImage(n) {
     },
     (error) => shownImage === n && fill(byId("evidence"), el("p", { role: "alert" }, error.message)),
   );
-  for (const near of [place - 1, place + 1]) preload(gallery.listed[near]);
+  for (const places of [-1, 1]) preload(neighbour(n, places));
 }
 
-function step(place, id, text) {
-  const n = gallery.listed[place];
-  return n === undefined ? el("span", { id, class: "off" }, text) : el("a", { id, href: `#image/${n}` }, text);
+/** The image so many places further in the list; from one that is not in it, as from the one that was left. */
+function neighbour(n, places) {
+  const place = gallery.listed.indexOf(n);
+  return gallery.listed[(place >= 0 ? place : gallery.at) + places];
+}
+
+function step(n, places, id, text) {
+  const to = neighbour(n, places);
+  return to === undefined ? el("span", { id, class: "off" }, text) : el("a", { id, href: `#image/${to}` }, text);
 }
 
 /** Have the neighbours at hand before they are asked for. */

@@ -15,6 +15,12 @@ const KEYS = [
   ["?", "this help"],
 ];
 
+// What moves the page and not from image to image
+const SCROLLING = {
+  overview: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"],
+  image: ["ArrowUp", "ArrowDown", "Home", "End"],
+};
+
 const PRESSED = {
   "/": () => findByName(),
   "?": () => byId("keys").showModal(),
@@ -57,8 +63,7 @@ function onKey(event) {
   }
   const act = Object.hasOwn(PRESSED, event.key) && PRESSED[event.key];
   if (!act) return;
-  const scrolls = view() === "overview" && /^(Arrow|Home|End)/.test(event.key);
-  if (scrolls) return;
+  if (SCROLLING[view()]?.includes(event.key)) return;
   event.preventDefault();
   act();
 }
@@ -69,7 +74,7 @@ function go(places) {
     const inList = byId("tiles").contains(document.activeElement);
     return setCurrent(inList ? gallery.at + places : gallery.at, true);
   }
-  const n = gallery.listed[gallery.at + places];
+  const n = neighbour(shownImage, places);
   if (n !== undefined) location.hash = `#image/${n}`;
 }
 
@@ -77,6 +82,7 @@ function markCurrent(label) {
   if (view() === "image") return markHere(shownImage, label);
   const n = gallery.listed[gallery.at];
   if (view() !== "images" || n === undefined) return;
+  if (!byId("tiles").contains(document.activeElement)) return setCurrent(gallery.at, true); // which is it? this one
   mark(n, label);
   refresh();
   setCurrent(gallery.at, true);

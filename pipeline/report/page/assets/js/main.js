@@ -21,8 +21,9 @@ function route() {
   }
   if (wanted === "images") {
     refresh();
-    if (before === "image") return setCurrent(gallery.at, true);
+    if (before === "image" && gallery.listed.length) return setCurrent(gallery.at, true);
   }
+  if (wanted === "overview" && LAKESCORE.ready) showWorst(); // marks and thresholds may have changed meanwhile
   if (wanted === "image") showImage(Number(n));
   else shownImage = null;
   if (before !== wanted || wanted === "image") scrollTo(0, 0);
@@ -43,7 +44,6 @@ async function start() {
   } catch (error) {
     return fail(error);
   }
-  if (rows.count) showWorst();
   startImages();
   route();
 }

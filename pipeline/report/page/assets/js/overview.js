@@ -29,11 +29,11 @@ function provenance({ run_id, finished, seconds, encoder, layout }) {
   return [...parts, encoder && `encoder ${shown(encoder)}`, layout && `layout ${layout}`].filter(Boolean).join(" · ");
 }
 
-/** Two equations, whose terms lead to the images that they count. */
+/** Two equations, whose terms lead to the images that they count: as the run decided, wherever thresholds are now. */
 function sums({ counts, categories }) {
   const undecided = counts.scored - categories.reduce((sum, of) => sum + (of.anomalous === null ? 0 : of.scored), 0);
   const normal = counts.scored - counts.anomalous - undecided;
-  const term = (number, what, show) => el("a", { class: `term ${show}`, href: "#images", click: () => showOnly({ show }) }, el("b", {}, count(number)), ` ${what}`);
+  const term = (number, what, show) => el("a", { class: `term ${show}`, href: "#images", click: () => (startDecision(), showOnly({ show })) }, el("b", {}, count(number)), ` ${what}`);
   const sign = (text) => el("span", { class: "sign" }, text);
   return el(
     "div",
@@ -138,6 +138,7 @@ function legend(facts, measured) {
 }
 
 function noMetrics(facts) {
+  if (facts.categories.every((category) => category.metrics === null)) return "No metrics: this run scored no image with a label.";
   const why = new Set(facts.categories.flatMap((category) => Object.values(category.metrics ?? {}).map((metric) => metric.reason)).filter(Boolean));
   return why.size === 1 ? `No metrics: ${[...why][0]}.` : "No metrics: the lake has no labels.";
 }
@@ -149,6 +150,7 @@ function showWorst() {
   const order = LAKESCORE.facts.ranked_by;
   const worst = ordered(order).filter((n) => rows[order][n] !== null && !isCarried(n) && left[rows.category[n]]-- > 0).slice(0, 2 * WORST);
   if (LAKESCORE.facts.counts.carried) byId("worst-title").textContent = "Worst of each category, of the images that this run scored";
+  byId("worst").parentElement.hidden = !worst.length;
   fill(byId("worst"), ...worst.map((n) => el("li", {}, tile(n))));
 }
 

@@ -10,7 +10,7 @@ const stage = { zoom: 1, x: 0, y: 0, show: { overlay: true, contour: true, truth
 function buildStage(n) {
   Object.assign(stage, { zoom: 1, x: 0, y: 0 });
   if (!rows.drawn[n]) {
-    const why = rows.status[n] === "scored" ? "Not drawn: the run draws its worst images only (report.images)." : "Quarantined: there is no picture.";
+    const why = rows.status[n] === "scored" ? "Not drawn: it is not among the worst images (report.images), or could not be read." : "Quarantined: there is no picture.";
     return el("div", { id: "stage", class: "empty" }, el("p", {}, why));
   }
   const missing = (event) => event.target.replaceWith(el("p", { class: "absent" }, "This picture is missing from the report's folder."));
