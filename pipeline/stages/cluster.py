@@ -95,6 +95,8 @@ def cluster(config: RayConfig) -> Iterator[None]:
             "address": "local",
             "num_cpus": max(LOCAL_CPUS, os.cpu_count() or 1),
             "include_dashboard": False,
+            # Ray's own is one second: each stage would start workers anew, which take seconds to import torch
+            "_system_config": {"idle_worker_killing_time_threshold_ms": 60_000},
         }
     else:
         options["address"] = address
