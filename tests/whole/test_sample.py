@@ -99,11 +99,11 @@ def test_the_readmes_python_reads_the_scores(sample: SampleRun) -> None:
 
 
 def test_the_readmes_picture_can_be_drawn(sample: SampleRun) -> None:
-    [line] = re.findall(r"jobs/draw_worst.py .*", README)
+    [line] = re.findall(r"jobs/plot_run.py out/.*", README)
     script, *arguments = shlex.split(line)
     done = run_python(script, *arguments, folder=sample.folder)
     assert done.returncode == 0, done.stderr
-    picture = np.asarray(Image.open(sample.folder / arguments[-1]).convert("RGB"))
+    picture = np.asarray(Image.open(sample.folder / arguments[-1] / "worst.png").convert("RGB"))
     assert picture.shape[0] > 1000 and picture.std() > 20
 
 
