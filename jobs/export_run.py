@@ -27,6 +27,10 @@ def main() -> None:
     found = coco(read_result(RunFolder(output, arguments.run_id or latest_run(output))))
     Location.parse(arguments.json).write_bytes(json.dumps(found, allow_nan=False).encode())
     print(f"{len(found['annotations'])} regions in {len(found['images'])} images below {found['info']['image_root']}")
+    with_regions = {region["image_id"] for region in found["annotations"]}
+    without = sum(bool(image["anomalous"]) and image["id"] not in with_regions for image in found["images"])
+    if without:
+        print(f"{without} anomalous images have no region: their maps stay below the pixel threshold (decision.pixel)")
 
 
 if __name__ == "__main__":

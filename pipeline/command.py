@@ -118,6 +118,7 @@ def _failed(error: LakeScoreError) -> int:
 
 def _usage_error(error: ArgumentError) -> ConfigError:
     said = re.sub(r'^Parser key "([^"]+)"', r"\1", " ".join(error.message.split()))
+    said = re.sub(r"Expected a typing\.Literal\[(.+?)\]\.", r"Expected one of \1.", said).replace("Value error, ", "")
     return ConfigError(f"{said} (see --help)")
 
 
@@ -154,4 +155,6 @@ def parse_settings(parser: ArgumentParser, arguments: Sequence[str] | None = Non
         raise ConfigError(f"a --config file is not UTF-8 text: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise ConfigError(
+            f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error

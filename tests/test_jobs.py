@@ -90,6 +90,13 @@ WRONG: list[tuple[str, list[str], int, str]] = [
     ("score_dataset.py", ["--config={tmp}/absent.yaml"], 2, "File does not exist: '{tmp}/absent.yaml'"),
     ("score_dataset.py", ["--input.uri={tmp}/a", "--output.uri={tmp}"], 2, "there is nothing at {tmp}/a; a folder, "),
     ("score_dataset.py", ["--input.uri={tmp}", "--output.uri={tmp}"], 3, "no image in {tmp}"),
+    ("score_dataset.py", ["--input.layout=mvtek"], 2, "Expected one of 'auto', 'mvtec', 'visa', "),
+    (
+        "score_dataset.py",
+        ["--input.uri=a", "--output.uri=b", "--decision.image.rule=fixed"],
+        2,
+        "rule fixed needs a value",
+    ),
     ("size_cluster.py", ["--size=5"], 2, "--size 5 is less than one patch of 14 pixels"),
     ("size_cluster.py", ["--images", "5", "1000000000"], 2, "--images 1,000,000,000 is more than can be planned"),
     ("size_cluster.py", ["--new=1.5"], 2, "new: "),

@@ -1,6 +1,7 @@
 """What there is to score: one row for each input, sorted by category and uri."""
 
 import itertools
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,8 @@ from pipeline.images import Reason
 from pipeline.lake.storage import Entry, Location
 
 ROWS = 10_000  # built at a time
+
+log = logging.getLogger(__name__)
 
 SCHEMA = pa.schema(
     [
@@ -87,8 +90,11 @@ def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
         while path in entries:  # two names that are not UTF-8 can look alike
             path += "~"
         entries[path] = entry
+    seen = detect(entries)
     if layout == "auto":
-        layout = detect(entries)
+        layout = seen
+    elif layout == "folder" and seen != "folder":
+        log.warning("layout folder takes each image for one to score, masks too; this tree looks like %s", seen)
     root = location.path.rpartition("/")[2]
 
     def read(path: str) -> bytes:
@@ -112,8 +118,9 @@ def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
     taken.update(mask for item in items for mask in item.masks)
     ignored = sum(path not in taken for path in entries)
     if not items:
+        hint = f"; it looks like layout {seen}" if ignored and layout != seen else ""
         raise NothingToScore(
-            f"no image in {location} (layout {layout}, {ignored} other files); "
+            f"no image in {location} (layout {layout}, {ignored} other files){hint}; "
             f"check input.uri and input.layout; files such as {' '.join(sorted(SIDECARS)[:4])} do not count"
         )
     return _catalog(layout, rows, pa.table({}), ignored)

@@ -48,10 +48,12 @@ def read_labels(location: Location) -> dict[str, bool]:
 def apply_labels(table: pa.Table, labels: Mapping[str, bool], location: Location) -> pa.Table:
     """Return a catalog's table with labels, by uri, in place of the layout's, and these rows marked as reviewed.
 
-    An image that is said to be normal has no masks any more. Uris that the lake does not have, since it changed or is
-    another one, cost a warning that names `location`, where the labels are from.
+    An image that is said to be normal has no masks any more. Uris that the lake does not have any more cost a warning
+    that names `location`, where the labels are from; it is another lake's, and a `CatalogError`, where none is known.
     """
     uris = pa.array(list(labels), pa.string())
+    if len(uris) and not pc.any(pc.is_in(uris, value_set=table["uri"].combine_chunks())).as_py():
+        raise CatalogError(f"none of the {len(uris)} uris in {location} is in the lake, such as {uris[0]}")
     _say_unknown(uris, table, location, "the lake")
     said = pa.array(list(labels.values()), pa.bool_()).take(pc.index_in(table["uri"], value_set=uris).combine_chunks())
     normal = pc.fill_null(pc.invert(said), False)

@@ -70,3 +70,8 @@ def test_however_many_images_the_document_stays_small(driver: Chrome, tmp_path: 
         assert 0 < page.js("return document.querySelectorAll('#tiles li').length") < TILES
     page.wait("return tileAt(9999) !== null")
     assert page.complaints() == []
+
+
+def test_an_address_that_nothing_is_called_by_leads_to_the_first_screen(page: Page) -> None:
+    for place in ("#image/abc", "#nonsense"):
+        page.open(place, waiting="return LAKESCORE.ready && view() === 'overview' && location.hash === ''")

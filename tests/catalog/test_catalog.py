@@ -318,3 +318,13 @@ def test_a_root_that_is_no_address_is_refused_though_nothing_needs_it(tmp_path: 
     with pytest.raises(ConfigError) as raised:
         build_catalog(InputConfig(uri=str(tmp_path), roots=("s3://key:secret@bucket/a",)))
     assert "secret" not in str(raised.value)
+
+
+def test_a_layout_that_was_asked_for_and_does_not_look_so_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lake = write_files(tmp_path, "nut/test/good/a.png", "nut/test/bent/b.png", "nut/ground_truth/bent/b_mask.png")
+    assert len(build_catalog(InputConfig(uri=str(lake), layout="folder"))) == 3
+    assert caplog.messages == ["layout folder takes each image for one to score, masks too; this tree looks like mvtec"]
+    with pytest.raises(NothingToScore, match="layout visa, 3 other files.; it looks like layout mvtec"):
+        build_catalog(InputConfig(uri=str(lake), layout="visa"))

@@ -130,3 +130,10 @@ def test_confirmed_normals_are_those_that_were_scored(caplog: pytest.LogCaptureF
 def test_a_run_without_a_confirmed_normal_image_pins_nothing(labels: dict[str, bool]) -> None:
     with pytest.raises(ConfigError, match="none of the run's scored images is labelled normal in /labels.csv"):
         confirmed_normals(SCORES, labels, Location.parse("/labels.csv"))
+
+
+def test_labels_of_another_lake_are_refused(tmp_path: Path) -> None:
+    lake = write_files(tmp_path / "lake", "nut/a.png")
+    said = write(tmp_path, ("/other/a.png", "normal"), ("/other/b.png", "defect"))
+    with pytest.raises(CatalogError, match="none of the 2 uris in .* is in the lake, such as /other/a.png"):
+        build_catalog(InputConfig(uri=str(lake), labels=said.uri))

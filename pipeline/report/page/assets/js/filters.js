@@ -106,7 +106,7 @@ function refresh() {
     (!filter.fresh || !isCarried(n)) &&
     (!text || rows.uri[n].toLowerCase().includes(text));
   listImages(ordered(filter.order).filter(passes));
-  byId("found").textContent = gallery.listed.length === rows.count ? `${counted(rows.count, "image")}` : `${count(gallery.listed.length)} of ${counted(rows.count, "image")}`;
+  byId("found").textContent = gallery.listed.length === rows.count ? `${counted(rows.count, "image")}` : `${count(gallery.listed.length)} of ${counted(rows.count, "image")}${gallery.listed.length ? "" : ": none fits all of these filters"}`;
   showThreshold();
 }
 

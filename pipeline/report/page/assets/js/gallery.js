@@ -110,7 +110,7 @@ function tile(n, tabindex = "0") {
     el(
       "span",
       { class: "line quiet" },
-      el("span", { class: "name" }, scored ? `${figure(rows[other][n])} ${shown(LAKESCORE.facts.categories[rows.category[n]].name)}` : shown(rows.reason[n] ?? "")),
+      el("span", { class: "name" }, scored ? `${other === "score" ? "score" : "raw"} ${figure(rows[other][n])} ${shown(LAKESCORE.facts.categories[rows.category[n]].name)}` : shown(rows.reason[n] ?? "")),
       labelBadge(n, anomalous),
     ),
   );

@@ -17,7 +17,7 @@ function showImage(n) {
       step(n, 1, "next", "next ›"),
       el("span", { class: "quiet" }, place < 0 ? "not in the list" : `${count(place + 1)} of ${count(gallery.listed.length)}`),
     ),
-    el("h1", { id: "image-title", tabindex: "-1" }, el("bdi", {}, tail(rows.uri[n]))),
+    el("h1", { id: "image-title", tabindex: "-1" }, el("bdi", {}, tail(rows.uri[n], 2))),
     el("p", { class: "uri" }, shown(rows.uri[n])),
     el("div", { class: "bench" }, el("div", { class: "view" }, buildStage(n), rows.drawn[n] ? layers(n) : null), el("div", {}, findings(n), el("section", { id: "evidence", "aria-label": "Evidence" }))),
   );

@@ -3,6 +3,7 @@
 
 const KEYS = [
   ["← → ↑ ↓", "go from image to image"],
+  ["Home, End", "go to the first or the last image of the list"],
   ["Enter", "open the image"],
   ["Esc", "back to the list; out of a field"],
   ["/", "find by name"],

@@ -10,6 +10,7 @@ function view() {
 function route() {
   if (location.hash === "#content" && view()) return; // skipped to; the view stays
   const [, name, n] = location.hash.match(/^#(images|image\/(\d+))$/) ?? [];
+  if (!name && location.hash) return (location.hash = ""); // nothing is called so
   const wanted = !name ? "overview" : n === undefined ? "images" : "image";
   if (wanted === "image" && !(Number(n) < rows.count)) return (location.hash = "#images");
   if (wanted !== "overview" && !LAKESCORE.ready) return; // they are still being read
