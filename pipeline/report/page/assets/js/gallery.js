@@ -105,15 +105,20 @@ function tile(n, tabindex = "0") {
     "a",
     { class: `tile ${anomalous ? "anomalous" : ""}`, href: `#image/${n}`, tabindex, title: shown(rows.uri[n]), "data-n": n },
     el("span", { class: "picture" }, ...pictures(n, scored)),
-    el("span", { class: "line" }, el("b", {}, scored ? figure(rows[LAKESCORE.facts.ranked_by][n]) : "quarantined"), anomalous ? el("span", { class: "badge alarm" }, "▲", el("span", { class: "word" }, " anomalous")) : null),
-    el("span", { class: "name" }, el("bdi", {}, tail(rows.uri[n], 2))),
     el(
       "span",
-      { class: "line quiet" },
-      el("span", { class: "name" }, scored ? `${other === "score" ? "score" : "raw"} ${figure(rows[other][n])} ${shown(LAKESCORE.facts.categories[rows.category[n]].name)}` : shown(rows.reason[n] ?? "")),
-      labelBadge(n, anomalous),
+      { class: "line" },
+      el("b", {}, scored ? figure(rows[LAKESCORE.facts.ranked_by][n]) : "quarantined"),
+      el("span", { class: "name quiet" }, shown(LAKESCORE.facts.categories[rows.category[n]].name)),
+      scored ? el("span", { class: "quiet other" }, `${other === "score" ? "score" : "raw"} ${figure(rows[other][n])}`) : null,
     ),
+    el("span", { class: "name" }, el("bdi", {}, tail(rows.uri[n], 2))),
+    el("span", { class: "line quiet" }, anomalous ? anomalyBadge() : el("span", { class: "name" }, shown(rows.reason[n] ?? "")), labelBadge(n, anomalous)),
   );
+}
+
+function anomalyBadge() {
+  return el("span", { class: "badge alarm" }, "▲", el("span", { class: "word" }, " anomalous"));
 }
 
 function pictures(n, scored) {
