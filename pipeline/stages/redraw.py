@@ -1,5 +1,6 @@
 """A report anew, for a run that was published: with other settings, or by a newer page."""
 
+import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,6 +20,8 @@ from pipeline.stages.shown import READ
 from pipeline.stages.tasks import run_here
 
 NEEDED = (*(name for name in READ if name not in EXPLAINED.names), "score", "score_raw", "anomalous", "scored_by")
+
+log = logging.getLogger(__name__)
 
 
 def redraw(result: Result, report: Location, images: int | None = None) -> None:
@@ -41,6 +44,8 @@ def redraw(result: Result, report: Location, images: int | None = None) -> None:
         scores.select(NEEDED)
     except (KeyError, ValidationError) as error:
         raise ConfigError(f"run {folder.run_id} was made by a version whose reports are not known here") from error
+    if (report / "index.html").exists():
+        log.warning("%s holds a report already: pictures that the new one does not have will stay beside it", report)
     since = started - timedelta(days=config.references.days)
     history = read_history(folder.output, since, run["encoder"]["fingerprint"], run["settings"], KEPT, until=started)
     own = read_table(folder.results / "pixels.parquet").to_pylist()

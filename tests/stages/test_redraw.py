@@ -64,6 +64,19 @@ def test_a_published_run_is_drawn_anew_and_stays_as_it_is(run: RunFolder, tmp_pa
     assert {path: path.read_bytes() for path in Path(run.results.path).rglob("*") if path.is_file()} == before
 
 
+def test_a_report_over_another_one_says_what_stays(
+    run: RunFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    report = Location.parse(str(tmp_path / "report"))
+    redraw(read_result(run), report, images=3)
+    assert not caplog.messages
+    redraw(read_result(run), report, images=1)
+    assert caplog.messages == [
+        f"{report} holds a report already: pictures that the new one does not have will stay beside it"
+    ]
+    assert len(list((tmp_path / "report" / "images" / "0").iterdir())) == 3
+
+
 def test_nothing_is_written_into_a_published_run(run: RunFolder) -> None:
     with pytest.raises(ConfigError, match="never changed; choose another folder"):
         redraw(read_result(run), run.results / "report")
