@@ -3,24 +3,22 @@
 python -m bench.page
 """
 
-import shutil
 import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 
 from bench.report import Report
+from tests.chromium import ABSENT, start_chromium
 from tests.reports import make_report
 
 IMAGES, DRAWN = 10_000, 1_000
 ROUNDS = 5
 FIRST_AIM, FRAME_AIM = 2.0, 1000 / 30  # seconds; milliseconds of the slowest twentieth of frames
 STEPS, PIXELS = 300, 120  # frames that are scrolled, and how far in each: two lines of tiles in four frames
-ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1440,900")
 
 OPENED = """
 const told = arguments[0];
@@ -39,17 +37,6 @@ const next = (now) => {
 };
 requestAnimationFrame(next);
 """
-
-
-def browser(home: Path) -> Chrome:
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        raise SystemExit("the page was NOT measured: chromium and chromedriver are absent (`make browser`, on Debian)")
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for argument in (*ARGUMENTS, f"--user-data-dir={home}"):
-        options.add_argument(argument)
-    return Chrome(options=options, service=Service(chromedriver))
 
 
 def opened(driver: Chrome, address: str) -> tuple[float, float]:
@@ -73,7 +60,9 @@ def main() -> None:
         made = make_report(Path(folder) / "report", IMAGES, DRAWN)
         files = [path for path in made.folder.rglob("*") if path.is_file()]
         data = sum(path.stat().st_size for path in files if path.suffix == ".js" and path.parent.name in ("data", "js"))
-        driver = browser(Path(folder) / "home")
+        driver = start_chromium(Path(folder) / "home")
+        if driver is None:
+            raise SystemExit(f"the page was NOT measured: {ABSENT}")
         try:
             driver.set_script_timeout(60)
             opened(driver, made.address)  # the browser's own start

@@ -54,7 +54,7 @@ class _Parser(ArgumentParser):
             for action in self._actions:  # jsonargparse knows no choices here, and fails where it expects text
                 choices = re.fullmatch(r"\{(.+)\}", str(action.metavar))
                 named = ChoicesCompleter({choice: "" for choice in choices[1].split(",")}) if choices else None
-                action.completer = named or FilesCompleter()  # type: ignore[attr-defined]
+                action.completer = named or FilesCompleter()  # type: ignore[attr-defined]  # argcomplete reads it
         return super().parse_args(*arguments, **more)
 
 
@@ -105,7 +105,7 @@ def exit_code(main: Callable[[], int | None]) -> int:
         return _failed(_usage_error(error))
     except LakeScoreError as error:
         return _failed(error)
-    except Exception as error:
+    except Exception as error:  # a bug: whoever runs a job gets one line of it, too
         what = "".join(traceback.format_exception_only(error)).strip()
         return _failed(LakeScoreError(f"{what} (not foreseen: LAKESCORE_TRACEBACK=1 shows where it came from)"))
 

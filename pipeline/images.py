@@ -161,7 +161,7 @@ def open_image(content: bytes) -> Image.Image:
             Image.open(io.BytesIO(content), formats=("PNG",)).verify()
         except MemoryError:
             raise
-        except Exception as error:
+        except Exception as error:  # of any type, as above
             raise Quarantine(Reason.DAMAGED, _say(error)) from error
     return image
 

@@ -28,7 +28,7 @@ class _Lines(logging.Formatter):
         line = printable(record.getMessage())
         if record.levelno >= logging.WARNING:
             kind, colour = ("error: ", "red") if record.levelno >= logging.ERROR else ("warning: ", "yellow")
-            line = coloured(kind, colour, self._stream) + line.removeprefix(kind)  # type: ignore[arg-type]
+            line = coloured(kind, colour, self._stream) + line.removeprefix(kind)  # type: ignore[arg-type]  # one of two names
         trace = self.formatException(record.exc_info).split("\n") if record.exc_info else []
         return "\n".join([*map(printable, trace), line])
 

@@ -90,10 +90,9 @@ def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
         while path in entries:  # two names that are not UTF-8 can look alike
             path += "~"
         entries[path] = entry
-    seen = detect(entries)
     if layout == "auto":
-        layout = seen
-    elif layout == "folder" and seen != "folder":
+        layout = detect(entries)
+    elif layout == "folder" and (seen := detect(entries)) != "folder":
         log.warning("layout folder takes each image for one to score, masks too; this tree looks like %s", seen)
     root = location.path.rpartition("/")[2]
 
@@ -118,6 +117,7 @@ def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
     taken.update(mask for item in items for mask in item.masks)
     ignored = sum(path not in taken for path in entries)
     if not items:
+        seen = detect(entries)
         hint = f"; it looks like layout {seen}" if ignored and layout != seen else ""
         raise NothingToScore(
             f"no image in {location} (layout {layout}, {ignored} other files){hint}; "

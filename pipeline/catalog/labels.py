@@ -52,7 +52,7 @@ def apply_labels(table: pa.Table, labels: Mapping[str, bool], location: Location
     that names `location`, where the labels are from; it is another lake's, and a `CatalogError`, where none is known.
     """
     uris = pa.array(list(labels), pa.string())
-    if len(uris) and not pc.any(pc.is_in(uris, value_set=table["uri"].combine_chunks())).as_py():
+    if len(uris) and len(_unknown(uris, table)) == len(uris):
         raise CatalogError(f"none of the {len(uris)} uris in {location} is in the lake, such as {uris[0]}")
     _say_unknown(uris, table, location, "the lake")
     said = pa.array(list(labels.values()), pa.bool_()).take(pc.index_in(table["uri"], value_set=uris).combine_chunks())
@@ -84,7 +84,11 @@ def confirmed_normals(scores: pa.Table, labels: Mapping[str, bool], location: Lo
 
 
 def _say_unknown(uris: pa.Array, table: pa.Table, location: Location, place: str) -> None:
-    unknown = uris.filter(pc.invert(pc.is_in(uris, value_set=table["uri"].combine_chunks())))
+    unknown = _unknown(uris, table)
     if len(unknown):
         some = ", ".join(unknown.slice(0, EXAMPLES).to_pylist())
         log.warning("labels   %d of %d uris in %s are not in %s: %s", len(unknown), len(uris), location, place, some)
+
+
+def _unknown(uris: pa.Array, table: pa.Table) -> pa.Array:
+    return uris.filter(pc.invert(pc.is_in(uris, value_set=table["uri"].combine_chunks())))

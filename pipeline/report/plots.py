@@ -64,7 +64,7 @@ def save(figure: Figure, folder: Location, name: str) -> list[Location]:
     with matplotlib.rc_context({"svg.hashsalt": "lakescore"}):
         for kind, options in {"svg": {"metadata": {"Date": None}}, "png": {"dpi": 200}}.items():
             content = io.BytesIO()
-            figure.savefig(content, format=kind, **options)  # type: ignore[arg-type]
+            figure.savefig(content, format=kind, **options)  # type: ignore[arg-type]  # of either kind
             written.append(folder / f"{name}.{kind}")
             written[-1].write_bytes(content.getvalue())
     return written

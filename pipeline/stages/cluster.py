@@ -116,7 +116,7 @@ def cluster(config: RayConfig) -> Iterator[None]:
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         yield
-    except Exception:
+    except Exception:  # counted, and raised on
         count_run("failed")
         raise
     finally:

@@ -1,22 +1,16 @@
 """A real Chromium without a window, and a report that it opens from disk."""
 
-import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.chromium import ABSENT, start_chromium
+from tests.conftest import not_run
 from tests.reports import Made, make_report
-
-QUIET = (  # no window, no start page, and nothing asked of any network
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
-    *("--disable-component-update", "--disable-sync", "--window-size=1440,900"),
-)
 
 
 class Page:
@@ -54,23 +48,14 @@ class Page:
 
     def complaints(self) -> list[str]:
         """Return what the console has told since it was last asked."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]  # no types
 
 
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    chromium, chromedriver = (shutil.which(name) for name in ("chromium", "chromedriver"))
-    if chromium is None or chromedriver is None:
-        message = "NOT RUN: chromium and chromedriver are absent (Debian's packages chromium, chromium-driver)"
-        warnings.warn(pytest.PytestWarning(message), stacklevel=2)
-        pytest.skip(message)
-    options = ChromeOptions()
-    options.binary_location = chromium
-    home = tmp_path_factory.mktemp("chromium")
-    for argument in (*QUIET, f"--user-data-dir={home}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = Chrome(options=options, service=Service(chromedriver))
+    started = start_chromium(tmp_path_factory.mktemp("chromium"))
+    if started is None:
+        not_run(ABSENT)
     yield started
     started.quit()
 

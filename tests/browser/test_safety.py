@@ -1,7 +1,6 @@
 """What names in the data can do to the page (nothing), and whether everybody can use it."""
 
 import importlib.util
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.conftest import Page
+from tests.conftest import not_run
 from tests.reports import HOSTILE
 
 VIEWS = ("", "#images", "#image/1")
@@ -80,9 +80,7 @@ def test_axe_finds_nothing(
 def axe() -> str:
     spec = importlib.util.find_spec("axe_core_python")
     if spec is None or spec.origin is None:
-        message = "NOT RUN: axe-core-python is not installed"
-        warnings.warn(pytest.PytestWarning(message), stacklevel=2)
-        pytest.skip(message)
+        not_run("axe-core-python is not installed")
     return (Path(spec.origin).parent / "axe.min.js").read_text()
 
 

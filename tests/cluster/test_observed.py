@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.conftest import Head, started_head
 from tests.cluster.prometheus import NAMESPACE, Labels, Prometheus, started_prometheus
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, not_run
 from tests.infra.conftest import tool
 from tests.infra.monitoring import expressions, recorded, rules
 from tests.running import flags, run_job, settings, small_lake
@@ -209,7 +209,7 @@ def test_the_runbook_lists_every_metric_of_ours(nights: Nights) -> None:
 
 def asked_of(nights: Nights) -> Prometheus:
     if nights.prometheus is None:
-        pytest.skip("NOT RUN: prometheus is not installed")
+        not_run("prometheus is not installed")
     return nights.prometheus
 
 
