@@ -82,11 +82,34 @@ def this_node() -> str:
 
 @contextmanager
 def cluster(config: RayConfig) -> Iterator[None]:
-    """Join the cluster at `config.address` or RAY_ADDRESS, or start a local Ray that ends with the block.
+    """Work on the Ray of this process, as a notebook has one; else join one, or start one, that ends with the block.
 
-    Raises `ConfigError` when the cluster cannot be reached.
+    Joined is the one at `config.address` or RAY_ADDRESS; without an address a local Ray is started. A Ray that is there
+    already needs two CPUs, and workers that can import this package. Raises `ConfigError` when the cluster cannot be
+    reached.
     """
-    address = config.address or os.environ.get("RAY_ADDRESS")
+    found = config.address is None and ray.is_initialized()
+    if not found:
+        _join(config.address or os.environ.get("RAY_ADDRESS"))
+    context, shown = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    before = context.enable_progress_bars, context.print_on_execution_start, shown.level
+    try:
+        context.enable_progress_bars = False  # stages show one line of their own
+        context.print_on_execution_start = False
+        shown.setLevel(logging.CRITICAL)
+        yield
+    except Exception:  # counted, and raised on
+        count_run("failed")
+        raise
+    finally:
+        if not found:
+            ray.shutdown()
+        context.enable_progress_bars, context.print_on_execution_start = before[:2]
+        shown.setLevel(before[2])
+
+
+def _join(address: str | None) -> None:
+    """Join the cluster at an address, or start a local Ray; raises `ConfigError`."""
     # Ray's own lines (its token, its actors' arguments, its tables) would bury ours; errors reach us as exceptions
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -110,17 +133,6 @@ def cluster(config: RayConfig) -> Iterator[None]:
         raise ConfigError(f"the Ray cluster at {address or 'this machine'} cannot be used: {error}") from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts a handler of its own, which exits without a word
-    try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False  # stages show one line of their own
-        context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-        yield
-    except Exception:  # counted, and raised on
-        count_run("failed")
-        raise
-    finally:
-        ray.shutdown()
 
 
 @contextmanager
