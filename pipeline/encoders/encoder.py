@@ -93,16 +93,16 @@ class Encoder:
         self._forward = backbone.make_forward(layers)
 
         side = config.size // backbone.patch
-        probe = self(np.zeros((1, config.size, config.size, 3), np.uint8))
-        if probe.tokens.shape[2] != side * side:
-            raise EncoderError(
-                f"{config.name} gives {probe.tokens.shape[2]} patches where {side} x {side} are expected"
-            )
+        with torch.inference_mode():  # of one image: a whole batch of a large model takes a CPU minutes
+            blocks, embedding = self._forward(self._normalised(np.zeros((1, config.size, config.size, 3), np.uint8)))
+        _, patches, width = blocks[0].shape
+        if patches != side * side:
+            raise EncoderError(f"{config.name} gives {patches} patches where {side} x {side} are expected")
         self.spec = EncoderSpec(
             name=config.name,
             grid=(side, side),
-            width=probe.tokens.shape[3],
-            embedding=probe.embeddings.shape[1],
+            width=width,
+            embedding=embedding.shape[1],
             layers=layers,
             fingerprint="",
         )
@@ -119,7 +119,8 @@ class Encoder:
         embeddings = []
         for start in range(0, count, size):
             part = pixels[start : start + size]
-            blocks, embedding = self._forward(self._normalised(part))
+            filled = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+            blocks, embedding = self._forward(self._normalised(filled))
             if start == 0:
                 # Layer by layer, as they are stored: their one copy on the way from the model to Arrow
                 tokens = blocks[0].new_empty((len(blocks), count, *blocks[0].shape[1:]), dtype=dtype)  # (L, B, P, D)
@@ -129,9 +130,8 @@ class Encoder:
         return Encoded(tokens.transpose(0, 1), torch.cat(embeddings))
 
     def _normalised(self, pixels: Pixels) -> Tensor:
-        """Fill up a batch (B, S, S, 3) and turn it into what the model takes (batch_size, 3, S, S)."""
-        filled = np.concatenate([pixels, np.repeat(pixels[-1:], self.batch_size - len(pixels), axis=0)])
-        images = torch.from_numpy(filled).to(self._device).permute(0, 3, 1, 2).float()
+        """Turn a batch (B, S, S, 3) into what the model takes (B, 3, S, S)."""
+        images = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2).float()
         return images.div_(255).sub_(self._mean).div_(self._std).to(self._dtype)
 
 
