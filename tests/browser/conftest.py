@@ -21,7 +21,12 @@ class Page:
         self.made = made
 
     def open(self, place: str = "", waiting: str = "return LAKESCORE.ready && view() !== null") -> None:
-        """Open the report anew at a place such as #images, and wait until it has read its data."""
+        """Open the report anew at a place such as #images, and wait until it has read its data.
+
+        What a tab keeps for a reload is forgotten; the address of all reports on disk is one to a browser.
+        """
+        if self.js("return location.host || location.protocol === 'file:'"):
+            self.js("addEventListener('pagehide', () => sessionStorage.clear())")
         self.driver.get("about:blank")
         self.driver.get(self.made.address + place)
         self.wait(waiting)

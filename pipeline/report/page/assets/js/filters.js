@@ -30,6 +30,19 @@ const ORDERS = {
   name: "name",
 };
 
+/** Have filters and thresholds survive a reload of this tab. */
+function startKeeping() {
+  filter.order = LAKESCORE.facts.ranked_by;
+  addEventListener("pagehide", () => {
+    const thresholds = decision.thresholds.map((value, category) => (decision.moved[category] ? value : null));
+    remember(runKey(), JSON.stringify({ filter, thresholds }), "sessionStorage");
+  });
+  const kept = JSON.parse(remembered(runKey(), "sessionStorage") ?? "{}");
+  if (kept.thresholds?.length !== decision.thresholds.length) return; // nothing, or of a page that was drawn otherwise
+  Object.assign(filter, kept.filter);
+  kept.thresholds.forEach((value, category) => value !== null && moveThreshold(category, value));
+}
+
 function startImages() {
   const names = LAKESCORE.facts.categories.map((category, place) => [String(place), shown(category.name)]);
   const pairs = (choices) => Object.entries(choices).map(([value, text]) => [value, Array.isArray(text) ? text[0] : text]);
@@ -53,7 +66,6 @@ function startImages() {
     el("p", { id: "found", role: "status" }),
     el("ul", { id: "tiles", "aria-label": "Images" }),
   );
-  filter.order = LAKESCORE.facts.ranked_by;
   showFilters();
   byId("filters").addEventListener("input", readFilters);
   startThreshold();
@@ -202,9 +214,21 @@ function agreement(found) {
 
 /** The settings that make the next run decide so: of all categories, since the rule `fixed` is one for all. */
 function keepText() {
+  const scores = LAKESCORE.facts.categories.map(() => []);
+  rows.score_raw.forEach((raw, n) => raw !== null && scores[rows.category[n]].push(raw));
   const values = LAKESCORE.facts.categories.flatMap(({ name }, place) => {
     const threshold = decision.thresholds[place];
-    return threshold === null ? [] : [`${JSON.stringify(name)}: ${threshold}`];
+    if (threshold === null) return [];
+    return [`${JSON.stringify(name)}: ${decision.moved[place] ? shortest(threshold, scores[place]) : threshold}`];
   });
   return `decision: {image: {rule: fixed, categories: {${values.join(", ")}}}}`;
+}
+
+/** The figure of fewest digits that decides about scores as a threshold does. */
+function shortest(threshold, scores) {
+  for (let digits = 3; digits < 17; digits++) {
+    const rounded = Number(threshold.toPrecision(digits));
+    if (scores.every((raw) => raw > rounded === raw > threshold)) return rounded;
+  }
+  return threshold;
 }

@@ -36,6 +36,7 @@ async function start() {
   if (!LAKESCORE.facts) return fail(new Error("data/run.js cannot be read: is the report's folder whole?"));
   startDecision();
   startMarks();
+  startKeeping();
   showOverview();
   startKeys();
   addEventListener("hashchange", route);

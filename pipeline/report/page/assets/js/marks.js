@@ -4,7 +4,7 @@
 const marks = new Map(); // uri -> "normal" or "defect"
 
 function startMarks() {
-  for (const [uri, label] of JSON.parse(remembered(marksKey()) ?? "[]")) marks.set(uri, label);
+  for (const [uri, label] of JSON.parse(remembered(runKey()) ?? "[]")) marks.set(uri, label);
   byId("download").addEventListener("click", download);
   showMarks();
 }
@@ -13,7 +13,7 @@ function startMarks() {
 function mark(n, label) {
   if (label === null) marks.delete(rows.uri[n]);
   else marks.set(rows.uri[n], label);
-  const kept = remember(marksKey(), JSON.stringify([...marks]));
+  const kept = remember(runKey(), JSON.stringify([...marks]));
   if (!kept) window.onbeforeunload = (event) => event.preventDefault();
   showMarks(kept);
 }
@@ -38,22 +38,22 @@ function showMarks(kept = true) {
   byId("download").disabled = !marks.size;
 }
 
-function marksKey() {
+function runKey() {
   return `lakescore/${LAKESCORE.facts.run_id}/${LAKESCORE.facts.started}`;
 }
 
-/** Read and write what the browser keeps; pages from disk are not everywhere allowed to. */
-function remembered(key) {
+/** Read and write what the browser keeps, or this tab alone; pages from disk are not everywhere allowed to. */
+function remembered(key, storage = "localStorage") {
   try {
-    return localStorage.getItem(key);
+    return window[storage].getItem(key);
   } catch {
     return null;
   }
 }
 
-function remember(key, value) {
+function remember(key, value, storage = "localStorage") {
   try {
-    localStorage.setItem(key, value);
+    window[storage].setItem(key, value);
     return true;
   } catch {
     return false;
