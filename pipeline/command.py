@@ -8,6 +8,7 @@
 130 stopped by Ctrl-C, 143 by SIGTERM: the same command with the same run id takes it up
 """
 
+import difflib
 import logging
 import os
 import re
@@ -55,7 +56,11 @@ class _Parser(ArgumentParser):
                 choices = re.fullmatch(r"\{(.+)\}", str(action.metavar))
                 named = ChoicesCompleter({choice: "" for choice in choices[1].split(",")}) if choices else None
                 action.completer = named or FilesCompleter()  # type: ignore[attr-defined]  # argcomplete reads it
-        return super().parse_args(*arguments, **more)
+        try:
+            return super().parse_args(*arguments, **more)
+        except ArgumentError as error:
+            known = [option for action in self._actions for option in action.option_strings]
+            raise ArgumentError(None, error.message + _guess(error.message, known)) from error
 
 
 class _Help(DefaultHelpFormatter):
@@ -114,6 +119,20 @@ def _failed(error: LakeScoreError) -> int:
     asked = bool(os.environ.get("LAKESCORE_TRACEBACK"))
     log.error("error: %s", error, exc_info=asked, extra={"exit_code": error.exit_code})
     return error.exit_code
+
+
+def _guess(said: str, known: Sequence[str]) -> str:
+    """Return the option that a misspelt one, of which a parser says that it knows none, may stand for."""
+    if flag := re.search(r"unrecognized arguments:.*?(--[^\s=]+)", said, re.IGNORECASE):
+        written = flag[1]
+    elif key := re.search(r"Group '(.+?)' does not accept option '(.+?)'", said):
+        written = f"--{key[1]}.{key[2]}"
+    elif key := re.search(r"Option '(.+?)' is not accepted", said):
+        written = f"--{key[1]}"
+    else:
+        return ""
+    guesses = difflib.get_close_matches(written, known, n=1)
+    return f"; did you mean {guesses[0]}?" if guesses else ""
 
 
 def _usage_error(error: ArgumentError) -> ConfigError:

@@ -239,6 +239,22 @@ def test_unknown_setting_is_refused_and_named_in_code_yaml_and_flags(name: str, 
         parse([*REQUIRED, f"--{name}", "1"])
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("encoder.sise", "encoder.size"), ("inptu.uri", "input.uri"), ("ray.score.mx", "ray.score.max")]
+)
+def test_a_misspelt_setting_is_answered_with_the_one_that_may_be_meant(name: str, meant: str, tmp_path: Path) -> None:
+    nested: Any = 3
+    for key in reversed(name.split(".")):
+        nested = {key: nested}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(nested))
+    for arguments in ([*REQUIRED, f"--{name}=3"], [*REQUIRED, f"--config={tmp_path / 'a.yaml'}"]):
+        with pytest.raises(ConfigError, match=rf"; did you mean --{meant}\? \(see --help\)$"):
+            parse(arguments)
+    with pytest.raises(ConfigError) as caught:
+        parse([*REQUIRED, "--nothing.at.all.like.it=3"])
+    assert "did you mean" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("name", "value"), REFUSED)
 def test_value_that_cannot_work_is_refused_in_code_with_its_name(name: str, value: Any) -> None:
     with pytest.raises(ValidationError) as caught:
