@@ -12,7 +12,7 @@ test: .venv/.test .venv-s3/.installed .venv-infra/.installed .tools browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=25
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 
 # What can be checked of infra/ without a cloud; a part of `make test`
 infra-test: .venv/.test .venv-infra/.installed .tools

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,16 +25,53 @@ settings.register_profile("fixed", derandomize=True, deadline=None, max_examples
 settings.load_profile("fixed")
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+# Folders of real runs: they go first, so that what ends last is short
+LONG = (
+    "cluster",
+    "whole",
+    "s3",
+    "infra",
+    "browser",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
+        return LONG.index(folder) if folder in LONG else len(LONG)
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> Iterator[None]:
     """Hide the credentials and clusters of whoever runs the tests."""
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "RAY_", "HF_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("AWS_", "RAY_", "HF_")):
+                patch.delenv(name)
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def ray_here(s3_environment: dict[str, str]) -> Iterator[None]:
+    """A Ray of this process for all runs in it: a small run spends most of its time on starting its own.
+
+    Its workers reach the S3 server; a run's driver does with the fixture `bucket`.
+    """
+    from pipeline.config import RayConfig  # most tests need no Ray, and need not wait for it
+    from pipeline.stages.cluster import cluster
+
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in s3_environment.items():
+                patch.setenv(name, value)
+            patch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")  # as a run sets it, which would stay for later processes
+            stack.enter_context(cluster(RayConfig()))
+        yield
 
 
 def not_run(reason: str) -> NoReturn:

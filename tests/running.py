@@ -1,20 +1,29 @@
 """Whole runs: the job as a user starts it, on a small real lake."""
 
+import io
+import logging
 import os
+import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.command import job_parser, parse_settings
 from pipeline.config import ScoreConfig
+from pipeline.lake.features import FeatureStore, feature_key
+from pipeline.log import context
+from pipeline.result import Result
 from pipeline.sample.lake import samples
 from pipeline.sample.weights import ENCODER, sample_weights
 
@@ -39,7 +48,10 @@ def _save(path: Path, image: NDArray[Any]) -> None:
 
 
 def settings(lake: Path | str, output: Path | str, **more: Any) -> dict[str, Any]:
-    """Return settings that score a lake by the sample's encoder on 8 x 8 patches, as dotted names."""
+    """Return settings that score a lake by the sample's encoder on 8 x 8 patches, as dotted names.
+
+    One worker for each stage, since to start a second one takes longer than what there is to do; and no report.
+    """
     return {
         "input.uri": str(lake),
         "output.uri": str(output),
@@ -47,6 +59,9 @@ def settings(lake: Path | str, output: Path | str, **more: Any) -> dict[str, Any
         "encoder.weights": str(sample_weights()),
         "encoder.size": 112,
         "output.run_id": "test",
+        "report.images": 0,
+        "ray.encode.max": 1,
+        "ray.score.max": 1,
     } | {name.replace("__", "."): value for name, value in more.items()}
 
 
@@ -69,15 +84,47 @@ def run_job(
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
         check=False,
     )
+
+
+def run_job_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the job in this process, on its Ray where it has one (fixture `ray_here`); return what it wrote."""
+    out, err, root, ours = io.StringIO(), io.StringIO(), logging.getLogger(), logging.getLogger("pipeline")
+    handlers, levels, on_sigterm = root.handlers[:], (root.level, ours.level), signal.getsignal(signal.SIGTERM)
+    root.handlers.clear()  # those of pytest, which the job would close
+    try:
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", [str(JOB), *arguments])
+            runpy.run_path(str(JOB), run_name="__main__")
+    except SystemExit as end:
+        assert isinstance(end.code, int)
+        return subprocess.CompletedProcess(arguments, end.code, out.getvalue(), err.getvalue())
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(levels[0])
+        ours.setLevel(levels[1])
+        signal.signal(signal.SIGTERM, on_sigterm)
+        context.clear()
+    raise AssertionError("a job ends by an exit code")
 
 
 def run_script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run one of the other jobs, which answer soon, in a process of its own."""
     command = [sys.executable, str(REPOSITORY / "jobs" / name), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def stored(result: Result, rows: pd.DataFrame) -> tuple[FeatureStore, list[tuple[str, int]]]:
+    """Return the features of a run, and where in them those of some rows of one category lie."""
+    encoder = result.run["encoder"]
+    root = result.folder.features / encoder["fingerprint"]
+    store = FeatureStore(root, tuple(encoder["grid"]), encoder["width"], tuple(encoder["layers"]), "float16")
+    [category] = set(rows["category"])
+    found = store.find(category)
+    keys = [feature_key(uri, etag, encoder["fingerprint"]) for uri, etag in zip(rows["uri"], rows["etag"], strict=True)]
+    return store, [(found[key].file, found[key].row) for key in keys]
 
 
 def read_scores(output: Path | str, run_id: str = "test") -> pd.DataFrame:

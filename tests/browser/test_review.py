@@ -11,9 +11,7 @@ from selenium.webdriver import Chrome, Keys
 from tests.browser.conftest import Page
 from tests.browser.test_marks import downloaded
 from tests.reports import Made
-from tests.running import flags, read_scores, run_job, run_script, settings, small_lake
-
-QUIET = {"RAY_AUTH_MODE": "disabled"}
+from tests.running import flags, read_scores, run_job_here, run_script, settings, small_lake
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +36,10 @@ def opened(driver: Chrome, output: Path, run_id: str) -> tuple[Page, pd.DataFram
 
 
 def test_what_an_inspector_marks_the_next_run_measures_decides_and_compares_by(
-    driver: Chrome, downloads: Path, lake: Path, tmp_path: Path
+    ray_here: None, driver: Chrome, downloads: Path, lake: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    first = run_job(*flags(settings(lake, output, output__run_id="first")), env=QUIET)
+    first = run_job_here(*flags(settings(lake, output, output__run_id="first", report__images=20)))
     assert first.returncode == 0, first.stderr
     page, scores = opened(driver, output, "first")
     assert "No metrics" in page.text("#view-overview")
@@ -58,7 +56,7 @@ def test_what_an_inspector_marks_the_next_run_measures_decides_and_compares_by(
     labels = downloaded(downloads)
 
     again = {"output__run_id": "second", "input__labels": labels, "decision__image__rule": "best_f1"}
-    second = run_job(*flags(settings(lake, output, **again)), env=QUIET)
+    second = run_job_here(*flags(settings(lake, output, report__images=20, **again)))
     assert second.returncode == 0, second.stderr
     page, scores = opened(driver, output, "second")
     assert scores["label"].tolist() == [n in defects for n in range(len(scores))]
@@ -73,7 +71,7 @@ def test_what_an_inspector_marks_the_next_run_measures_decides_and_compares_by(
     pinned = run_script("pin_normals.py", output, labels, pins, "--run_id", "second")
     assert pinned.returncode == 0, pinned.stderr
     again = {"output__run_id": "third", "references__source": "pinned", "references__pinned": pins}
-    third = run_job(*flags(settings(lake, output, **again)), env=QUIET)
+    third = run_job_here(*flags(settings(lake, output, report__images=20, **again)))
     assert third.returncode == 0, third.stderr
     page, scores = opened(driver, output, "third")
     normals = len(scores) - len(defects)

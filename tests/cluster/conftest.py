@@ -9,8 +9,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,11 @@ READY = "block forever until terminated"
 
 @dataclass(frozen=True)
 class Head:
-    """Addresses of the cluster: for drivers, for job submission, and for Prometheus; and its process."""
+    """Addresses of the cluster: for drivers, for job submission, and for Prometheus."""
 
     address: str
     jobs: str
     metrics: str
-    pid: int
 
 
 @pytest.fixture(scope="session")
@@ -67,26 +66,44 @@ def started_head(
         file.flush()
         environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         command.append(f"--autoscaling-config={file.name}")
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    assert process.stdout is not None
-    try:
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if READY in line:
-                break
-        else:
-            pytest.fail(f"ray start ended: {''.join(said[-5:])}")
+    with ExitStack() as stack:
+        stack.callback(file.close)
+        stack.enter_context(_ready(command, environment))
         jobs = f"http://127.0.0.1:{dashboard}"
         _wait_for_job_agent(jobs)
-        yield Head(f"127.0.0.1:{port}", jobs, f"http://127.0.0.1:{metrics}/metrics", process.pid)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # its own session; asked politely, it takes half a minute
-        process.wait(timeout=60)
-        process.stdout.close()
-        file.close()
+        yield Head(f"127.0.0.1:{port}", jobs, f"http://127.0.0.1:{metrics}/metrics")
+
+
+@contextmanager
+def _ready(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
+    """Run `ray start` until the node says that it is ready, and kill it in the end.
+
+    Once more where it gives up by itself: Ray waits 30 s for a node's processes, which a busy machine may need.
+    """
+    for again in (True, False):
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        said: list[str] = []
+        try:
+            for line in process.stdout:
+                said.append(line)
+                if READY in line:
+                    yield
+                    return
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its own session; asked politely, it takes half a minute
+            process.wait(timeout=60)
+            process.stdout.close()
+        if not (again and "timed out during startup" in "".join(said)):
+            pytest.fail(f"ray start ended: {''.join(said[-5:])}")
 
 
 def _wait_for_job_agent(jobs: str) -> None:

@@ -27,7 +27,7 @@ import pandas as pd
 from tests.running import JOB, flags, read_scores, settings, small_lake
 
 KILLED_WITHIN = 1.2  # of the seconds of an undisturbed run
-MOST_KILLS, MOST_TRIES = 6, 8
+MOST_KILLS = 6  # of one run
 TRY_SECONDS = 300
 LEAVE_SECONDS = 150  # Ray's agents outlive a killed driver by a minute or more: they look for it now and then only
 TOLERANCE = 1e-6
@@ -54,10 +54,10 @@ class Outcome:
 class Soak:
     """A small lake, the scores of a run that nobody disturbed, and runs that are."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, most_kills: int = MOST_KILLS) -> None:
         self._lake, self._output, self._logs = small_lake(folder / "lake"), folder / "out", folder / "logs"
         self._logs.mkdir()
-        self._seed = seed
+        self._seed, self._most_kills = seed, most_kills
         self._killed: list[int] = []
         start, log = time.monotonic(), self._logs / "plain"
         if code := self._start(folder / "plain", "plain", log).wait(TRY_SECONDS):
@@ -74,13 +74,13 @@ class Soak:
         ends: list[int] = []
         stages: list[str] = []
         wrong: list[str] = []
-        while 0 not in ends and len(ends) < MOST_TRIES:
+        while 0 not in ends and len(ends) < self._most_kills + 2:
             log = self._logs / f"{name}-{len(ends)}"
             driver = self._start(self._output, name, log)
             life = rng.uniform(0, KILLED_WITHIN * self.seconds)
             if number % 3 == 1 and not workers:
                 workers += _kill_worker(driver, self.seconds / 4, rng)
-            if len(stages) < MOST_KILLS and not _ends(driver, life):
+            if len(stages) < self._most_kills and not _ends(driver, life):
                 self._kill(driver)
                 stages.append(_stage(log))
             if not _ends(driver, TRY_SECONDS):
@@ -128,7 +128,11 @@ class Soak:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         with log.open("wb") as said:
             return subprocess.Popen(
-                [sys.executable, str(JOB), *flags(settings(self._lake, output, output__run_id=name))],
+                [
+                    sys.executable,
+                    str(JOB),
+                    *flags(settings(self._lake, output, output__run_id=name, report__images=20)),
+                ],
                 env=environment | {"RAY_AUTH_MODE": "disabled"},
                 stdout=subprocess.DEVNULL,
                 stderr=said,

@@ -14,9 +14,10 @@ from ray.util.state import list_nodes
 from pipeline.lake.run import RunFolder
 from pipeline.lake.storage import Location
 from pipeline.result import read_result
+from pipeline.stages.run import score_lake
 from tests.cluster.conftest import Head, started_head
 from tests.cluster.test_same_scores import largest_difference
-from tests.running import REPOSITORY, flags, read_scores, run_job, settings, small_lake
+from tests.running import REPOSITORY, flags, parse, read_scores, settings, small_lake
 
 MEMORY = 200_000_000  # bytes of a node's object store
 # Nodes are processes of this machine, their GPUs words by which Ray places work. They go when they idle for 8 s.
@@ -81,10 +82,9 @@ def counted(head: Head) -> dict[str, int]:
 
 
 @pytest.mark.timeout(400)
-def test_nodes_come_for_a_run_and_go_after_it(tmp_path: Path) -> None:
+def test_nodes_come_for_a_run_and_go_after_it(ray_here: None, tmp_path: Path) -> None:
     lake, workers, job = small_lake(tmp_path / "lake", images=8), tmp_path / "workers", tmp_path / "job.py"
-    plain = run_job(*flags(settings(lake, tmp_path / "plain")))
-    assert plain.returncode == 0, plain.stderr
+    score_lake(parse(flags(settings(lake, tmp_path / "plain"))))
 
     workers.mkdir()
     job.write_text(JOB.format(repository=str(REPOSITORY), workers=str(workers)))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,9 @@ import psutil
 import pytest
 
 from pipeline.stages.run import score_lake
-from tests.cluster.conftest import Head
 from tests.cluster.test_same_scores import largest_difference
 from tests.conftest import not_run
-from tests.running import JOB, flags, parse, read_scores, run_job, settings, small_lake
+from tests.running import JOB, flags, parse, read_scores, run_job, run_job_here, settings, small_lake
 
 HOSTILE = Path(__file__).parent / "hostile"
 IMAGES = 10
@@ -30,10 +30,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(lake: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+def undisturbed(ray_here: None, lake: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     output = tmp_path_factory.mktemp("undisturbed")
-    done = run_job(*flags(settings(lake, output)), env={"RAY_AUTH_MODE": "disabled"})
-    assert done.returncode == 0, done.stderr
+    score_lake(parse(flags(settings(lake, output))))
     return read_scores(output)
 
 
@@ -50,10 +49,9 @@ class Job:
     """The job in a process of its own, with its log lines as they come."""
 
     def __init__(self, *arguments: str, **env: str) -> None:
-        environment = os.environ | {"RAY_AUTH_MODE": "disabled"} | env
         command = [sys.executable, str(JOB), *arguments, "--log=json"]
         self.process = subprocess.Popen(
-            command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            command, env=os.environ | env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
         self.said: list[str] = []
 
@@ -117,12 +115,15 @@ def test_a_driver_that_is_killed_in_each_stage_is_taken_up_where_it_stopped(
     check(undisturbed, tmp_path)
 
 
-def test_sigterm_stops_within_30_seconds_and_gives_the_lock_back(
+def test_a_second_start_is_told_of_the_first_and_sigterm_stops_that_within_30_seconds(
     lake: Path, undisturbed: pd.DataFrame, tmp_path: Path
 ) -> None:
     arguments = flags(settings(lake, tmp_path))
     job = Job(*arguments)
     assert job.until(said("plan ")), "".join(job.said)
+    second = run_job_here(*arguments)
+    assert second.returncode == 4, second.stderr
+    assert f"run test is being done by process {job.process.pid} on" in second.stderr
     job.process.send_signal(signal.SIGTERM)
     timer = threading.Timer(30, job.process.kill)
     timer.start()
@@ -130,38 +131,28 @@ def test_sigterm_stops_within_30_seconds_and_gives_the_lock_back(
     timer.cancel()
     assert "a run is taken up by the same command with its output.run_id" in job.said[-1]
     assert list((tmp_path / "locks").iterdir()) == []
-    again = run_job(*arguments)
+    again = run_job_here(*arguments)
     assert again.returncode == 0, again.stderr
-    assert "taking over" not in again.stderr
+    assert "was begun before" in again.stderr and "taking over" not in again.stderr
     check(undisturbed, tmp_path)
 
 
-def test_the_second_of_two_starts_of_one_run_stops_with_a_message(lake: Path, tmp_path: Path) -> None:
-    first = Job(*flags(settings(lake, tmp_path)))
-    assert first.until(said("plan ")), "".join(first.said)
-    second = run_job(*flags(settings(lake, tmp_path)))
-    assert second.returncode == 4, second.stderr
-    assert f"run test is being done by process {first.process.pid} on" in second.stderr
-    first.process.send_signal(signal.SIGTERM)
-    assert first.wait() == 143
-
-
-@pytest.mark.parametrize("victim", ["decode_block", "EncodeBlock", "ScoreUnit", "write_maps"])
-def test_a_worker_that_is_killed_costs_no_row(
-    head: Head, lake: Path, undisturbed: pd.DataFrame, tmp_path: Path, victim: str
+def test_workers_that_are_killed_at_each_kind_of_work_cost_no_row(
+    lake: Path, undisturbed: pd.DataFrame, tmp_path: Path
 ) -> None:
-    config = parse([*flags(settings(lake, tmp_path)), f"--ray.address={head.address}"])
-    with Killer(head.pid, victim) as killer:
-        score_lake(config)
-    assert killer.killed == 1
+    victims = ["decode_block", "EncodeBlock", "ScoreUnit", "write_maps"]
+    with Killer(victims) as killer:
+        score_lake(parse(flags(settings(lake, tmp_path))))
+    assert killer.killed == victims
     check(undisturbed, tmp_path)
 
 
 class Killer:
-    """Kills, once, a worker of a cluster as soon as it does the work of that name."""
+    """Kills a worker of this process's Ray as soon as it does the work of some name, once for each name, in order."""
 
-    def __init__(self, head: int, name: str) -> None:
-        self._head, self._name, self.killed = psutil.Process(head), name, 0
+    def __init__(self, names: list[str]) -> None:
+        self._left, self.killed = list(names), list[str]()
+        self._leaving = {pid for pid, title in _workers() if "MapWorker" in title}  # actors of the run before
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -174,19 +165,22 @@ class Killer:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(0.02) and not self.killed:
-            for process in self._head.children(recursive=True):
-                try:
-                    if (
-                        process.cmdline()
-                        and process.cmdline()[0].startswith("ray::")
-                        and self._name in process.cmdline()[0]
-                    ):
-                        process.kill()
-                        self.killed += 1
-                        return
-                except psutil.NoSuchProcess:
-                    continue
+        while self._left and not self._stopped.wait(0.02):
+            for pid, title in _workers():
+                if self._left[0] in title and pid not in self._leaving:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                        self.killed.append(self._left.pop(0))
+                    break
+
+
+def _workers() -> list[tuple[int, str]]:
+    """Return the workers below this process, and what each says that it does."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found.append((process.pid, (process.cmdline() or [""])[0]))
+    return [(pid, title) for pid, title in found if title.startswith("ray::")]
 
 
 def test_images_that_crash_or_hang_the_decoder_cost_their_own_row(
@@ -197,7 +191,7 @@ def test_images_that_crash_or_hang_the_decoder_cost_their_own_row(
     for name in ("crash", "hang"):
         (grown / "brick" / "test" / "good" / f"{name}.png").write_bytes(f"{name} it".encode())
     arguments = [*flags(settings(grown, tmp_path / "out")), "--input.max_seconds=2"]
-    done = run_job(*arguments, env={"PYTHONPATH": str(HOSTILE), "RAY_AUTH_MODE": "disabled"})
+    done = run_job(*arguments, env={"PYTHONPATH": str(HOSTILE)})
     assert done.returncode == 0, done.stderr
     scores = read_scores(tmp_path / "out")
     bad = scores[scores["status"] == "quarantined"].set_index("reason")["detail"].to_dict()
@@ -218,11 +212,14 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(lake: Path, undisturbed
         not_run(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
     try:
         arguments = flags(settings(lake, disk))
-        full = run_job(*arguments)
-        assert full.returncode == 1 and "No space left on device" in full.stderr, full.stderr
+        full = run_job_here(*arguments)
+        assert full.returncode == 1, full.stderr
+        last = full.stderr.rpartition("error:")[2]
+        assert "No space left on device" in last and str(disk) in last and "Traceback" not in last
+        assert not any(disk.rglob("run.json"))
         assert not (disk / "latest.json").exists()
         subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
-        done = run_job(*arguments)
+        done = run_job_here(*arguments)
         assert done.returncode == 0, done.stderr
         check(undisturbed, disk)
     finally:

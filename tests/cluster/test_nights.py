@@ -10,17 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.config import ScoreConfig
-from pipeline.lake.features import FeatureStore, feature_key
 from pipeline.lake.storage import Location
 from pipeline.method import Aggregation, anomaly_maps, query_scores
 from pipeline.result import Result
 from pipeline.search.faiss import FaissSearch
 from pipeline.stages.run import score_lake
-from tests.cluster.conftest import Head
-from tests.running import flags, parse, read_scores, settings, small_lake
+from tests.running import flags, parse, read_scores, settings, small_lake, stored
 
 IMAGES = 20
+
+pytestmark = pytest.mark.usefixtures("ray_here")
 
 
 @pytest.fixture(scope="module")
@@ -28,34 +27,18 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_lake(tmp_path_factory.mktemp("lake"), categories=("brick", "gravel"), images=IMAGES)
 
 
-def night(head: Head, lake: Path, output: Path, run_id: str, *more: str) -> Result:
-    return score_lake(config(head, lake, output, run_id, *more))
-
-
-def config(head: Head, lake: Path, output: Path, run_id: str, *more: str) -> ScoreConfig:
-    given = settings(lake, output) | {"output.run_id": run_id, "ray.address": head.address}
-    return parse([*flags(given), *more])
+def night(lake: Path, output: Path, run_id: str, *more: str) -> Result:
+    return score_lake(parse([*flags(settings(lake, output, output__run_id=run_id)), *more]))
 
 
 def expected(result: Result, queries: pd.DataFrame, references: pd.DataFrame) -> np.ndarray:
     """Return raw scores of images against others, from the stored tokens, by the paper's way and another search."""
-    encoder = result.run["encoder"]
-    root = result.folder.features / encoder["fingerprint"]
-    store = FeatureStore(root, tuple(encoder["grid"]), encoder["width"], tuple(encoder["layers"]), "float16")
-    [category] = set(queries["category"])
-    found = store.find(category)
-
-    def places(rows: pd.DataFrame) -> list[tuple[str, int]]:
-        keys = [
-            feature_key(uri, etag, encoder["fingerprint"]) for uri, etag in zip(rows["uri"], rows["etag"], strict=True)
-        ]
-        return [(found[key].file, found[key].row) for key in keys]
-
+    (store, of_queries), (_, of_references) = stored(result, queries), stored(result, references)
     own = {uri: place for place, uri in enumerate(references["uri"])}
     position = torch.tensor([own.get(uri, -1) for uri in queries["uri"]])
     layers = []
     for layer in store.layers:
-        of, against = (torch.from_numpy(store.tokens(places(rows), layer)) for rows in (queries, references))
+        of, against = (torch.from_numpy(store.tokens(places, layer)) for places in (of_queries, of_references))
         paper, many = Aggregation(store.grid, (1, 3, 5)), len(references)
         layers.append(query_scores(of, position, [against], many, many, paper, 0.3, FaissSearch()).scores)
     maps = anomaly_maps(torch.stack(layers).mean(dim=0), store.grid, 112)
@@ -63,13 +46,11 @@ def expected(result: Result, queries: pd.DataFrame, references: pd.DataFrame) ->
 
 
 @pytest.mark.timeout(900)
-def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows(
-    head: Head, lake: Path, tmp_path: Path
-) -> None:
+def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows(lake: Path, tmp_path: Path) -> None:
     output, grown = tmp_path / "out", tmp_path / "lake"
     shutil.copytree(lake, grown)  # keeps the times of modification, by which a local file's content is known
     window = ["--references.source=window", "--references.count=10", "--references.burst=1"]
-    first = night(head, grown, output, "monday", *window)
+    first = night(grown, output, "monday", *window)
     assert first.run["counts"]["carried"] == 0 and first.run["counts"]["scored"] == 2 * IMAGES
     before = read_scores(output, "monday")
 
@@ -78,7 +59,7 @@ def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows
     for path in fresh:
         shutil.copy(path, grown / path.relative_to(new))
     (grown / "gravel" / "test" / "good" / "000.png").unlink()
-    second = night(head, grown, output, "tuesday", *window)
+    second = night(grown, output, "tuesday", *window)
     assert second.run["counts"] | {"anomalous": 0} == {
         "images": 2 * IMAGES + 2,
         "scored": 2 * IMAGES + 2,
@@ -103,12 +84,12 @@ def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows
     assert (added["anomalous"] == (added["score_raw"] > added["threshold"])).all()
     assert set(second.run["drift"]) == {"brick"} and second.run["drifted"] == []
 
-    third = night(head, grown, output, "wednesday", *window)  # nothing is new
+    third = night(grown, output, "wednesday", *window)  # nothing is new
     assert third.run["counts"]["carried"] == 2 * IMAGES + 2 and third.run["seconds"]["score"] < 1
     assert read_scores(output, "wednesday")["score"].equals(scores["score"])
 
 
-def test_pinned_references_may_lie_elsewhere_and_are_no_rows(head: Head, lake: Path, tmp_path: Path) -> None:
+def test_pinned_references_may_lie_elsewhere_and_are_no_rows(lake: Path, tmp_path: Path) -> None:
     only, elsewhere = tmp_path / "lake", tmp_path / "golden"
     shutil.copytree(lake / "brick", only / "brick")
     small_lake(elsewhere, categories=("brick",), images=IMAGES + 9)
@@ -117,25 +98,27 @@ def test_pinned_references_may_lie_elsewhere_and_are_no_rows(head: Head, lake: P
     chosen = [*others, *inside]
     (elsewhere / "pinned.csv").write_text("uri,category\n" + "".join(f"{path},brick\n" for path in chosen))
     more = ["--references.source=pinned", f"--references.pinned={elsewhere / 'pinned.csv'}"]
-    result = night(head, only, tmp_path / "out", "pinned", *more)
+    result = night(only, tmp_path / "out", "pinned", *more)
     scores = read_scores(tmp_path / "out", "pinned")
     assert len(scores) == IMAGES and scores["stderr"].isna().all() and len(others) > 3
     itself = scores["uri"].isin([str(path) for path in inside])
     assert (scores["references"] == len(chosen) - itself).all()
-    references = pd.DataFrame([{"uri": str(path), "etag": Location.parse(str(path)).entry().etag} for path in chosen])
+    references = pd.DataFrame(
+        [{"uri": str(path), "etag": Location.parse(str(path)).entry().etag, "category": "brick"} for path in chosen]
+    )
     found = expected(result, scores, references)
     np.testing.assert_allclose(scores["score_raw"], found, rtol=0, atol=1e-5)
 
 
-def test_a_burst_does_not_vouch_for_its_own_defect(head: Head, lake: Path, tmp_path: Path) -> None:
+def test_a_burst_does_not_vouch_for_its_own_defect(lake: Path, tmp_path: Path) -> None:
     burst = tmp_path / "lake"
     shutil.copytree(lake / "brick", burst / "brick")
     [bad] = sorted((burst / "brick" / "test").glob("[!g]*/*.png"))[:1]
     for number in range(7):  # more than 30 % of the others
         shutil.copy(bad, bad.with_name(f"9{number}.png"))
-    night(head, burst, tmp_path / "kept", "x", "--references.burst=0.999")
+    night(burst, tmp_path / "kept", "x", "--references.burst=0.999")
     kept = read_scores(tmp_path / "kept", "x").set_index("uri")
-    night(head, lake, tmp_path / "alone", "x")
+    night(lake, tmp_path / "alone", "x")
     alone = read_scores(tmp_path / "alone", "x").set_index("uri")
     copies = kept.loc[[uri for uri in kept.index if "/9" in uri] + [str(bad)]]
     assert (copies["references"] == IMAGES - 1).all() and (kept.drop(copies.index)["references"] == IMAGES + 6).all()
@@ -144,17 +127,17 @@ def test_a_burst_does_not_vouch_for_its_own_defect(head: Head, lake: Path, tmp_p
 
 
 def test_drift_is_flagged_in_run_json_and_in_the_log(
-    head: Head, lake: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    lake: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     output = tmp_path / "out"
-    night(head, lake, output, "before")
+    night(lake, output, "before")
     dark = tmp_path / "dark"
     for path in lake.rglob("brick/test/*/*.png"):
         target = dark / path.relative_to(lake)
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(path).point(lambda value: value // 3).save(target)
     (dark / "brick" / "test" / "good" / "broken.png").write_bytes(b"no image")
-    night(head, dark, output, "after")
+    night(dark, output, "after")
     run = json.loads((output / "runs" / "run_id=after" / "run.json").read_bytes())
     assert run["drifted"] == ["brick"]
     assert run["drift"]["brick"]["brightness"]["drifted"] and not run["drift"]["brick"]["quarantined"]["drifted"]

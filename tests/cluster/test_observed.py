@@ -67,9 +67,7 @@ def nights(s3_environment: dict[str, str], tmp_path_factory: pytest.TempPathFact
 
         def night(run_id: str, code: int, outcome: str) -> str:
             before = len(ended(head, outcome))
-            done = run_job(
-                *flags(values | {"output.run_id": run_id}), env={"RAY_AUTH_MODE": "disabled", **proxy.environment}
-            )
+            done = run_job(*flags(values | {"output.run_id": run_id}), env=proxy.environment)
             assert done.returncode == code, done.stderr
             wait_until(lambda: len(ended(head, outcome)) > before)
             return done.stderr

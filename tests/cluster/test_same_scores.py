@@ -11,15 +11,14 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigError
-from pipeline.lake.features import FeatureStore, feature_key
-from pipeline.lake.run import RunFolder
-from pipeline.lake.storage import Location
 from pipeline.method import Aggregation, anomaly_maps, pca, query_scores
 from pipeline.result import Result
 from pipeline.search.faiss import FaissSearch
 from pipeline.stages.run import score_lake
 from tests.cluster.conftest import Head
-from tests.running import REPOSITORY, flags, parse, read_scores, run_job, settings, small_lake
+from tests.running import REPOSITORY, flags, parse, read_scores, run_job, settings, small_lake, stored
+
+pytestmark = pytest.mark.usefixtures("ray_here")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain(lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of a plain `python jobs/score_dataset.py`, which everything here is compared with."""
     output = tmp_path_factory.mktemp("plain")
-    done = run_job(*flags(settings(lake, output)), env={"RAY_AUTH_MODE": "disabled"})
+    usual = {name: value for name, value in settings(lake, output).items() if not name.startswith(("ray.", "report."))}
+    done = run_job(*flags(usual))
     assert done.returncode == 0, done.stderr
     assert "brick" in done.stdout and str(output) in done.stdout
     return output
@@ -45,9 +45,9 @@ def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
     return float(np.abs(one[columns].to_numpy() - other[columns].to_numpy()).max())
 
 
-def on_cluster(head: Head, lake: Path, output: Path, *more: str) -> Result:
-    """Run on a cluster that is there already, from this process."""
-    return score_lake(parse([*flags(settings(lake, output)), f"--ray.address={head.address}", *more]))
+def run(lake: Path, output: Path, *more: str) -> Result:
+    """Run on this process's Ray."""
+    return score_lake(parse([*flags(settings(lake, output)), *more]))
 
 
 def test_a_run_leaves_what_readers_need(plain: Path) -> None:
@@ -69,9 +69,8 @@ def test_a_run_leaves_what_readers_need(plain: Path) -> None:
     assert all((plain / name).exists() for name in scores["map_uri"])
 
 
-def test_the_same_command_twice_gives_identical_bytes(lake: Path, plain: Path, tmp_path: Path) -> None:
-    done = run_job(*flags(settings(lake, tmp_path)), env={"RAY_AUTH_MODE": "disabled"})
-    assert done.returncode == 0, done.stderr
+def test_the_same_run_twice_gives_identical_bytes(lake: Path, plain: Path, tmp_path: Path) -> None:
+    run(lake, tmp_path, "--report.images=500")  # as is usual
     compared = 0
     for path in plain.rglob("*"):
         if path.is_file() and path.name not in ("run.json", "run.js", "part-00000.parquet"):  # they hold times
@@ -86,40 +85,39 @@ def test_the_same_command_twice_gives_identical_bytes(lake: Path, plain: Path, t
 
 def test_ray_job_submit_gives_the_scores_of_the_plain_run(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", head.jobs]
-    command += ["--working-dir", ".", "--", "python", "jobs/score_dataset.py", *flags(settings(lake, tmp_path))]
+    command += [
+        "--working-dir",
+        ".",
+        "--",
+        "python",
+        "jobs/score_dataset.py",
+        *flags(settings(lake, tmp_path, report__images=20)),
+    ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-6
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_any_number_of_workers_gives_the_same_scores(
-    head: Head, lake: Path, plain: Path, tmp_path: Path, workers: int
-) -> None:
-    pools = [f"--ray.{stage}.{end}={workers}" for stage in ("encode", "score") for end in ("min", "max")]
-    on_cluster(head, lake, tmp_path, *pools)
-    assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-6
-
-
-def test_either_search_gives_the_same_scores(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:
-    result = on_cluster(head, lake, tmp_path, "--search.kind=faiss")
+def test_either_search_gives_the_same_scores(lake: Path, plain: Path, tmp_path: Path) -> None:
+    result = run(lake, tmp_path, "--search.kind=faiss")
     assert result.run["search"]["kind"] == "faiss"
     assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-5
 
 
-def test_units_of_another_size_give_the_same_scores(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:
-    result = on_cluster(head, lake, tmp_path, "--search.memory_gb=0.003")
+def test_more_workers_on_smaller_units_give_the_same_scores(lake: Path, plain: Path, tmp_path: Path) -> None:
+    pools = [f"--ray.{stage}.{end}=4" for stage in ("encode", "score") for end in ("min", "max")]
+    result = run(lake, tmp_path, *pools, "--search.memory_gb=0.003")
     assert sum(result.run["nodes"]["units"].values()) > 8  # a unit for each category and layer holds it whole
     assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-6
 
 
 def test_a_quadratic_run_is_refused_and_a_sample_of_references_taken_instead(
-    head: Head, lake: Path, plain: Path, tmp_path: Path
+    lake: Path, plain: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"'brick' has 12 images.*about \d+ s.*references\.quadratic") as caught:
-        on_cluster(head, lake, tmp_path, "--references.mode=all", "--references.limit=11")
+        run(lake, tmp_path, "--references.mode=all", "--references.limit=11")
     assert caught.value.exit_code == 2 and not any(tmp_path.rglob("*.*"))  # the run id is still free
-    on_cluster(head, lake, tmp_path, "--references.mode=sample", "--references.count=4")
+    run(lake, tmp_path, "--references.mode=sample", "--references.count=4")
     sampled, scores = read_scores(tmp_path), read_scores(plain)
     assert largest_difference(scores, sampled) > 1e-3
     for _, category in sampled.groupby("category"):
@@ -130,7 +128,7 @@ def test_a_quadratic_run_is_refused_and_a_sample_of_references_taken_instead(
 
 
 def test_pinned_references_are_taken_with_fused_and_projected_vectors_in_units_of_any_size(
-    head: Head, lake: Path, tmp_path: Path
+    lake: Path, tmp_path: Path
 ) -> None:
     chosen = sorted(str(path) for path in (lake / "brick" / "test").rglob("*.png"))[::2]
     chosen += sorted(str(path) for path in (lake / "gravel" / "test").rglob("*.png"))[:3]
@@ -139,26 +137,15 @@ def test_pinned_references_are_taken_with_fused_and_projected_vectors_in_units_o
     more = ["--references.source=pinned", f"--references.pinned={tmp_path / 'pinned.csv'}", "--references.burst=1"]
     more += ["--method.fuse_degrees=true"]
     more += ["--method.projection=pca", "--method.projection_width=48", "--search.memory_gb=0.002"]
-    result = on_cluster(head, lake, tmp_path / "out", *more)
+    result = run(lake, tmp_path / "out", *more)
     assert sum(result.run["nodes"]["units"].values()) > 8
     scores = read_scores(tmp_path / "out")
     assert scores["stderr"].isna().all()  # nobody knows how they were chosen
     references = scores["uri"].isin(chosen)
     assert (scores["references"] == scores["category"].map({"brick": 6, "gravel": 3}) - references).all()
 
-    encoder = result.run["encoder"]
-    store = FeatureStore(
-        RunFolder(Location.parse(str(tmp_path / "out")), "test").features / encoder["fingerprint"],
-        tuple(encoder["grid"]),
-        encoder["width"],
-        tuple(encoder["layers"]),
-        "float16",
-    )
-    for category, rows in scores.groupby("category"):
-        found = store.find(str(category))
-        names = zip(rows["uri"], rows["etag"], strict=True)
-        keys = [feature_key(uri, etag, encoder["fingerprint"]) for uri, etag in names]
-        places = [(found[key].file, found[key].row) for key in keys]
+    for _, rows in scores.groupby("category"):
+        store, places = stored(result, rows)
         own = np.flatnonzero(references[rows.index])
         patch_scores = []
         for layer in store.layers:
@@ -172,9 +159,7 @@ def test_pinned_references_are_taken_with_fused_and_projected_vectors_in_units_o
         np.testing.assert_allclose(rows["score_raw"], maps.amax(dim=(1, 2)), rtol=0, atol=1e-5)
 
 
-def test_a_renamed_copy_as_another_category_changes_nothing(
-    head: Head, lake: Path, plain: Path, tmp_path: Path
-) -> None:
+def test_a_renamed_copy_as_another_category_changes_nothing(lake: Path, plain: Path, tmp_path: Path) -> None:
     copy = tmp_path / "lake"
     shutil.copytree(lake, copy)
     renamed = {}
@@ -184,7 +169,7 @@ def test_a_renamed_copy_as_another_category_changes_nothing(
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
         renamed[str(target)] = str(path)
-    on_cluster(head, copy, tmp_path / "out")
+    run(copy, tmp_path / "out")
     found, before = (
         {row["uri"]: (row["score"], row["score_raw"]) for row in read_scores(output).to_dict("records")}
         for output in (tmp_path / "out", plain)
@@ -213,15 +198,15 @@ def test_a_run_killed_after_run_json_is_finished_by_the_next_start(lake: Path, p
     assert not (tmp_path / "work" / "run_id=test").exists()
 
 
-def test_the_next_run_encodes_only_what_is_new(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:
+def test_the_next_run_encodes_only_what_is_new(lake: Path, plain: Path, tmp_path: Path) -> None:
     grown = tmp_path / "lake"
     shutil.copytree(lake, grown)  # keeps the times of modification, by which a local file's content is known
     output = tmp_path / "out"
-    first = on_cluster(head, grown, output)
+    first = run(grown, output)
     shutil.copy(grown / "brick" / "test" / "good" / "000.png", grown / "brick" / "test" / "good" / "new.png")
-    second = on_cluster(head, grown, output, "--output.run_id=second")
+    second = run(grown, output, "--output.run_id=second")
     assert first.run["counts"]["features_reused"] == 0
     assert second.run["counts"]["features_reused"] == 24 and second.run["counts"]["scored"] == 25
     # what is stored obeys tonight's limits, too
-    third = on_cluster(head, grown, output, "--output.run_id=third", "--input.max_pixels=1000")
+    third = run(grown, output, "--output.run_id=third", "--input.max_pixels=1000")
     assert third.run["counts"]["reasons"] == {"too_large": 25}

@@ -9,7 +9,7 @@ from tests.cluster.soak import Soak
 
 @pytest.mark.timeout(900)
 def test_a_killed_run_ends_with_every_row_once_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    soak = Soak(tmp_path, seed=0)
+    soak = Soak(tmp_path, seed=0, most_kills=1)
     outcome = soak.run(1)
     print(outcome)
     assert (outcome.lost, outcome.twice, outcome.wrong) == (0, 0, "")

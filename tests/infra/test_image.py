@@ -142,8 +142,8 @@ def test_a_node_is_healthy_and_scores_a_lake_on_a_read_only_root(image: Image) -
         shutil.chown(path, 1000, 1000)
     (image.root / "data").mkdir()
     job = ["/app/jobs/score_dataset.py", "--ray.address=127.0.0.1:6379"]
-    one = {"ray.encode.max": 1, "ray.score.max": 1}
-    job += flags(settings("/data/lake", "/data/scores") | {"encoder.weights": "/weights/vit.safetensors"} | one)
+    drawn = {"report.images": 6}
+    job += flags(settings("/data/lake", "/data/scores") | {"encoder.weights": "/weights/vit.safetensors"} | drawn)
     script = f"""
 healthy() {{ {" ".join(f"'{word}'" if " " not in word else f'"{word}"' for word in image.health)}; }} 2>/tmp/health
 ! healthy

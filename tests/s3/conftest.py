@@ -76,13 +76,13 @@ def night(s3_environment: dict[str, str], scorer: Key, grant: Grant, tmp_path_fa
     grant("lake", [scorer], [])
     grant("results", [scorer], [scorer])
     requests: list[tuple[str, str]] = []
-    values = settings("s3://lake/parts", "s3://results/scores", encoder__weights="s3://lake/weights/vit.safetensors")
-    quiet = {"RAY_AUTH_MODE": "disabled", "XDG_CACHE_HOME": str(folder.parent)}
+    values = settings("s3://lake/parts", "s3://results/scores", report__images=20)
+    values["encoder.weights"] = "s3://lake/weights/vit.safetensors"
     with FaultyProxy(scorer) as proxy:
         proxy.conceal()
         proxy.on_request(lambda method, path: requests.append((method, path)))
         measured = "from pipeline.stages import calibrate; calibrate.WORTH_MEASURING = 0"
-        done = run_job(*flags(values), env={**proxy.environment, **quiet}, before=measured)
+        done = run_job(*flags(values), env={**proxy.environment, "XDG_CACHE_HOME": str(folder.parent)}, before=measured)
     keys = [item["Key"] for item in client.list_objects_v2(Bucket="results").get("Contents", ())]
     results = {key: client.get_object(Bucket="results", Key=key)["Body"].read() for key in keys}
     client.close()

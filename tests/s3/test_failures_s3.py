@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.lake.storage import Location
+from pipeline.stages.run import score_lake
 from tests.cluster.test_same_scores import largest_difference
-from tests.running import flags, read_scores, run_job, settings, small_lake
+from tests.running import flags, parse, read_scores, run_job, settings, small_lake
 from tests.s3.proxy import FaultyProxy
 
 
@@ -24,14 +25,15 @@ def scores_of(output: Location) -> Any:
 
 
 @pytest.mark.timeout(600)
-def test_a_store_that_fails_and_goes_away_changes_no_score(bucket: str, faulty: FaultyProxy, tmp_path: Path) -> None:
+def test_a_store_that_fails_and_goes_away_changes_no_score(
+    ray_here: None, bucket: str, faulty: FaultyProxy, tmp_path: Path
+) -> None:
     """A tenth of the requests fail, uploads and downloads are cut, the store is gone for 20 s, an image changes."""
     lake, there = small_lake(tmp_path / "lake", categories=("brick",), images=10), Location.parse(bucket)
     put(lake, there / "lake")
     replaced = there / "lake" / "brick" / "test" / "good" / "replaced.png"
     replaced.write_bytes((lake / "brick" / "test" / "good" / "000.png").read_bytes())
-    disk = run_job(*flags(settings(lake, tmp_path / "out")))
-    assert disk.returncode == 0, disk.stderr
+    score_lake(parse(flags(settings(lake, tmp_path / "out"))))
 
     gone = threading.Event()
 
@@ -47,7 +49,7 @@ def test_a_store_that_fails_and_goes_away_changes_no_score(bucket: str, faulty: 
     faulty.fail(0.1)
     faulty.cut_uploads(3)
     faulty.cut_downloads(3)
-    done = run_job(*flags(settings(f"{bucket}/lake", f"{bucket}/out")), env=faulty.environment)
+    done = run_job(*flags(settings(f"{bucket}/lake", f"{bucket}/out", report__images=20)), env=faulty.environment)
     assert done.returncode == 0, done.stderr
     assert gone.is_set() and faulty.faults["cut_upload"] == 3 and faulty.faults["fail"] > 10, faulty.faults
 

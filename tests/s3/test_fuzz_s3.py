@@ -8,12 +8,12 @@ import boto3
 
 from pipeline.images import Reason
 from tests.fuzz import mutants, originals, pictures
-from tests.running import flags, read_scores, run_job, settings, small_lake
+from tests.running import flags, read_scores, run_job_here, settings, small_lake
 
 GOOD, BAD = 12, 240
 
 
-def test_every_object_of_a_bucket_of_mutants_ends_as_one_row(bucket: str, tmp_path: Path) -> None:
+def test_every_object_of_a_bucket_of_mutants_ends_as_one_row(ray_here: None, bucket: str, tmp_path: Path) -> None:
     lake = small_lake(tmp_path / "lake", categories=("brick",), images=GOOD)
     objects = {f"brick/{path.name}": path.read_bytes() for path in (lake / "brick" / "test").rglob("*.png")}
     objects |= {f"fuzzed/{name}": content for name, content in mutants(originals(pictures(), seed=3), BAD, seed=3)}
@@ -23,7 +23,9 @@ def test_every_object_of_a_bucket_of_mutants_ends_as_one_row(bucket: str, tmp_pa
         client.put_object(Bucket=bucket.removeprefix("s3://"), Key=f"lake/{name}", Body=content)
     client.close()
 
-    done = run_job(*flags(settings(f"{bucket}/lake", tmp_path / "out", input__layout="folder")))
+    done = run_job_here(
+        *flags(settings(f"{bucket}/lake", tmp_path / "out", input__layout="folder", report__images=500))
+    )
     assert done.returncode == 0, done.stderr
     scores = read_scores(tmp_path / "out")
     assert sorted(scores["uri"]) == sorted(f"{bucket}/lake/{name}" for name in objects)

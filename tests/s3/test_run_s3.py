@@ -10,21 +10,21 @@ from pipeline.encoders.weights import local_weights
 from pipeline.errors import EncoderError
 from pipeline.lake.storage import Location
 from pipeline.sample.weights import sample_weights
-from tests.running import flags, read_scores, run_job, settings, small_lake
+from pipeline.stages.run import score_lake
+from tests.running import flags, parse, read_scores, run_job, settings, small_lake
 
 
-def test_a_run_on_s3_gives_the_scores_of_the_run_on_disk(bucket: str, tmp_path: Path) -> None:
+def test_a_run_on_s3_gives_the_scores_of_the_run_on_disk(ray_here: None, bucket: str, tmp_path: Path) -> None:
     lake = small_lake(tmp_path / "lake", categories=("brick",), images=9)
     store = Location.parse(bucket)
     for path in lake.rglob("*.png"):
         (store / f"lake/{path.relative_to(lake)}").write_bytes(path.read_bytes())
     (store / "weights/vit.safetensors").write_bytes(sample_weights().read_bytes())
 
-    disk = run_job(*flags(settings(lake, tmp_path / "out")))
-    assert disk.returncode == 0, disk.stderr
+    score_lake(parse(flags(settings(lake, tmp_path / "out"))))
     there = settings(f"{bucket}/lake", f"{bucket}/out", encoder__weights=f"{bucket}/weights/vit.safetensors")
-    cloud = run_job(*flags(there), env={"XDG_CACHE_HOME": str(tmp_path / "cache")})
-    assert cloud.returncode == 0, cloud.stderr
+    cloud = run_job(*flags(there), "--quiet", env={"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert (cloud.returncode, cloud.stderr) == (0, "")  # not even Ray says a word
 
     expected = read_scores(tmp_path / "out")
     with (store / "out/runs/run_id=test/scores/part-00000.parquet").open() as file:

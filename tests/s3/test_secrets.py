@@ -62,6 +62,8 @@ def test_an_address_with_credentials_is_refused_and_leaves_no_trace(
     groups: dict[str, dict[str, object]] = {}
     for key, value in (settings(lake, tmp_path / "out") | {name: ADDRESS}).items():
         group, _, field = key.partition(".")
+        if "." in field:
+            continue  # of Ray, which is not asked
         groups.setdefault(group, {})[field] = [value] if key == "input.roots" else value
     if name == "references.pinned":
         groups["references"]["source"] = "pinned"

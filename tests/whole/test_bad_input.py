@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.images import Reason
-from tests.conftest import not_run
 from tests.corpus import CORPUS
-from tests.running import JOB, flags, read_scores, run_job, settings, small_lake
+from tests.running import JOB, flags, read_scores, run_job_here, settings, small_lake
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def lake(tmp_path: Path) -> Path:
     return small_lake(tmp_path / "lake", categories=("brick",), images=6)
 
 
-def test_every_file_of_a_bad_lake_ends_as_one_row(lake: Path, tmp_path: Path) -> None:
+def test_every_file_of_a_bad_lake_ends_as_one_row(ray_here: None, lake: Path, tmp_path: Path) -> None:
     bad = lake / "bad #1% é" / "test" / "good"
     bad.mkdir(parents=True)
     for name, (content, _) in CORPUS.items():
@@ -30,7 +29,7 @@ def test_every_file_of_a_bad_lake_ends_as_one_row(lake: Path, tmp_path: Path) ->
     lonely.mkdir(parents=True)
     (lonely / "one.png").write_bytes(next((lake / "brick").rglob("000.png")).read_bytes())
 
-    done = run_job(*flags(settings(lake, tmp_path / "out")))
+    done = run_job_here(*flags(settings(lake, tmp_path / "out", report__images=500)))
     assert done.returncode == 0, done.stderr
     scores = read_scores(tmp_path / "out")
     assert not scores["uri"].duplicated().any() and len(scores) == len(CORPUS) + 3 + 6 + 1
@@ -47,11 +46,11 @@ def test_every_file_of_a_bad_lake_ends_as_one_row(lake: Path, tmp_path: Path) ->
 
 
 def test_masks_that_do_not_fit_leave_the_scores_and_say_why_there_are_no_pixel_metrics(
-    lake: Path, tmp_path: Path
+    ray_here: None, lake: Path, tmp_path: Path
 ) -> None:
     mask = next((lake / "brick" / "ground_truth").rglob("*.png"))
     mask.unlink()
-    done = run_job(*flags(settings(lake, tmp_path / "out")))
+    done = run_job_here(*flags(settings(lake, tmp_path / "out")))
     assert done.returncode == 0, done.stderr
     assert read_scores(tmp_path / "out")["score"].notna().all()
     assert "brick: no pixel metrics: 1 anomalous images lack a mask, such as" in done.stdout
@@ -60,17 +59,17 @@ def test_masks_that_do_not_fit_leave_the_scores_and_say_why_there_are_no_pixel_m
 
 def test_an_empty_folder_has_nothing_to_score(tmp_path: Path) -> None:
     (tmp_path / "lake").mkdir()
-    done = run_job(*flags(settings(tmp_path / "lake", tmp_path / "out")))
+    done = run_job_here(*flags(settings(tmp_path / "lake", tmp_path / "out")))
     assert done.returncode == 3 and "no image in" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_a_lake_without_one_good_image_is_published_with_the_reasons(tmp_path: Path) -> None:
+def test_a_lake_without_one_good_image_is_published_with_the_reasons(ray_here: None, tmp_path: Path) -> None:
     for number in range(3):
         path = tmp_path / "lake" / "parts" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"no image")
-    done = run_job(*flags(settings(tmp_path / "lake", tmp_path / "out")))
+    done = run_job_here(*flags(settings(tmp_path / "lake", tmp_path / "out")))
     assert done.returncode == 3, done.stderr
     assert read_scores(tmp_path / "out")["reason"].tolist() == ["not_an_image"] * 3
 
@@ -90,7 +89,7 @@ def test_a_lake_without_one_good_image_is_published_with_the_reasons(tmp_path: P
 def test_a_setting_that_cannot_work_is_said_before_anything_is_written(
     lake: Path, tmp_path: Path, changed: dict[str, str], said: str
 ) -> None:
-    done = run_job(*flags(settings(lake, tmp_path / "out") | changed))
+    done = run_job_here(*flags(settings(lake, tmp_path / "out") | changed))
     assert done.returncode == 2, done.stderr
     assert said in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()  # not even claimed: corrected, the same run id works
@@ -98,29 +97,10 @@ def test_a_setting_that_cannot_work_is_said_before_anything_is_written(
 
 def test_an_output_that_cannot_be_written_is_named_before_the_work_begins(lake: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")  # permissions would not stop root
-    done = run_job(*flags(settings(lake, tmp_path / "file" / "out")))
+    done = run_job_here(*flags(settings(lake, tmp_path / "file" / "out")))
     assert done.returncode == 1
     assert f"cannot write {tmp_path}/file/out" in done.stderr and "Traceback" not in done.stderr
     assert "extract" not in done.stderr
-
-
-def test_a_full_disk_is_named_and_nothing_is_published(lake: Path, tmp_path: Path) -> None:
-    output = tmp_path / "small"
-    output.mkdir()
-    # a name space of its own, so that the small disk is gone with the process
-    mount = f"mount -t tmpfs -o size=300k none {output} && "
-    job = " ".join([sys.executable, str(JOB), *flags(settings(lake, output))])
-    check = f"; code=$?; find {output} -name latest.json -o -name run.json | grep . && exit 99; exit $code"
-    command = ["unshare", "--mount", "sh", "-c", mount + job + check]
-    probe = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", mount + "true"], capture_output=True, text=True, check=False
-    )
-    if probe.returncode:
-        not_run(f"a small disk needs the right to mount one: {probe.stderr.strip()}")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1, (done.returncode, done.stderr)
-    assert "No space left on device" in done.stderr and str(output) in done.stderr
-    assert "Traceback" not in done.stderr.rpartition("error:")[2]
 
 
 def test_help_answers_without_loading_what_a_run_needs() -> None:

@@ -18,8 +18,9 @@ from pipeline.lake.storage import Location
 from pipeline.result import read_result
 from pipeline.stages.report import artist_of, draw_report
 from pipeline.stages.rows import EXPLAINED
+from pipeline.stages.run import score_lake
 from pipeline.stages.tasks import run_here
-from tests.running import flags, read_scores, run_job, settings, small_lake
+from tests.running import flags, parse, read_scores, settings, small_lake
 
 MOST, IMAGES, NEAREST = 5, 12, 6
 KINDS = {"thumbs": "webp", "images": "webp", "heat": "webp", "details": "js"}
@@ -54,14 +55,13 @@ class Nights:
 
 
 @pytest.fixture(scope="module")
-def nights(tmp_path_factory: pytest.TempPathFactory) -> Nights:
+def nights(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Nights:
     folder = tmp_path_factory.mktemp("report")
     lake, output = small_lake(folder / "lake", images=IMAGES), folder / "out"
     (lake / "brick" / "test" / "good" / "broken.png").write_bytes(b"no image")
     for run_id, images in (("first", MOST), ("second", 0)):
         more = {"output__run_id": run_id, "references__source": "window", "report__images": images}
-        done = run_job(*flags(settings(lake, output, **more)), env={"RAY_AUTH_MODE": "disabled"})
-        assert done.returncode == 0, done.stderr
+        score_lake(parse(flags(settings(lake, output, **more))))
     return Nights(output, read_scores(output, "first"), read_scores(output, "second"))
 
 

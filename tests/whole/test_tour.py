@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 import pipeline
-from tests.running import REPOSITORY, flags, run_job, run_script, settings, small_lake
+from pipeline.stages.run import score_lake
+from tests.running import REPOSITORY, flags, parse, run_job_here, run_script, settings, small_lake
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -43,7 +44,7 @@ class Tour:
         program, script, *arguments = shlex.split(block.replace("\\\n", ""))
         assert program == ".venv/bin/python"
         name = script.removeprefix("jobs/")
-        done = run_job(*arguments) if name == "score_dataset.py" else run_script(name, *arguments)
+        done = run_job_here(*arguments) if name == "score_dataset.py" else run_script(name, *arguments)
         assert done.returncode == 0, done.stderr
         self.printed += done.stdout
 
@@ -52,17 +53,15 @@ class Tour:
 
 
 @pytest.fixture(scope="module")
-def tour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tour]:
+def tour(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tour]:
     folder = tmp_path_factory.mktemp("tour")
     sample = folder / "out" / "sample"
     small_lake(sample / "lake")
     (sample / "lake" / "brick" / "test" / "good" / "empty.png").write_bytes(b"")
     values = settings(sample / "lake", sample / "scores")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.chdir(folder)
-        done = run_job(*flags(values))
-        assert done.returncode == 0, done.stderr
+        score_lake(parse(flags(values)))
         nested: dict[str, dict[str, str]] = {}
         for name, value in values.items():
             group, _, key = name.partition(".")
