@@ -3,9 +3,9 @@
 Labels have few values: no uri, category or id is one.
 
 Ray forgets a gauge that was not set for 20 s, which many a scrape misses, and keeps a counter for as long as the node
-lives. So what is to be known of a run when its driver has ended is a counter, the time of its end too: a driver counts
-one run, and the labels `SessionName` (of the cluster's start) and `WorkerId`, which Ray adds, tell it from others. Of a
-histogram Ray keeps the counts of its buckets, and no exact sum.
+lives. So what is to be known of a run when its driver has ended is a counter, the time of its end too: a job's driver
+counts one run, and the labels `SessionName` (of the cluster's start) and `WorkerId`, which Ray adds, tell it from
+others. Of a histogram Ray keeps the counts of its buckets, and no exact sum.
 """
 
 import time
@@ -18,6 +18,7 @@ from ray.util import metrics
 
 from pipeline.lake import traffic
 
+_ended: dict[str, float] = {}  # by outcome, what this process has counted so far
 SECONDS = [1.0, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000]
 
 
@@ -53,7 +54,9 @@ def count_run(outcome: str) -> None:
     """Count a run that ended as published or failed, and note when."""
     _counter("runs", "Runs that ended, by outcome.", "outcome").inc(1, {"outcome": outcome})
     ended = _counter("run_ended_timestamp_seconds", "When a driver's run ended, by outcome.", "outcome")
-    ended.inc(time.time(), {"outcome": outcome})
+    now = time.time()
+    ended.inc(now - _ended.get(outcome, 0.0), {"outcome": outcome})  # a notebook may do several runs: of the last
+    _ended[outcome] = now
 
 
 def count_stage(stage: str, seconds: float) -> None:
