@@ -128,11 +128,23 @@ def _join(address: str | None) -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with _greeting_dropped():
-            ray.init(**options)
+            _init(options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"the Ray cluster at {address or 'this machine'} cannot be used: {error}") from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts a handler of its own, which exits without a word
+
+
+def _init(options: dict[str, Any]) -> None:
+    """Initialise Ray; once more where it gave up because its processes were not up in 30 s, as on a busy machine."""
+    try:
+        ray.init(**options)
+    except Exception as error:  # its type says no more
+        if "timed out during startup" not in str(error):
+            raise
+        log.warning("Ray's processes were not up within 30 s, since this machine is busy: starting them once more")
+        ray.shutdown()
+        ray.init(**options)
 
 
 @contextmanager

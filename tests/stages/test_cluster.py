@@ -25,3 +25,21 @@ def test_another_cluster_cannot_be_joined_from_a_process_that_has_one(ray_here: 
     ):
         pass
     assert ray.is_initialized()
+
+
+def test_a_ray_that_is_not_up_in_its_time_is_started_once_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [Exception("The current node timed out during startup. This could happen because ..."), None]
+    monkeypatch.setattr(ray, "init", lambda **_: _raise(errors.pop(0)))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with cluster(RayConfig(address="any")):
+        assert errors == [] and "once more" in caplog.text
+    errors = [RuntimeError("no such cluster")]
+    with pytest.raises(ConfigError, match="no such cluster"), cluster(RayConfig(address="any")):
+        pass
+
+
+def _raise(error: Exception | None) -> None:
+    if error:
+        raise error
