@@ -52,9 +52,10 @@ def apply_labels(table: pa.Table, labels: Mapping[str, bool], location: Location
     that names `location`, where the labels are from; it is another lake's, and a `CatalogError`, where none is known.
     """
     uris = pa.array(list(labels), pa.string())
-    if len(uris) and len(_unknown(uris, table)) == len(uris):
+    unknown = _unknown(uris, table)
+    if len(uris) and len(unknown) == len(uris):
         raise CatalogError(f"none of the {len(uris)} uris in {location} is in the lake, such as {uris[0]}")
-    _say_unknown(uris, table, location, "the lake")
+    _say_unknown(unknown, len(uris), location, "the lake")
     said = pa.array(list(labels.values()), pa.bool_()).take(pc.index_in(table["uri"], value_set=uris).combine_chunks())
     normal = pc.fill_null(pc.invert(said), False)
     columns = {
@@ -75,7 +76,7 @@ def confirmed_normals(scores: pa.Table, labels: Mapping[str, bool], location: Lo
         ConfigError: when there is none.
     """
     uris = pa.array([uri for uri, defect in labels.items() if not defect], pa.string())
-    _say_unknown(uris, scores, location, "the run")
+    _say_unknown(_unknown(uris, scores), len(uris), location, "the run")
     chosen = pc.and_(pc.is_in(scores["uri"], value_set=uris), pc.equal(scores["status"], "scored"))
     found = scores.select(["uri", "category"]).filter(chosen)
     if not found.num_rows:
@@ -83,11 +84,10 @@ def confirmed_normals(scores: pa.Table, labels: Mapping[str, bool], location: Lo
     return found
 
 
-def _say_unknown(uris: pa.Array, table: pa.Table, location: Location, place: str) -> None:
-    unknown = _unknown(uris, table)
+def _say_unknown(unknown: pa.Array, count: int, location: Location, place: str) -> None:
     if len(unknown):
         some = ", ".join(unknown.slice(0, EXAMPLES).to_pylist())
-        log.warning("labels   %d of %d uris in %s are not in %s: %s", len(unknown), len(uris), location, place, some)
+        log.warning("labels   %d of %d uris in %s are not in %s: %s", len(unknown), count, location, place, some)
 
 
 def _unknown(uris: pa.Array, table: pa.Table) -> pa.Array:

@@ -32,7 +32,7 @@ class Head:
 
 @pytest.fixture(scope="session")
 def head() -> Iterator[Head]:
-    """A head node that the tests of this folder share."""
+    """A head node with its job server."""
     with started_head() as head:
         yield head
 
