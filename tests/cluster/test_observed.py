@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.cluster.conftest import Head, started_head
 from tests.cluster.prometheus import NAMESPACE, Labels, Prometheus, started_prometheus
 from tests.conftest import REPOSITORY, not_run
-from tests.infra.conftest import tool
+from tests.infra.conftest import find_tool
 from tests.infra.monitoring import expressions, recorded, rules
 from tests.running import flags, run_job, settings, small_lake
 from tests.s3.conftest import client_of
@@ -88,10 +88,9 @@ def nights(s3_environment: dict[str, str], tmp_path_factory: pytest.TempPathFact
 
 @contextmanager
 def prometheus(head: Head, folder: Path) -> Iterator[Prometheus | None]:
-    """Have a Prometheus scrape the head, where there is one; its absence is said."""
-    try:
-        program = tool("prometheus")
-    except pytest.skip.Exception:
+    """Have a Prometheus scrape the head, where there is one; the tests that ask it say its absence."""
+    program = find_tool("prometheus")
+    if program is None:
         yield None
         return
     with started_prometheus(program, head.metrics, rules()["spec"], folder) as asked:

@@ -11,14 +11,18 @@ INFRA = REPOSITORY / "infra"
 PLACES = (REPOSITORY / ".venv-infra" / "bin", REPOSITORY / ".tools" / "usr" / "bin")
 
 
-def tool(name: str) -> Path:
-    """Return the program, or skip, and say so: of those that make cannot bring, a machine may have none."""
+def find_tool(name: str) -> Path | None:
+    """Return the program: of those that make cannot bring, a machine may have none."""
     for place in PLACES:
         if (place / name).exists():
             return place / name
-    if found := shutil.which(name):
-        return Path(found)
-    not_run(f"{name} is not installed")
+    found = shutil.which(name)
+    return Path(found) if found else None
+
+
+def tool(name: str) -> Path:
+    """Return the program, or skip, and say so."""
+    return find_tool(name) or not_run(f"{name} is not installed")
 
 
 def infra_tool(name: str) -> Path:
