@@ -20,13 +20,14 @@ from torch import Tensor
 from bench.report import Report
 from bench.sets import SIZE, Set, real_sets
 from pipeline.config import ReferencesConfig
-from pipeline.lake.int8 import from_steps, to_steps
-from pipeline.method import Aggregation, anomaly_maps, mutual_scores, pca, random_projection, rscin
-from pipeline.method.mutual import interval_average, sampling_error
 from pipeline.metrics.category import PixelTruth, pixel_metrics
-from pipeline.plan.references import choose_references
-from pipeline.search import GemmSearch
+from pipeline.plan.sampling import choose_references
+from pipeline.scoring.maps import anomaly_maps
+from pipeline.scoring.musc import Aggregation, mutual_scores, pca, random_projection, rscin
+from pipeline.scoring.musc.mutual import interval_average, sampling_error
+from pipeline.scoring.search import GemmSearch
 from pipeline.stages.score import FITTED_ON
+from pipeline.store.int8 import from_steps, to_steps
 
 DEGREES, INTERVAL, WINDOWS = (1, 3, 5), 0.3, (1, 2, 3)
 REFERENCES, SEEDS = (8, 16, 32, 64), 5

@@ -28,13 +28,13 @@ from pipeline.catalog import build_catalog
 from pipeline.config import EncoderConfig, InputConfig, OutputConfig, PoolConfig, RayConfig, ScoreConfig
 from pipeline.encoders import Encoded, Encoder, EncoderSpec
 from pipeline.encoders.timm import load
+from pipeline.engine.cluster import cluster
 from pipeline.images import Pixels, decode
-from pipeline.lake.features import FeatureStore
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.sample.lake import CROPS, samples
 from pipeline.sample.weights import ENCODER, sample_weights
-from pipeline.stages import extract
-from pipeline.stages.cluster import cluster
+from pipeline.stages import encode
+from pipeline.store.features import FeatureStore
 
 IMAGES = 500
 SIDE = 1024  # pixels of a file's image, as in MVTec AD
@@ -68,7 +68,7 @@ class PlainLoop:
         self._forward((images - self._mean) / self._std)
 
 
-class TimedBlock(extract.EncodeBlock):
+class TimedBlock(encode.EncodeBlock):
     """The worker of extraction, with a clock on each of its steps; it leaves a line for each block in `log`."""
 
     log: Path
@@ -152,8 +152,8 @@ def _extraction(lake: Path, output: Path, workers: int, images: int) -> Extracti
     store = FeatureStore(Location.parse(str(output)), spec.grid, spec.width, spec.layers, "float16")
     TimedBlock.log = output.with_suffix(".log")
     start = time.perf_counter()
-    with mock.patch.object(extract, "EncodeBlock", TimedBlock):
-        extracted = extract.extract(catalog, config, spec, store)
+    with mock.patch.object(encode, "EncodeBlock", TimedBlock):
+        extracted = encode.extract(catalog, config, spec, store)
     seconds = time.perf_counter() - start
     if extracted.images["reason"].null_count != images:
         raise RuntimeError("not every image was encoded")

@@ -22,13 +22,13 @@ from matplotlib.figure import Figure
 from bench.lists import feature_rows, write_lists
 from bench.report import Report
 from pipeline.config import ScoreConfig
-from pipeline.lake.features import FeatureStore
-from pipeline.lake.run import RunFolder
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.plan.cost import total_cost
-from pipeline.plan.references import choose_references
+from pipeline.plan.sampling import choose_references
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, plan_units
-from pipeline.search import untuned
+from pipeline.scoring.search import untuned
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder
 
 GRID, WIDTH, LAYER = (10, 10), 128, 0
 SIZES = (200, 400, 800, 1600, 3200)

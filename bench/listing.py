@@ -23,13 +23,13 @@ import json, resource, sys, time
 from pipeline.catalog import build_catalog
 from pipeline.config import InputConfig, OutputConfig, ReferencesConfig, ScoreConfig
 from pipeline.encoders import EncoderSpec
-from pipeline.lake.features import FeatureStore
-from pipeline.lake.run import RunFolder
-from pipeline.lake.history import History
-from pipeline.lake.storage import Location
-from pipeline.stages.references import Chooser
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder
+from pipeline.store.history import History
+from pipeline.io.storage import Location
+from pipeline.tables.references import Chooser
 from pipeline.stages.score import plan
-from pipeline.stages.tonight import tonight
+from pipeline.tables.selection import select
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -41,7 +41,7 @@ start = time.perf_counter()
 catalog = build_catalog(config.input)
 listed = time.perf_counter() - start
 after_listing = peak()
-work = tonight(catalog, config, History(None, {}))
+work = select(catalog, config, History(None, {}))
 store = FeatureStore(Location.parse("features"), spec.grid, spec.width, spec.layers, "float16")
 choose = Chooser(config, store, RunFolder(Location.parse("out"), "x"), "f", None, {})
 units = plan(config, spec, choose.expected(work.todo, work.pinned), "cuda")

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.lake.features import LOOK
-from pipeline.lake.run import RunFolder, write_table
+from pipeline.store.features import IMAGE_STATS
+from pipeline.store.run_folder import RunFolder, write_table
 
 
 def feature_rows(names: Sequence[str]) -> dict[str, list[Any]]:
     """Return what the store keeps of images beside their features."""
-    numbers: dict[str, list[Any]] = {name: [1] * len(names) for name in ("width", "height", *LOOK)}
+    numbers: dict[str, list[Any]] = {name: [1] * len(names) for name in ("width", "height", *IMAGE_STATS)}
     return {"key": list(names), "uri": list(names), **numbers}
 
 
@@ -24,4 +24,4 @@ def write_lists(run: RunFolder, category: str, places: Sequence[tuple[str, int]]
     chosen = pa.array(references, pa.int64())
     write_table(run.references(category), images.take(chosen).append_column("position", chosen))
     nothing = np.empty(0, np.int64)
-    write_table(run.bursts(category), pa.table({"image": nothing, "reference": nothing}))
+    write_table(run.near_duplicates(category), pa.table({"image": nothing, "reference": nothing}))

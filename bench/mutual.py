@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from bench.report import Report, interleaved
-from pipeline.method.mutual import interval_average
 from pipeline.precision import DTYPES as PRECISIONS
 from pipeline.precision import keep_fp32_sums
-from pipeline.search import GemmSearch, tune
-from pipeline.search.faiss import FaissSearch
+from pipeline.scoring.musc.mutual import interval_average
+from pipeline.scoring.search import GemmSearch, tune
+from pipeline.scoring.search.faiss import FaissSearch
 
 # (N, P, D), and the aims against cdist
 SHAPES = {(83, 256, 384): {"fp32": 12.0, "bf16": 30.0}, (12, 1369, 1024): {"fp32": 3.0, "bf16": 10.0}}

@@ -17,10 +17,11 @@ from sklearn.metrics import roc_auc_score
 from bench.report import Report
 from pipeline.config import EncoderConfig
 from pipeline.encoders import Encoder
-from pipeline.method import Aggregation, anomaly_maps, mutual_scores, rscin
 from pipeline.sample.lake import CROPS, samples
 from pipeline.sample.weights import ENCODER, sample_weights
-from pipeline.search import GemmSearch
+from pipeline.scoring.maps import anomaly_maps
+from pipeline.scoring.musc import Aggregation, mutual_scores, rscin
+from pipeline.scoring.search import GemmSearch
 
 SIZE = 224
 

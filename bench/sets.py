@@ -17,7 +17,7 @@ from pipeline.catalog.masks import read_masks
 from pipeline.config import EncoderConfig, InputConfig
 from pipeline.encoders import Encoder
 from pipeline.images import decode
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.sample.weights import ENCODER, sample_weights
 
 SHARED = Path(os.environ.get("LAKESCORE_SHARED", Path(__file__).parents[2] / "shared"))

@@ -22,17 +22,17 @@ from matplotlib.figure import Figure
 from bench.lists import feature_rows, write_lists
 from bench.report import Report
 from pipeline.config import InputConfig, OutputConfig, RayConfig, ReferencesConfig, ScoreConfig
-from pipeline.lake.features import FeatureStore
-from pipeline.lake.run import RunFolder
-from pipeline.lake.storage import Location
+from pipeline.engine.calibrate import measure
+from pipeline.engine.cluster import Pool, cluster
+from pipeline.io.storage import Location
 from pipeline.plan.cost import Rates, total_cost, unit_cost
-from pipeline.plan.references import expected_references
+from pipeline.plan.sampling import expected_references
 from pipeline.plan.schedule import Schedule, schedule
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, Unit, plan_units
-from pipeline.search import untuned
-from pipeline.stages.calibrate import measure
-from pipeline.stages.cluster import Pool, cluster
+from pipeline.scoring.search import untuned
 from pipeline.stages.score import score
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder
 
 AIM = 1.8
 ROUNDS = 2

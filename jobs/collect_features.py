@@ -21,9 +21,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="Print the same facts as one JSON object.")
     arguments = parser.parse_args()
 
-    from pipeline.lake.garbage import begun_runs, sweep, sweep_unfinished
-    from pipeline.lake.storage import Location
-    from pipeline.report.garbage import sweep_json, sweep_text
+    from pipeline.io.storage import Location
+    from pipeline.report.sweep_text import sweep_json, sweep_text
+    from pipeline.store.garbage import begun_runs, sweep, sweep_unfinished
 
     output = Location.parse(arguments.output)
     begun = begun_runs(output)

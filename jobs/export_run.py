@@ -18,10 +18,10 @@ def main() -> None:
     parser.add_argument("--run_id", type=str, help="Default: the newest run.")
     arguments = parser.parse_args()
 
-    from pipeline.lake.run import RunFolder, latest_run
-    from pipeline.lake.storage import Location
+    from pipeline.io.storage import Location
     from pipeline.report.coco import coco
     from pipeline.result import read_result
+    from pipeline.store.run_folder import RunFolder, latest_run
 
     output = Location.parse(arguments.output)
     found = coco(read_result(RunFolder(output, arguments.run_id or latest_run(output))))

@@ -24,12 +24,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="Print the same facts as one JSON object.")
     arguments = parser.parse_args()
 
-    from pipeline.lake.run import RunFolder, latest_run
-    from pipeline.lake.storage import Location
+    from pipeline.io.storage import Location
     from pipeline.report.compare import compare
     from pipeline.report.summary import summarise
     from pipeline.report.text import comparison_text, json_text, summary_text
     from pipeline.result import read_result
+    from pipeline.store.run_folder import RunFolder, latest_run
 
     width = shutil.get_terminal_size((120, 24)).columns
     output = Location.parse(arguments.output)

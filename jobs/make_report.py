@@ -20,10 +20,10 @@ def main() -> None:
     parser.add_argument("--images", type=NonNegativeInt, help="Worst images of each category. Default: the run's.")
     arguments = parser.parse_args()
 
-    from pipeline.lake.run import RunFolder, latest_run
-    from pipeline.lake.storage import Location
+    from pipeline.io.storage import Location
+    from pipeline.report.redraw import redraw
     from pipeline.result import read_result
-    from pipeline.stages.redraw import redraw
+    from pipeline.store.run_folder import RunFolder, latest_run
 
     output, report = Location.parse(arguments.output), Location.parse(arguments.report)
     result = read_result(RunFolder(output, arguments.run_id or latest_run(output)))

@@ -22,10 +22,10 @@ def main() -> None:
     from pyarrow.csv import write_csv
 
     from pipeline.catalog.labels import confirmed_normals, read_labels
-    from pipeline.lake.run import RunFolder, latest_run
-    from pipeline.lake.storage import Location
+    from pipeline.io.storage import Location
     from pipeline.result import read_result
     from pipeline.screen import printable
+    from pipeline.store.run_folder import RunFolder, latest_run
 
     output, labels = Location.parse(arguments.output), Location.parse(arguments.labels)
     result = read_result(RunFolder(output, arguments.run_id or latest_run(output)))

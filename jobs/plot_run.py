@@ -20,10 +20,10 @@ def main() -> None:
     parser.add_argument("--worst", type=PositiveInt, default=8, help="Images of each category on the sheet.")
     arguments = parser.parse_args()
 
-    from pipeline.lake.run import RunFolder, latest_run
-    from pipeline.lake.storage import Location
+    from pipeline.io.storage import Location
     from pipeline.report.plots import plots, save
     from pipeline.result import read_result
+    from pipeline.store.run_folder import RunFolder, latest_run
 
     output, folder = Location.parse(arguments.output), Location.parse(arguments.folder)
     result = read_result(RunFolder(output, arguments.run_id or latest_run(output)))

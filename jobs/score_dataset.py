@@ -24,7 +24,7 @@ def main() -> int:
     # Ray, torch and Arrow take seconds to import: --help and a wrong setting do not wait for them
     from pipeline.report.summary import summarise
     from pipeline.report.text import headline, json_text, outcome_text
-    from pipeline.stages.run import score_lake
+    from pipeline.run import score_lake
 
     result = score_lake(config)
     summary = summarise(result, most=10)

@@ -3,13 +3,16 @@
 Nothing heavy is imported here, so that `--help` answers at once.
 """
 
+import logging
 import re
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Layout = Literal["auto", "mvtec", "visa", "btad", "loco", "folder", "manifest"]
 Precision = Literal["fp32", "fp16", "bf16"]
+
+log = logging.getLogger(__name__)
 
 
 class _Group(BaseModel):
@@ -129,8 +132,18 @@ class ReferencesConfig(_Group):
     """Images of a category that may all be compared with each other, at a cost that grows with their square."""
     quadratic: bool = False
     """Run mode all above the limit too."""
-    burst: float = Field(0.9997, gt=0, le=1)
+    near_duplicates: float = Field(0.9997, gt=0, le=1)
     """Images whose embeddings have this cosine or more are no references of each other; 1 takes identical ones only."""
+    burst: float | None = Field(None, gt=0, le=1, exclude=True)
+    """Old name of `near_duplicates`, which the next version will not know."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_its_new_name(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("burst") is None:
+            return given
+        log.warning("references.burst is called references.near_duplicates now; the next version will not know it")
+        return {name: value for name, value in given.items() if name != "burst"} | {"near_duplicates": given["burst"]}
 
     @model_validator(mode="after")
     def _has_its_manifest(self) -> Self:

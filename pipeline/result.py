@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
-from pipeline.lake.run import RunFolder, read_table
 from pipeline.metrics.category import Metric
+from pipeline.store.run_folder import RunFolder, read_table
 
 
 @dataclass(frozen=True)

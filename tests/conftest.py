@@ -14,8 +14,8 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from pipeline.lake import bucket as storage
-from pipeline.lake.storage import Location
+from pipeline.io import bucket as storage
+from pipeline.io.storage import Location
 
 REPOSITORY = Path(__file__).parents[1]
 S3_PYTHON = REPOSITORY / ".venv-s3" / "bin" / "python"
@@ -57,7 +57,7 @@ def ray_here(s3_environment: dict[str, str]) -> Iterator[None]:
     Its workers reach the S3 server; a run's driver does with the fixture `bucket`.
     """
     from pipeline.config import RayConfig  # most tests need no Ray, and need not wait for it
-    from pipeline.stages.cluster import cluster
+    from pipeline.engine.cluster import cluster
 
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:

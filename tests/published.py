@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.lake.run import RunFolder, write_table
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.result import Result
+from pipeline.store.run_folder import RunFolder, write_table
 
 SCORES = pa.schema(
     [

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.report.page import PageExtras, write_page
 from tests.published import facts

@@ -21,11 +21,11 @@ from PIL import Image
 
 from pipeline.command import job_parser, parse_settings
 from pipeline.config import ScoreConfig
-from pipeline.lake.features import FeatureStore, feature_key
 from pipeline.log import context
 from pipeline.result import Result
 from pipeline.sample.lake import samples
 from pipeline.sample.weights import ENCODER, sample_weights
+from pipeline.store.features import FeatureStore, feature_key
 
 REPOSITORY = Path(__file__).parents[1]
 JOB = REPOSITORY / "jobs" / "score_dataset.py"

@@ -53,7 +53,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "references.seed": ("-7", -7),
     "references.limit": ("300", 300),
     "references.quadratic": ("true", True),
-    "references.burst": ("0.99", 0.99),
+    "references.near_duplicates": ("0.99", 0.99),
     "search.kind": ("gemm", "gemm"),
     "search.dtype": ("int8", "int8"),
     "search.memory_gb": ("1.5", 1.5),
@@ -98,7 +98,7 @@ REFUSED: list[tuple[str, Any]] = [
     ("input.max_bytes", 0),
     ("input.max_seconds", 0),
     ("references.days", 0),
-    ("references.burst", 1.5),
+    ("references.near_duplicates", 1.5),
     ("decision.image.value", -0.1),
     ("decision.image.value", 2.5),
     ("drift.distance", 0),
@@ -156,7 +156,7 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from leaves(field.annotation, f"{prefix}{name}.")
-        else:
+        elif not field.exclude:  # an old name
             yield prefix + name
 
 
@@ -312,6 +312,16 @@ def test_setting_can_be_given_by_yaml_and_by_flag_alike(name: str, tmp_path: Pat
     from_flag = parse([*REQUIRED, *flags, f"--{name}={written}"])
     assert value_of(from_yaml, name) == value_of(from_flag, name) == meant
     assert from_yaml == from_flag
+
+
+def test_old_name_of_a_setting_means_the_new_one_and_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    new = parse([*REQUIRED, "--references.near_duplicates=0.99"])
+    assert not caplog.messages
+    assert parse([*REQUIRED, "--references.burst=0.99"]) == new
+    assert parse(["--config", write_yaml(tmp_path, tree(**{"references.burst": 0.99}))]) == new
+    assert len(caplog.messages) == 2
+    assert all("references.burst is called references.near_duplicates now" in said for said in caplog.messages)
+    assert "burst" not in new.model_dump_json()
 
 
 def test_all_settings_together_are_the_same_by_yaml_and_by_flags(tmp_path: Path) -> None:

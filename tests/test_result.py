@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.lake.run import RunFolder
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.result import read_result
+from pipeline.store.run_folder import RunFolder
 from tests.published import publish, row
 
 

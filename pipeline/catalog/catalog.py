@@ -16,7 +16,7 @@ from pipeline.catalog.masks import mask_above
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
 from pipeline.images import Reason
-from pipeline.lake.storage import Entry, Location
+from pipeline.io.storage import Entry, Location
 
 ROWS = 10_000  # built at a time
 

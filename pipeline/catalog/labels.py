@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import CatalogError, ConfigError
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 
 COLUMNS = ("uri", "label")
 LABELS = {"normal": False, "defect": True}

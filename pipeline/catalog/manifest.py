@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 from pipeline.errors import CatalogError, ConfigError, StorageError
-from pipeline.lake.parquet import read_parquet
-from pipeline.lake.storage import Entry, Location
+from pipeline.io.parquet import read_parquet
+from pipeline.io.storage import Entry, Location
 
 KNOWN = ("uri", "category", "label", "mask_uri")
 _LABELS = {"0": False, "1": True, "false": False, "true": True, "": None, "none": None}

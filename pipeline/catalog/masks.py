@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.catalog.layouts import LOCO_DEFECTS
 from pipeline.errors import CatalogError, StorageError
 from pipeline.images import Quarantine, decode_mask
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.metrics.overlap import Region
 
 Array = NDArray[Any]

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from pipeline.errors import EncoderError, StorageError
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 
 
 def local_weights(uri: str | None, sha256: str | None) -> Path | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.config import ReferencesConfig
 from pipeline.plan.cost import Rates, unit_cost
-from pipeline.plan.references import expected_references
+from pipeline.plan.sampling import expected_references
 from pipeline.plan.schedule import schedule
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, plan_units
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from pipeline.errors import NothingToScore
 from pipeline.metrics.overlap import EIGHT
-from pipeline.report.maps import read_map
+from pipeline.report.stored_map import read_map
 from pipeline.result import Result
 
 Mask = NDArray[np.bool_]

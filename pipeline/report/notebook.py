@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
-from pipeline.lake.run import RunFolder, latest_run
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
-from pipeline.report.maps import read_map
+from pipeline.report.stored_map import read_map
 from pipeline.report.summary import Summary, summarise
 from pipeline.result import Result, read_result
 from pipeline.screen import printable
+from pipeline.store.run_folder import RunFolder, latest_run
 
 WORST = 10  # images that a run shows of itself
 

@@ -20,13 +20,13 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from pipeline.catalog.masks import mask_above, read_masks
 from pipeline.errors import LakeScoreError, NothingToScore
-from pipeline.lake.run import read_table
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.metrics.category import AUPRO_LIMIT
 from pipeline.metrics.stream import Histogram, histogram, overlap_curve
-from pipeline.report.maps import read_map
 from pipeline.report.sheet import draw_sheet, plain
+from pipeline.report.stored_map import read_map
 from pipeline.result import Result
+from pipeline.store.run_folder import read_table
 
 Array = NDArray[Any]
 Curve = tuple[Array, Array]  # x, y

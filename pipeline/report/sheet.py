@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from pipeline.errors import NothingToScore, StorageError
 from pipeline.images import Quarantine, decode
-from pipeline.lake.storage import Location
-from pipeline.report.maps import map_at
+from pipeline.io.storage import Location
+from pipeline.report.stored_map import map_at
 from pipeline.report.summary import ranked_by
 from pipeline.screen import printable
 

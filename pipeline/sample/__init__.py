@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.sample.lake import write_sample
 from pipeline.sample.weights import ENCODER, WEIGHTS_SHA256, sample_weights
 

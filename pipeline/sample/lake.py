@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from skimage import data
 
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 
 VERSION = 1  # raise it when the images change
 SIDE = 256  # pixels of an image

@@ -10,19 +10,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.config import InputConfig
-from pipeline.decoder import Decode, Decoder
+from pipeline.engine.telemetry import count_traffic
 from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
-from pipeline.images import Quarantine, Reason, decode, decode_mask, look
-from pipeline.lake.features import LOOK
-from pipeline.lake.storage import Location
-from pipeline.stages.telemetry import count_traffic
+from pipeline.images import Quarantine, Reason, decode, decode_mask, image_stats
+from pipeline.images.decoder import Decode, Decoder
+from pipeline.io.storage import Location
+from pipeline.store.features import IMAGE_STATS
 
 DECODED = pa.schema(
     [
         ("pixels", pa.binary()),
         ("width", pa.int32()),
         ("height", pa.int32()),
-        *((name, pa.float32()) for name in LOOK),
+        *((name, pa.float32()) for name in IMAGE_STATS),
         ("reason", pa.string()),
         ("detail", pa.string()),
     ]
@@ -46,7 +46,7 @@ def decode_block(block: pa.Table, config: InputConfig, size: int) -> pa.Table:
         try:
             pixels, (row["width"], row["height"]) = decoder(content.result(), size, config.max_pixels)
             row["pixels"] = pixels.tobytes()
-            row |= zip(LOOK, look(pixels), strict=True)
+            row |= zip(IMAGE_STATS, image_stats(pixels), strict=True)
         except Quarantine as error:
             row |= {"reason": str(error.reason), "detail": error.detail}
         except ObjectChanged as error:

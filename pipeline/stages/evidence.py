@@ -11,18 +11,19 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
+from pipeline.engine.progress import Progress
+from pipeline.engine.tasks import Function, Run, missed, run_tasks
+from pipeline.engine.telemetry import count_traffic
 from pipeline.errors import StorageError, StoreUnavailable
-from pipeline.lake.features import DAMAGE, FeatureStore
-from pipeline.lake.run import RunFolder, read_table
-from pipeline.lake.storage import Location
-from pipeline.method import Evidence, compare, extreme_patches, nearest
-from pipeline.report.maps import map_at
-from pipeline.stages.progress import Progress
-from pipeline.stages.references import places
-from pipeline.stages.rows import EVIDENCE, EXPLAINED
+from pipeline.io.storage import Location
+from pipeline.report.stored_map import map_at
+from pipeline.scoring.maps import extreme_patches
+from pipeline.scoring.nearest import Evidence, compare, nearest
 from pipeline.stages.score import aggregation_of
-from pipeline.stages.tasks import Function, Run, missed, run_tasks
-from pipeline.stages.telemetry import count_traffic
+from pipeline.store.features import DAMAGE, FeatureStore
+from pipeline.store.run_folder import RunFolder, read_table
+from pipeline.tables.references import feature_refs
+from pipeline.tables.rows import EVIDENCE, EXPLAINED
 
 NEAREST = 6  # reference images for each patch
 BLOCK = 256  # images of one task, for which each reference is read and aggregated once
@@ -132,20 +133,20 @@ class EvidenceFinder:
     def _evidence(self, category: str, found: pa.Table) -> list[tuple[Named, Named]]:
         """Return the evidence for both patches of each image."""
         index, references = read_table(self.run.index(category)), read_table(self.run.references(category))
-        bursts = read_table(self.run.bursts(category)).to_pandas()
+        pairs = read_table(self.run.near_duplicates(category)).to_pandas()
         of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
         positions = [of_image[n] for n in found["n"].to_pylist()]
         patches = np.stack([found["worst"].to_numpy(), found["normal"].to_numpy()], axis=1)
         chosen = np.unique(np.linspace(0, references.num_rows - 1, LOOKED_AT).round().astype(np.int64))
-        evidence = self._compare(places(index.take(positions)), patches, places(references), chosen)
+        evidence = self._compare(feature_refs(index.take(positions)), patches, feature_refs(references), chosen)
         of_reference = references["position"].to_numpy()
         looked_at = references.take(chosen)
         explained = []
         for image, position in enumerate(positions):
             both = slice(2 * image, 2 * image + 2)
-            apart = of_reference == position
-            apart[bursts["reference"][bursts["image"] == position]] = True
-            evidence.distances[both, torch.from_numpy(apart[chosen])] = torch.inf
+            excluded = of_reference == position
+            excluded[pairs["reference"][pairs["image"] == position]] = True
+            evidence.distances[both, torch.from_numpy(excluded[chosen])] = torch.inf
             worst, normal = (self._named(evidence, patch, looked_at) for patch in range(both.start, both.stop))
             explained.append((worst, normal))
         return explained
@@ -162,8 +163,8 @@ class EvidenceFinder:
         step = max(1, int(BYTES // (4 * store.grid[0] * store.grid[1] * store.width)))
         aggregations = [aggregation_of(self.config.method, store, references, layer, "cpu") for layer in layers]
 
-        def vectors(places: Sequence[tuple[str, int]], layer: int) -> Iterator[torch.Tensor]:
-            return aggregations[layer](torch.from_numpy(store.tokens(places, layers[layer])))
+        def vectors(refs: Sequence[tuple[str, int]], layer: int) -> Iterator[torch.Tensor]:
+            return aggregations[layer](torch.from_numpy(store.tokens(refs, layers[layer])))
 
         def of_patches(layer: int) -> Iterator[torch.Tensor]:
             for start in range(0, len(images), step):

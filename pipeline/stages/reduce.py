@@ -16,11 +16,11 @@ from PIL import Image
 
 from pipeline.catalog.masks import loco_regions, read_masks
 from pipeline.config import ScoreConfig
+from pipeline.engine.progress import Progress, check_rows
+from pipeline.engine.tasks import run_tasks
+from pipeline.engine.telemetry import count_traffic
 from pipeline.errors import CatalogError
-from pipeline.lake.features import FeatureStore
-from pipeline.lake.names import file_key, partition
-from pipeline.lake.run import RunFolder, read_array, read_table
-from pipeline.method import anomaly_maps, rscin
+from pipeline.io.names import file_key, partition
 from pipeline.metrics.category import (
     Metric,
     PixelTruth,
@@ -30,13 +30,14 @@ from pipeline.metrics.category import (
     streamed_pixel_metrics,
 )
 from pipeline.metrics.stream import LEVELS, TOP, histogram, to_levels
-from pipeline.metrics.thresholds import PIXEL_BINS, count_pixels, threshold
 from pipeline.plan.units import Unit
+from pipeline.scoring.maps import anomaly_maps
+from pipeline.scoring.musc import rscin
 from pipeline.stages.decode import mask_values
-from pipeline.stages.progress import Progress, check_rows
-from pipeline.stages.references import places
-from pipeline.stages.tasks import run_tasks
-from pipeline.stages.telemetry import count_traffic
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder, read_array, read_table
+from pipeline.tables.references import feature_refs
+from pipeline.tables.thresholds import PIXEL_BINS, count_pixels, threshold
 
 # Distances of vectors of length 1 lie in 0..2: with one scale for every map ever written, grey levels compare
 MAP_SCALE = TOP / (LEVELS - 1)
@@ -162,7 +163,7 @@ class Reducer:
         own = block["score_raw"].to_numpy()
         positions, raw = references["position"].to_numpy(), references["score_raw"].to_numpy()
         earlier = positions < 0
-        embeddings = self.store.embeddings(places(index) + places(references.filter(pa.array(earlier))))
+        embeddings = self.store.embeddings(feature_refs(index) + feature_refs(references.filter(pa.array(earlier))))
         everything = torch.from_numpy(np.concatenate([own, raw[earlier]]))
         scores = (
             rscin(everything, torch.from_numpy(embeddings), self.config.method.windows).double().numpy()[: len(own)]

@@ -13,17 +13,17 @@ import torch
 
 from pipeline.config import MethodConfig, ScoreConfig
 from pipeline.encoders import EncoderSpec
+from pipeline.engine.cluster import Pool, map_on_actors, this_node
+from pipeline.engine.progress import Progress, check_rows, results
+from pipeline.engine.telemetry import count_traffic, observe_unit
 from pipeline.errors import ConfigError, LakeScoreError
-from pipeline.lake.features import FeatureStore
-from pipeline.lake.run import RunFolder, read_table, write_array, write_table
 from pipeline.memory import is_out_of_memory
-from pipeline.method import Aggregation, PatchScores, mutual_scores, pca, query_scores, random_projection
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, Unit, plan_units
-from pipeline.search import Tuning, make_search
-from pipeline.stages.cluster import Pool, map_on_actors, this_node
-from pipeline.stages.progress import Progress, check_rows, results
-from pipeline.stages.references import places
-from pipeline.stages.telemetry import count_traffic, observe_unit
+from pipeline.scoring.musc import Aggregation, PatchScores, mutual_scores, pca, query_scores, random_projection
+from pipeline.scoring.search import Tuning, make_search
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder, read_table, write_array, write_table
+from pipeline.tables.references import feature_refs
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def aggregation_of(
 ) -> Aggregation:
     """Return how a layer's tokens become the vectors that are compared.
 
-    `references` are places in the store; a PCA is fitted on the first of them.
+    `references` are refs in the store; a PCA is fitted on the first of them.
     """
     plain = Aggregation(store.grid, method.degrees, method.fuse_degrees)
     if method.projection == "none":
@@ -110,7 +110,7 @@ class ScoreUnit:
         self._images: list[tuple[str, int]] = []  # where the features of the category's images lie
         self._references: list[tuple[str, int]] = []
         self._place_of = np.empty(0, np.int64)  # of each image among the references, -1 where it is none of them
-        self._bursts = np.empty((0, 2), np.int64)
+        self._near_duplicates = np.empty((0, 2), np.int64)
         self._aggregation = Aggregation(store.grid, self._method.degrees, self._method.fuse_degrees)
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -151,45 +151,50 @@ class ScoreUnit:
     def _at_once(self, unit: Unit) -> PatchScores:
         queries = self._tokens(self._images[unit.start : unit.stop], unit.layer)
         if unit.whole:
-            scores = mutual_scores(queries, self._aggregation, self._method.interval, self._search, self._apart(unit))
+            scores = mutual_scores(
+                queries, self._aggregation, self._method.interval, self._search, self._excluded_pairs(unit)
+            )
             return PatchScores(scores, torch.zeros_like(scores))
         step = unit.reference_block
         return query_scores(
             queries,
-            self._own(unit),
+            self._self_index(unit),
             (self._tokens(self._references[i : i + step], unit.layer) for i in range(0, unit.references, step)),
             unit.references,
             unit.population,
             self._aggregation,
             self._method.interval,
             self._search,
-            self._apart(unit),
+            self._excluded_pairs(unit),
         )
 
     def _turn_to(self, unit: Unit) -> None:
         """Load what units of one category and layer share."""
         if unit.category != self._category:
             references = read_table(self._run.references(unit.category))
-            self._images, self._references = places(read_table(self._run.index(unit.category))), places(references)
+            self._images, self._references = (
+                feature_refs(read_table(self._run.index(unit.category))),
+                feature_refs(references),
+            )
             positions = references["position"].to_numpy()
             self._place_of = np.full(unit.total, -1)
             self._place_of[positions[positions >= 0]] = np.flatnonzero(positions >= 0)
-            bursts = read_table(self._run.bursts(unit.category))
-            self._bursts = np.stack([bursts["image"].to_numpy(), bursts["reference"].to_numpy()], axis=1)
+            pairs = read_table(self._run.near_duplicates(unit.category))
+            self._near_duplicates = np.stack([pairs["image"].to_numpy(), pairs["reference"].to_numpy()], axis=1)
         elif unit.layer == self._layer:
             return
         self._category, self._layer = unit.category, unit.layer
         self._aggregation = aggregation_of(self._method, self._store, self._references, unit.layer, self._device)
 
-    def _own(self, unit: Unit) -> torch.Tensor:
+    def _self_index(self, unit: Unit) -> torch.Tensor:
         """Return each query's position among the references, -1 where it is none of them."""
         return torch.from_numpy(self._place_of[unit.start : unit.stop]).to(self._device)
 
-    def _apart(self, unit: Unit) -> torch.Tensor:
-        """Return the pairs (K, 2) of a query and a reference that are one burst."""
-        image = self._bursts[:, 0]
-        pairs = self._bursts[(image >= unit.start) & (image < unit.stop)] - (unit.start, 0)
+    def _excluded_pairs(self, unit: Unit) -> torch.Tensor:
+        """Return the pairs (K, 2) of a query and a reference that are near duplicates."""
+        image = self._near_duplicates[:, 0]
+        pairs = self._near_duplicates[(image >= unit.start) & (image < unit.stop)] - (unit.start, 0)
         return torch.from_numpy(pairs).to(self._device)
 
-    def _tokens(self, places: Sequence[tuple[str, int]], layer: int) -> torch.Tensor:
-        return torch.from_numpy(self._store.tokens(places, layer)).to(self._device)
+    def _tokens(self, refs: Sequence[tuple[str, int]], layer: int) -> torch.Tensor:
+        return torch.from_numpy(self._store.tokens(refs, layer)).to(self._device)

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from pipeline.catalog.labels import read_labels
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from tests.browser.conftest import Page
 from tests.reports import HOSTILE
 

@@ -11,7 +11,7 @@ from pipeline.catalog import build_catalog
 from pipeline.catalog.labels import confirmed_normals, read_labels
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, ConfigError, StorageError
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from tests.corpus import HOSTILE_NAMES, write_files
 from tests.published import row, table
 

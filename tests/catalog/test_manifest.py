@@ -14,7 +14,7 @@ from pipeline.catalog import Catalog, build_catalog
 from pipeline.catalog.manifest import read_manifest
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
-from pipeline.lake.storage import Entry, Location
+from pipeline.io.storage import Entry, Location
 from tests.corpus import HOSTILE_NAMES, write_files
 
 Rows = list[dict[str, Any]]

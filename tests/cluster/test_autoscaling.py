@@ -11,10 +11,10 @@ import pytest
 from ray.job_submission import JobStatus, JobSubmissionClient
 from ray.util.state import list_nodes
 
-from pipeline.lake.run import RunFolder
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.result import read_result
-from pipeline.stages.run import score_lake
+from pipeline.run import score_lake
+from pipeline.store.run_folder import RunFolder
 from tests.cluster.conftest import Head, started_head
 from tests.cluster.test_same_scores import largest_difference
 from tests.running import REPOSITORY, flags, parse, read_scores, settings, small_lake
@@ -52,7 +52,8 @@ import os, runpy, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, {repository!r})
-from pipeline.stages import cluster, score
+from pipeline.engine import cluster
+from pipeline.stages import score
 
 workers = Path({workers!r})
 

@@ -8,12 +8,12 @@ import pytest
 
 from pipeline.config import ScoreConfig
 from pipeline.encoders import EncoderSpec
-from pipeline.lake.storage import Location
+from pipeline.engine import calibrate
+from pipeline.engine.calibrate import estimate
+from pipeline.engine.cluster import pool
+from pipeline.io.storage import Location
 from pipeline.plan.units import Members
-from pipeline.search.tuning import TILES
-from pipeline.stages import calibrate
-from pipeline.stages.calibrate import estimate
-from pipeline.stages.cluster import pool
+from pipeline.scoring.search.tuning import TILES
 from pipeline.stages.score import plan, shape_of
 
 SPEC = EncoderSpec("any", grid=(8, 8), width=32, embedding=5, layers=(2, 5), fingerprint="f")

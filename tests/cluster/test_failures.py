@@ -15,7 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from pipeline.stages.run import score_lake
+from pipeline.run import score_lake
 from tests.cluster.test_same_scores import largest_difference
 from tests.conftest import not_run
 from tests.running import JOB, flags, parse, read_scores, run_job, run_job_here, settings, small_lake

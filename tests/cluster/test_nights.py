@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.lake.storage import Location
-from pipeline.method import Aggregation, anomaly_maps, query_scores
+from pipeline.io.storage import Location
 from pipeline.result import Result
-from pipeline.search.faiss import FaissSearch
-from pipeline.stages.run import score_lake
+from pipeline.run import score_lake
+from pipeline.scoring.maps import anomaly_maps
+from pipeline.scoring.musc import Aggregation, query_scores
+from pipeline.scoring.search.faiss import FaissSearch
 from tests.running import flags, parse, read_scores, settings, small_lake, stored
 
 IMAGES = 20
@@ -49,7 +50,7 @@ def expected(result: Result, queries: pd.DataFrame, references: pd.DataFrame) ->
 def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows(lake: Path, tmp_path: Path) -> None:
     output, grown = tmp_path / "out", tmp_path / "lake"
     shutil.copytree(lake, grown)  # keeps the times of modification, by which a local file's content is known
-    window = ["--references.source=window", "--references.count=10", "--references.burst=1"]
+    window = ["--references.source=window", "--references.count=10", "--references.near_duplicates=1"]
     first = night(grown, output, "monday", *window)
     assert first.run["counts"]["carried"] == 0 and first.run["counts"]["scored"] == 2 * IMAGES
     before = read_scores(output, "monday")
@@ -116,7 +117,7 @@ def test_a_burst_does_not_vouch_for_its_own_defect(lake: Path, tmp_path: Path) -
     [bad] = sorted((burst / "brick" / "test").glob("[!g]*/*.png"))[:1]
     for number in range(7):  # more than 30 % of the others
         shutil.copy(bad, bad.with_name(f"9{number}.png"))
-    night(burst, tmp_path / "kept", "x", "--references.burst=0.999")
+    night(burst, tmp_path / "kept", "x", "--references.near_duplicates=0.999")
     kept = read_scores(tmp_path / "kept", "x").set_index("uri")
     night(lake, tmp_path / "alone", "x")
     alone = read_scores(tmp_path / "alone", "x").set_index("uri")

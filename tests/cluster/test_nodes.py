@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stages.run import score_lake
+from pipeline.run import score_lake
 from tests.cluster.test_same_scores import largest_difference
 from tests.running import flags, parse, read_scores, settings, small_lake
 
@@ -18,8 +18,8 @@ from ray.cluster_utils import Cluster
 from ray.data import DataContext
 
 from pipeline.command import job_parser, parse_settings
-from pipeline.stages.progress import Progress
-from pipeline.stages.run import score_lake
+from pipeline.engine.progress import Progress
+from pipeline.run import score_lake
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3})
 nodes = [cluster.add_node(num_cpus=2)]

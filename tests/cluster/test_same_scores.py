@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigError
-from pipeline.method import Aggregation, anomaly_maps, pca, query_scores
 from pipeline.result import Result
-from pipeline.search.faiss import FaissSearch
-from pipeline.stages.run import score_lake
+from pipeline.run import score_lake
+from pipeline.scoring.maps import anomaly_maps
+from pipeline.scoring.musc import Aggregation, pca, query_scores
+from pipeline.scoring.search.faiss import FaissSearch
 from tests.cluster.conftest import Head
 from tests.running import REPOSITORY, flags, parse, read_scores, run_job, settings, small_lake, stored
 
@@ -134,7 +135,11 @@ def test_pinned_references_are_taken_with_fused_and_projected_vectors_in_units_o
     chosen += sorted(str(path) for path in (lake / "gravel" / "test").rglob("*.png"))[:3]
     lines = [f"{uri},{Path(uri).parents[2].name}\n" for uri in [*chosen, "/another/lake/brick/test/good/1.png"]]
     (tmp_path / "pinned.csv").write_text("".join(["uri,category\n", *lines]))
-    more = ["--references.source=pinned", f"--references.pinned={tmp_path / 'pinned.csv'}", "--references.burst=1"]
+    more = [
+        "--references.source=pinned",
+        f"--references.pinned={tmp_path / 'pinned.csv'}",
+        "--references.near_duplicates=1",
+    ]
     more += ["--method.fuse_degrees=true"]
     more += ["--method.projection=pca", "--method.projection_width=48", "--search.memory_gb=0.002"]
     result = run(lake, tmp_path / "out", *more)

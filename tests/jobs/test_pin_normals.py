@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.catalog import build_catalog
 from pipeline.config import InputConfig, ScoreConfig
-from pipeline.lake.history import History
-from pipeline.stages.tonight import tonight
+from pipeline.store.history import History
+from pipeline.tables.selection import select
 from tests.corpus import HOSTILE_NAMES, write_files
 from tests.published import publish, row
 from tests.running import run_script
@@ -34,7 +34,7 @@ def test_the_manifest_pins_the_images_that_were_called_normal(tmp_path: Path, na
             "references": {"source": "pinned", "pinned": str(manifest)},
         }
     )
-    work = tonight(build_catalog(config.input), config, History(None, {}))
+    work = select(build_catalog(config.input), config, History(None, {}))
     pinned = {of["uri"] for of in work.todo.to_pylist() if of["pinned"]}
     assert pinned == {uri for uri, label in labels if label == "normal"}
     assert work.pinned == {"bolt": 1, "nut, 'big'": len(HOSTILE_NAMES)}

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.config import EncoderConfig, InputConfig, OutputConfig, ScoreConfig
-from pipeline.lake.features import FeatureStore
-from pipeline.lake.run import RunFolder, read_table, write_array, write_table
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.metrics.category import IMAGE, PIXEL, SPRO, Metric, PixelTruth, pixel_metrics
 from pipeline.plan.units import Unit
 from pipeline.stages import reduce
 from pipeline.stages.reduce import MAP_SCALE, Reducer
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder, read_table, write_array, write_table
 
 IMAGES, GRID, SIZE = 11, 4, 28
 UNLABELLED = (0, 1, 2, 7)  # of blocks of three images, the first is unlabelled as a whole

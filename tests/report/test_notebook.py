@@ -10,7 +10,7 @@ from PIL import Image
 
 import pipeline
 from pipeline.errors import ConfigError, StorageError
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.report.notebook import Run
 from tests.corpus import encoded
 from tests.published import publish, row

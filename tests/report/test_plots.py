@@ -14,11 +14,11 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.errors import NothingToScore
-from pipeline.lake.run import write_table
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.metrics.category import PixelTruth, image_metrics, pixel_metrics
 from pipeline.report.plots import histograms, plots, precision_recall, pro, roc, save
 from pipeline.result import Result, read_result
+from pipeline.store.run_folder import write_table
 from tests.published import publish, row
 
 SIDE, SCALE = 24, 2 / 65535

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import StorageError
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.report.sheet import draw_sheet
 from tests.corpus import encoded
 

@@ -81,7 +81,7 @@ def night(s3_environment: dict[str, str], scorer: Key, grant: Grant, tmp_path_fa
     with FaultyProxy(scorer) as proxy:
         proxy.conceal()
         proxy.on_request(lambda method, path: requests.append((method, path)))
-        measured = "from pipeline.stages import calibrate; calibrate.WORTH_MEASURING = 0"
+        measured = "from pipeline.engine import calibrate; calibrate.WORTH_MEASURING = 0"
         done = run_job(*flags(values), env={**proxy.environment, "XDG_CACHE_HOME": str(folder.parent)}, before=measured)
     keys = [item["Key"] for item in client.list_objects_v2(Bucket="results").get("Contents", ())]
     results = {key: client.get_object(Bucket="results", Key=key)["Body"].read() for key in keys}

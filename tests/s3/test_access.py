@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.lake import bucket as storage
-from pipeline.lake.storage import Location
+from pipeline.io import bucket as storage
+from pipeline.io.storage import Location
 from tests.running import flags, run_job, settings, small_lake
 from tests.s3.conftest import SECRET, Grant, Key, Night
 

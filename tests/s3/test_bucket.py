@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import StorageError, StoreUnavailable
-from pipeline.lake import bucket as storage
-from pipeline.lake.storage import Location
+from pipeline.io import bucket as storage
+from pipeline.io.storage import Location
 from tests.s3.proxy import FaultyProxy
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.lake.storage import Location
-from pipeline.stages.run import score_lake
+from pipeline.io.storage import Location
+from pipeline.run import score_lake
 from tests.cluster.test_same_scores import largest_difference
 from tests.running import flags, parse, read_scores, run_job, settings, small_lake
 from tests.s3.proxy import FaultyProxy

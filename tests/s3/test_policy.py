@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from pipeline.lake import bucket as storage
-from pipeline.lake.run import RunFolder, latest_run
-from pipeline.lake.storage import Location
+from pipeline.io import bucket as storage
+from pipeline.io.storage import Location
 from pipeline.result import read_result
+from pipeline.store.run_folder import RunFolder, latest_run
 from tests.conftest import REPOSITORY
 from tests.s3.conftest import Grant, Key, Night
 from tests.s3.proxy import FaultyProxy

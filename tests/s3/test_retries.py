@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pipeline.errors import StorageError, StoreUnavailable
-from pipeline.lake import bucket as storage
-from pipeline.lake import traffic
-from pipeline.lake.storage import Location
+from pipeline.io import bucket as storage
+from pipeline.io import traffic
+from pipeline.io.storage import Location
 from tests.s3.proxy import FaultyProxy
 
 CONTENT = bytes(range(256)) * 1000

@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.encoders.weights import local_weights
 from pipeline.errors import EncoderError
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
+from pipeline.run import score_lake
 from pipeline.sample.weights import sample_weights
-from pipeline.stages.run import score_lake
 from tests.running import flags, parse, read_scores, run_job, settings, small_lake
 
 

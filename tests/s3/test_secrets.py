@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
-from pipeline.stages.run import score_lake
+from pipeline.run import score_lake
 from tests.running import flags, run_job, settings, small_lake
 from tests.s3.conftest import SECRET, Key, Night
 

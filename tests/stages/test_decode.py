@@ -13,10 +13,10 @@ from PIL import Image
 
 from pipeline.catalog.masks import read_mask
 from pipeline.config import InputConfig
-from pipeline.decoder import Decoder
 from pipeline.errors import CatalogError, StoreUnavailable
 from pipeline.images import Quarantine, decode
-from pipeline.lake.storage import Location
+from pipeline.images.decoder import Decoder
+from pipeline.io.storage import Location
 from pipeline.stages import decode as stage
 from pipeline.stages.decode import READERS, decode_block, mask_values
 from tests.corpus import CORPUS, encoded

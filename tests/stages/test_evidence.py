@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.config import ScoreConfig
+from pipeline.engine.progress import Progress
+from pipeline.engine.tasks import run_here
 from pipeline.errors import StoreUnavailable
-from pipeline.lake.features import LOOK, FeatureStore
-from pipeline.lake.run import RunFolder, write_table
-from pipeline.lake.storage import Location
-from pipeline.method import Aggregation, anomaly_maps, mutual_scores
-from pipeline.search import GemmSearch
+from pipeline.io.storage import Location
+from pipeline.scoring.maps import anomaly_maps
+from pipeline.scoring.musc import Aggregation, mutual_scores
+from pipeline.scoring.search import GemmSearch
 from pipeline.stages.evidence import FOUND, NEAREST, EvidenceFinder, centre, explain
-from pipeline.stages.progress import Progress
 from pipeline.stages.reduce import MAP_SCALE
-from pipeline.stages.references import REFERENCES
-from pipeline.stages.tasks import run_here
+from pipeline.store.features import IMAGE_STATS, FeatureStore
+from pipeline.store.run_folder import RunFolder, write_table
+from pipeline.tables.references import REFERENCES
 
 CATEGORY = "a/b'größe"
 GRID, WIDTH, LAYERS, SIDE = (3, 4), 16, (2, 5), 112
@@ -38,7 +39,7 @@ class Night:
         self.store = FeatureStore(self.run.features, GRID, WIDTH, LAYERS, "float32")
         self.names = [f"{n}.png" for n in range(len(tokens))]
         rows: dict[str, list[Any]] = {"key": self.names, "uri": self.names}
-        rows |= {name: [1] * len(tokens) for name in ("width", "height", *LOOK)}
+        rows |= {name: [1] * len(tokens) for name in ("width", "height", *IMAGE_STATS)}
         file = self.store.write(CATEGORY, rows, tokens, np.ones((len(tokens), 2), np.float32))
         listed = {"uri": self.names, "etag": self.names, "file": [file] * len(tokens), "row": range(len(tokens))}
         self.images = pa.table({name: list(values) for name, values in listed.items()})
@@ -56,7 +57,7 @@ class Night:
 
     def bursts(self, pairs: list[tuple[int, int]]) -> None:
         columns = np.array(pairs, np.int64).reshape(-1, 2)
-        write_table(self.run.bursts(CATEGORY), pa.table({"image": columns[:, 0], "reference": columns[:, 1]}))
+        write_table(self.run.near_duplicates(CATEGORY), pa.table({"image": columns[:, 0], "reference": columns[:, 1]}))
 
     def map_of(self, n: int, worst: int, normal: int) -> None:
         patches = torch.full((1, PATCHES), 0.5)

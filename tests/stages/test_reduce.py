@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
-from pipeline.lake.features import LOOK, FeatureStore
-from pipeline.lake.run import RunFolder, write_array, write_table
-from pipeline.lake.storage import Location
-from pipeline.method import rscin
-from pipeline.metrics.thresholds import PIXEL_BINS, count_pixels
+from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
+from pipeline.scoring.musc import rscin
 from pipeline.stages.reduce import Reducer
-from pipeline.stages.references import REFERENCES
+from pipeline.store.features import IMAGE_STATS, FeatureStore
+from pipeline.store.run_folder import RunFolder, write_array, write_table
+from pipeline.tables.references import REFERENCES
+from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
 
 CATEGORY = "a/b'größe"
 OWN, EARLIER = 6, 5
@@ -44,7 +44,7 @@ def reducer(
 
     def write(seed: int, total: int) -> str:
         rows: dict[str, list[Any]] = {name: [f"{seed}-{n}" for n in range(total)] for name in ("key", "uri")}
-        rows |= {name: [1] * total for name in ("width", "height", *LOOK)}
+        rows |= {name: [1] * total for name in ("width", "height", *IMAGE_STATS)}
         return store.write(CATEGORY, rows, np.ones((total, 1, 4, 4), np.float32), vectors(seed, total))
 
     now, then = write(0, OWN), write(1, EARLIER)

@@ -11,14 +11,14 @@ import torch
 from pipeline.config import ScoreConfig
 from pipeline.encoders import EncoderSpec
 from pipeline.errors import ConfigError, LakeScoreError
-from pipeline.lake.features import LOOK, FeatureStore
-from pipeline.lake.run import RunFolder, read_array, write_table
-from pipeline.lake.storage import Location
-from pipeline.method import mutual_scores, query_scores
+from pipeline.io.storage import Location
 from pipeline.plan.units import Members, Shape, Unit
-from pipeline.search import untuned
+from pipeline.scoring.musc import mutual_scores, query_scores
+from pipeline.scoring.search import untuned
 from pipeline.stages import score as stage
 from pipeline.stages.score import ScoreUnit, plan, shape_of
+from pipeline.store.features import IMAGE_STATS, FeatureStore
+from pipeline.store.run_folder import RunFolder, read_array, write_table
 
 SPEC = EncoderSpec("any", grid=(3, 4), width=32, embedding=5, layers=(2, 5), fingerprint="f")
 
@@ -63,13 +63,13 @@ def worker_of(folder: Path) -> ScoreUnit:
     store = FeatureStore(Location.parse(str(folder / "features")), SPEC.grid, SPEC.width, SPEC.layers, "float32")
     names = [str(number) for number in range(IMAGES)]
     tokens = np.random.default_rng(0).normal(size=(IMAGES, 2, SPEC.patches, SPEC.width)).astype(np.float32)
-    rows = {"key": names, "uri": names} | {name: [1] * IMAGES for name in ("width", "height", *LOOK)}
+    rows = {"key": names, "uri": names} | {name: [1] * IMAGES for name in ("width", "height", *IMAGE_STATS)}
     file = store.write("bottle", rows, tokens, np.zeros((IMAGES, 5), np.float32))
     run = RunFolder(Location.parse(str(folder)), "test")
     images = pa.table({"file": [file] * IMAGES, "row": range(IMAGES)})
     write_table(run.index("bottle"), images)
     write_table(run.references("bottle"), images.append_column("position", pa.array(range(IMAGES))))
-    write_table(run.bursts("bottle"), pa.table({"image": [2, 7, 7], "reference": [7, 2, 3]}))
+    write_table(run.near_duplicates("bottle"), pa.table({"image": [2, 7, 7], "reference": [7, 2, 3]}))
     return ScoreUnit(config("fp32"), untuned("gemm", "cpu"), store, run, "cpu", torch.get_num_threads())
 
 
@@ -115,7 +115,7 @@ def test_an_image_that_does_not_fit_at_all_is_an_error_that_says_what_to_do(
 def test_images_of_one_burst_are_not_compared(tmp_path: Path) -> None:
     worker = worker_of(tmp_path)
     together = scored(worker, WHOLE)
-    write_table(worker._run.bursts("bottle"), pa.table({"image": [], "reference": []}).cast(BURSTS))
+    write_table(worker._run.near_duplicates("bottle"), pa.table({"image": [], "reference": []}).cast(BURSTS))
     alone = scored(worker_of_same(worker), WHOLE)
     changed = [image for image in range(IMAGES) if not np.array_equal(together[0, image], alone[0, image])]
     assert changed == [2, 7]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 import pipeline
-from pipeline.method import anomaly_maps
 from pipeline.result import Result
-from pipeline.stages.run import score_lake
+from pipeline.run import score_lake
+from pipeline.scoring.maps import anomaly_maps
 from tests.conftest import beside
 from tests.running import flags, parse, settings, stored
 

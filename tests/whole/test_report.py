@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from pipeline.config import ScoreConfig
-from pipeline.lake.run import RunFolder, read_table
-from pipeline.lake.storage import Location
+from pipeline.engine.tasks import run_here
+from pipeline.io.storage import Location
+from pipeline.report.build import artist_of, draw_report
 from pipeline.result import read_result
-from pipeline.stages.report import artist_of, draw_report
-from pipeline.stages.rows import EXPLAINED
-from pipeline.stages.run import score_lake
-from pipeline.stages.tasks import run_here
+from pipeline.run import score_lake
+from pipeline.store.run_folder import RunFolder, read_table
+from pipeline.tables.rows import EXPLAINED
 from tests.running import flags, parse, read_scores, settings, small_lake
 
 MOST, IMAGES, NEAREST = 5, 12, 6

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.sample.lake import write_sample
 from tests.running import REPOSITORY, read_scores, run_job, run_job_here
 

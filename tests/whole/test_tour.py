@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import pipeline
-from pipeline.stages.run import score_lake
+from pipeline.run import score_lake
 from tests.running import REPOSITORY, flags, parse, run_job_here, run_script, settings, small_lake
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.report.page.facts import CHUNK, PageExtras, image_columns, run_facts
 from pipeline.report.values import finite

@@ -7,10 +7,10 @@ import os
 import sys
 import time
 
-if "pipeline.decoder" in sys.orig_argv:
-    from pipeline import images
+if "pipeline.images.decoder" in sys.orig_argv:
+    from pipeline.images import pixels
 
-    really_decode = images.decode
+    really_decode = pixels.decode
 
     def decode(content, size, max_pixels):  # type: ignore[no-untyped-def]
         if content.startswith(b"crash"):
@@ -20,5 +20,5 @@ if "pipeline.decoder" in sys.orig_argv:
                 time.sleep(1)
         return really_decode(content, size, max_pixels)
 
-    decode.__module__, decode.__qualname__ = "pipeline.images", "decode"
-    images.decode = decode
+    decode.__module__, decode.__qualname__ = "pipeline.images.pixels", "decode"
+    pixels.decode = decode

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.lake.storage import Location
+from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.report import page as room
 from pipeline.report.page import PageExtras, write_page

@@ -1,0 +1,107 @@
+"""Before a run starts: which search its workers use, how fast they are, and what the run will cost."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import ray
+import torch
+
+from pipeline.config import ScoreConfig
+from pipeline.encoders import EncoderSpec
+from pipeline.engine.cluster import RETRIES, Pool
+from pipeline.io.storage import Location
+from pipeline.plan.cost import Cost, Rates, refuse_quadratic, total_cost
+from pipeline.plan.units import Shape, Unit
+from pipeline.scoring.search import Tuning, tune, untuned
+from pipeline.store.run_folder import write_json
+
+log = logging.getLogger(__name__)
+
+WORTH_MEASURING = 1e13  # multiply-adds of a run: some minutes of one CPU core
+PROBE_BYTES = 32 << 20
+READ = 2e8  # bytes a second from storage, where it was not measured
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What scoring will cost, and the seconds that the workers of a pool will take."""
+
+    cost: Cost
+    seconds: float
+    workers: int
+
+    def __str__(self) -> str:
+        hours = self.seconds / 3600
+        time = f"{self.seconds:.0f} s" if hours < 0.1 else f"{hours:.1f} h"
+        return (
+            f"{self.cost.products:.2g} multiply-adds, {self.cost.read / 1e9:.3g} GB read, "
+            f"about {time} on {self.workers} workers"
+        )
+
+
+def estimate(
+    units: Sequence[Unit], shape: Shape, config: ScoreConfig, spec: EncoderSpec, workers: Pool, output: Location
+) -> tuple[Estimate, Tuning]:
+    """Say what a run's units will cost, by what one worker of the pool was measured to do.
+
+    A short run is not worth the measuring. What was measured is kept below the output: the next run of the same shape
+    uses the same search, and gives the same bytes.
+    """
+    cost = total_cost(units, shape)
+    tuning, read = untuned(config.search.kind, workers.device), READ
+    if cost.products >= WORTH_MEASURING:
+        tuning, read = _measured(config, spec, shape, workers, output)
+    rates = Rates(tuning.products, tuning.aggregated, read)
+    return Estimate(cost, rates.seconds(cost) / workers.max, workers.max), tuning
+
+
+def announce(found: Estimate, config: ScoreConfig, totals: Mapping[str, int]) -> None:
+    """Log the estimate; raise `ConfigError` when it is of a quadratic run that nobody asked for."""
+    refuse_quadratic(config.references, totals, str(found))
+    log.info("plan     %s", found)
+
+
+def _measured(
+    config: ScoreConfig, spec: EncoderSpec, shape: Shape, workers: Pool, output: Location
+) -> tuple[Tuning, float]:
+    question: dict[str, object] = {
+        "kind": config.search.kind,
+        "dtype": config.search.dtype,
+        "grid": list(spec.grid),
+        "width": spec.width,
+        "compared": shape.compared,
+        "device": workers.device,
+        "cpus": workers.cpus,
+        "torch": torch.__version__,
+    }
+    name = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:16]
+    kept = output / "calibration" / f"{name}.json"
+    if kept.exists():
+        answer = json.loads(kept.read_bytes())
+    else:
+        log.info("measuring the search on a worker")
+        remote = ray.remote(measure).options(
+            num_cpus=0 if workers.gpus else workers.cpus, num_gpus=workers.gpus or None, max_retries=RETRIES
+        )
+        answer = ray.get(remote.remote(question, output / "calibration" / f"{name}.probe"))
+        write_json(kept, answer)
+    return Tuning(**answer["tuning"]), float(answer["read"])
+
+
+def measure(question: dict[str, object], probe: Location) -> dict[str, object]:
+    """Time the searches, and reading from the storage, on this worker."""
+    torch.set_num_threads(int(str(question["cpus"])))
+    arguments = {name: value for name, value in question.items() if name not in ("cpus", "torch")}
+    with torch.inference_mode():
+        tuning = tune(**arguments)  # type: ignore[arg-type]  # as the question was put
+    probe.write_bytes(np.random.default_rng(0).bytes(PROBE_BYTES))
+    start = time.perf_counter()
+    probe.read_bytes()
+    seconds = time.perf_counter() - start
+    probe.remove()
+    return {"question": question, "tuning": asdict(tuning), "read": PROBE_BYTES / seconds}

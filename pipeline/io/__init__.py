@@ -1,0 +1,1 @@
+"""Storage: one path type for folders and buckets, Parquet, locks, names."""

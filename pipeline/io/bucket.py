@@ -1,0 +1,275 @@
+"""Objects in S3: the functions behind `Location` where its protocol is s3. Paths are bucket/key.
+
+Endpoint, region and credentials come from the usual AWS chain. Everything that may pass by itself (throttling, errors
+of the server, connections that break) is tried again for PATIENCE seconds, after waits that grow and differ, so that a
+fleet does not come back all at once. boto3's own retries are off: a quota that all threads share would end them early
+in an outage.
+"""
+
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, ParamSpec, TypeVar
+
+import boto3
+import botocore.exceptions as aws
+from botocore.config import Config
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from pipeline.io import traffic
+from pipeline.io.entry import Changed, Entry, Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PATIENCE = 120.0  # seconds: longer than a store's restart, shorter than anybody's night
+LONGEST_WAIT = 10.0
+CONNECTIONS = 32
+DELETED_AT_ONCE = 1000  # objects: S3's own limit
+
+KINDS = {  # what a browser is told of a report's files, which it would offer to download otherwise
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "webp": "image/webp",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+}
+
+MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "404", "NotFound"})
+PASSING = frozenset(
+    "SlowDown RequestTimeout RequestTimeTooSkewed InternalError ServiceUnavailable Throttling ThrottlingException "
+    "RequestLimitExceeded BandwidthLimitExceeded OperationAborted ConditionalRequestConflict "
+    "408 429 500 502 503 504".split()
+)
+REFUSED = frozenset("InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken InvalidToken TokenRefreshRequired".split())
+BROKEN = (
+    aws.ConnectionError,  # that cannot be made
+    aws.HTTPClientError,  # that time out, or are closed
+    aws.IncompleteReadError,
+    ConnectionError,
+)
+NO_CREDENTIALS = (aws.NoCredentialsError, aws.PartialCredentialsError, aws.TokenRetrievalError)
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def client() -> Any:
+    """Return this process's client; threads share it."""
+    return boto3.Session().client(  # not the default session, which would keep credentials of before
+        "s3",
+        config=Config(
+            retries={"total_max_attempts": 1},
+            max_pool_connections=CONNECTIONS,
+            connect_timeout=10,
+            read_timeout=60,
+            user_agent_extra="lakescore",
+        ),
+    )
+
+
+def read(path: str, etag: str | None) -> bytes:
+    """Return the content; raises `Changed` when its tag is not the one given."""
+    return _get(path, {"IfMatch": f'"{etag}"'} if etag else {})
+
+
+def open_(path: str) -> io.RawIOBase:
+    return _Ranges(path, entry(path).size)
+
+
+def write(path: str, content: bytes, over: str | None) -> None:
+    """Write the whole content or nothing: a store keeps no half of an object."""
+    said = {"IfMatch": f'"{over}"'} if over else {}
+    if kind := KINDS.get(path.rpartition(".")[2]):
+        said["ContentType"] = kind
+    try:
+        _retry(client().put_object, **_at(path), Body=content, **said)
+    except NotImplementedError:
+        said.pop("IfMatch")
+        _retry(client().put_object, **_at(path), Body=content, **said)
+
+
+def create(path: str, content: bytes) -> bool:
+    """Write the whole content where nothing is yet; return whether it is there now."""
+    try:
+        _retry(client().put_object, **_at(path), Body=content, IfNoneMatch="*")
+    except Changed:
+        return read(path, None) == content  # the answer to an earlier try may have been lost
+    return True
+
+
+def exists(path: str) -> bool:
+    """Tell whether there is an object, or anything below."""
+    if "/" in path and is_file(path):
+        return True
+    bucket, prefix = _prefix(path)
+    return bool(_retry(client().list_objects_v2, Bucket=bucket, Prefix=prefix, MaxKeys=1).get("KeyCount"))
+
+
+def is_file(path: str) -> bool:
+    if "/" not in path:
+        return False
+    try:
+        _retry(client().head_object, **_at(path))
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # S3 says so of what is missing, too, to those who may list some prefixes only
+        bucket, _, key = path.partition("/")
+        listed = _retry(client().list_objects_v2, Bucket=bucket, Prefix=key, MaxKeys=1)
+        return any(item["Key"] == key for item in listed.get("Contents", ()))
+    return True
+
+
+def entry(path: str) -> Entry:
+    found = _retry(client().head_object, **_at(path))
+    name = path.rpartition("/")[2]
+    return Entry(name, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"].timestamp())
+
+
+def files(path: str) -> Iterator[Entry]:
+    """Yield every object below a prefix, a page at a time, with paths from there."""
+    prefix = _prefix(path)[1]
+    for page in _pages(path):
+        for item in page.get("Contents", ()):
+            name = item["Key"].removeprefix(prefix)
+            if name and not name.endswith("/"):  # consoles keep an empty object for a folder
+                yield Entry(name, item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp())
+
+
+def folders(path: str) -> list[str]:
+    prefix = _prefix(path)[1]
+    found = (item["Prefix"] for page in _pages(path, Delimiter="/") for item in page.get("CommonPrefixes", ()))
+    return [name.removeprefix(prefix).rstrip("/") for name in found]
+
+
+def remove(path: str) -> None:
+    """Delete an object and all that is below it as a prefix."""
+    bucket, prefix = _prefix(path)
+    keys = [prefix + found.path for found in files(path)]
+    if "/" in path:
+        keys.append(path.partition("/")[2])
+    for start in range(0, len(keys), DELETED_AT_ONCE):
+        batch = [{"Key": key} for key in keys[start : start + DELETED_AT_ONCE]]
+        answer = _retry(client().delete_objects, Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
+        if errors := [error for error in answer.get("Errors", ()) if error.get("Code") not in MISSING]:
+            raise OSError(f"{len(errors)} objects stay, such as {errors[0].get('Key')}: {errors[0].get('Message')}")
+
+
+class _Ranges(io.RawIOBase):
+    """An object as a file that asks for the ranges that are read, and no more."""
+
+    def __init__(self, path: str, size: int) -> None:
+        self._path, self._size, self._position = path, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def size(self) -> int:
+        return self._size
+
+    def readinto(self, buffer: Any) -> int:
+        stop = min(self._position + len(buffer), self._size)
+        if stop <= self._position:
+            return 0
+        content = _get(self._path, {"Range": f"bytes={self._position}-{stop - 1}"})
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+
+def _pages(path: str, **options: str) -> Iterator[dict[str, Any]]:
+    bucket, prefix = _prefix(path)
+    request: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **options}
+    while True:
+        page: dict[str, Any] = _retry(client().list_objects_v2, **request)
+        yield page
+        if not page.get("IsTruncated"):
+            return
+        request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _get(path: str, options: dict[str, str]) -> bytes:
+    def whole() -> bytes:
+        content: bytes = client().get_object(**_at(path), **options)["Body"].read()
+        return content
+
+    return _retry(whole)
+
+
+def _at(path: str) -> dict[str, str]:
+    bucket, _, key = path.partition("/")
+    if not key:
+        raise IsADirectoryError(f"{bucket} is a bucket, an object is needed")
+    return {"Bucket": bucket, "Key": key}
+
+
+def _prefix(path: str) -> tuple[str, str]:
+    bucket, _, key = path.partition("/")
+    return bucket, f"{key.rstrip('/')}/" if key else ""
+
+
+def _retry(request: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Make a request until it is answered; raises what `_meaning` makes of the last error."""
+    retrying = Retrying(
+        retry=retry_if_exception(_passes),
+        wait=wait_random_exponential(multiplier=0.2, max=LONGEST_WAIT),
+        stop=stop_after_delay(PATIENCE),
+        before_sleep=_count,
+        reraise=True,
+    )
+    try:
+        return retrying(request, *arguments, **options)
+    except (aws.BotoCoreError, aws.ClientError, ConnectionError) as error:
+        raise _meaning(error) from error
+
+
+def _count(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    traffic.retried(_code(error) or type(error).__name__)
+    if state.attempt_number == 5:  # a second or two in: worth a line, and not before
+        log.warning("the store does not answer (%s), trying for %.0f s more", _say(error), PATIENCE)
+
+
+def _passes(error: BaseException) -> bool:
+    return isinstance(error, BROKEN) or _code(error) in PASSING
+
+
+def _meaning(error: Exception) -> Exception:
+    """Say what an error means in the words of the file system, which callers know for local files too."""
+    code = _code(error)
+    if code in MISSING:
+        return FileNotFoundError(_say(error))
+    if code in ("PreconditionFailed", "412"):
+        return Changed(_say(error))
+    if code in ("AccessDenied", "403", "AllAccessDisabled"):
+        return PermissionError(f"access denied ({_say(error)}); the credentials in use may not do this")
+    if _passes(error):
+        return Unavailable(f"tried for {PATIENCE:.0f} s: {_say(error)}")
+    if code in REFUSED or isinstance(error, NO_CREDENTIALS):
+        return Unavailable(f"the credentials are refused: {_say(error)}")
+    return NotImplementedError(_say(error)) if code == "NotImplemented" else OSError(_say(error))
+
+
+def _code(error: BaseException | None) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, aws.ClientError) else ""
+
+
+def _say(error: BaseException | None) -> str:
+    if isinstance(error, aws.ClientError):
+        return f"{_code(error)} {error.response['Error'].get('Message') or ''}".strip()
+    # botocore quotes the endpoint, and an endpoint may carry a password
+    return re.sub(r"//[^/\s]*@", "//...@", str(error)) or type(error).__name__

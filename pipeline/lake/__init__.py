@@ -1,1 +1,0 @@
-"""Files and objects: storage, the feature store, the run folder."""

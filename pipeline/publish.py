@@ -1,0 +1,77 @@
+"""What a run leaves for readers, written last."""
+
+import contextlib
+import logging
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.catalog import Catalog
+from pipeline.metrics.category import mean_metrics
+from pipeline.stages.reduce import METRICS, Reduced
+from pipeline.store.run_folder import RunFolder, write_json, write_table
+from pipeline.tables.drift import Drift
+
+log = logging.getLogger(__name__)
+
+PIXELS = pa.schema([("category", pa.string()), ("counts", pa.list_(pa.int64()))])
+VERSIONS = ("ray", "torch", "faiss-gpu", "faiss-cpu", "timm", "open_clip_torch", "pyarrow", "numpy", "pillow")
+
+
+def publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Reduced, run: dict[str, Any]) -> None:
+    """Write tables, then run.json, then latest.json; raises `StorageError`."""
+    metrics = reduced.metrics
+    pixels = [{"category": category, "counts": counted} for category, counted in reduced.pixels.items()]
+    write_table(folder.results / "pixels.parquet", pa.Table.from_pylist(pixels, schema=PIXELS))
+    listed = catalog.table.drop_columns(["image", "reason", "detail"])
+    write_table(folder.results / "catalog.parquet", listed)
+    write_table(folder.results / "scores" / "part-00000.parquet", scores)
+    mean = mean_metrics(metrics.values())
+    rows = [
+        {"category": category, "name": name, **asdict(metric)}
+        for category, of in [*metrics.items(), (None, mean)]  # null: the mean over the categories
+        for name, metric in of.items()
+    ]
+    write_table(folder.results / "metrics.parquet", pa.Table.from_pylist(rows, schema=METRICS))
+    if any(metric.value is not None for of in metrics.values() for metric in of.values()):
+        content = {name: {key: asdict(metric) for key, metric in of.items()} for name, of in metrics.items()}
+        means = {name: asdict(metric) for name, metric in mean.items()}
+        write_json(folder.results / "metrics.json", {"categories": content, "mean": means})
+    folder.publish(run)
+
+
+def say_drift(drifted: Mapping[str, Mapping[str, Drift]]) -> dict[str, Any]:
+    """Return what run.json says of drift, and log a line for each quantity that drifted, for an alert to hang on."""
+    for category, of in drifted.items():
+        for name, drift in of.items():
+            if drift.drifted:
+                facts = {"event": "drift", "category": category, "quantity": name, **asdict(drift)}
+                log.warning(
+                    "drift    %s of %r: %.3g, before %.3g", name, category, drift.now, drift.before, extra=facts
+                )
+    return {
+        "drifted": sorted(category for category, of in drifted.items() if any(drift.drifted for drift in of.values())),
+        "drift": {category: {name: asdict(drift) for name, drift in of.items()} for category, of in drifted.items()},
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """Return what run.json says of versions and the host."""
+    return {
+        "versions": {"python": platform.python_version()} | _versions(),
+        "host": {"name": socket.gethostname(), "machine": platform.machine(), "cpus": os.cpu_count()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in VERSIONS:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

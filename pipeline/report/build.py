@@ -1,0 +1,158 @@
+"""The report of a run: which images it shows, their evidence, their pictures, and last the page."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.catalog.masks import mask_above
+from pipeline.config import ScoreConfig
+from pipeline.engine.tasks import Run, run_tasks
+from pipeline.io.storage import Location
+from pipeline.report.draw import Artist
+from pipeline.report.page import PageExtras
+from pipeline.report.pictures import colours
+from pipeline.report.summary import ranked_by
+from pipeline.stages.evidence import EvidenceFinder, explain, find_patches
+from pipeline.stages.reduce import MAP_SCALE
+from pipeline.store.history import History
+from pipeline.tables.rows import EXPLAINED, with_evidence
+from pipeline.tables.thresholds import LARGEST, PIXEL_BINS
+
+MOST = 5_000  # images with pictures in one report, each of them some 18 files
+
+log = logging.getLogger(__name__)
+
+
+def draw_report(
+    artist: Artist,
+    scores: pa.Table,
+    listed: pa.Table,
+    pixels: Mapping[str, NDArray[np.int64]],
+    run_id: str,
+    most: int,
+    find: EvidenceFinder | None = None,
+    run: Run = run_tasks,
+) -> tuple[pa.Table, PageExtras]:
+    """Draw the `most` worst images of each category: all of the report but the page.
+
+    Returns the scores with the evidence that was found, and what the page is to know.
+
+    Args:
+        artist: who draws, and where.
+        scores: of the run, a row for each input.
+        listed: the same rows of the catalog.
+        pixels: counts of the values of maps by category.
+        run_id: the run's.
+        most: images of each category.
+        find: finds evidence while the run is at work; None for a published run, whose scores hold what there is.
+        run: gives blocks to tasks.
+    """
+    for field in EXPLAINED:
+        at = scores.schema.get_field_index(field.name)
+        if at < 0:  # a run of before
+            scores = scores.append_column(field, pa.nulls(scores.num_rows, field.type))
+        elif scores.schema.field(at).type != field.type:  # a manifest's own in a run of before
+            scores = scores.set_column(at, field, pa.nulls(scores.num_rows, field.type))
+    chosen = worst_images(scores, most, run_id)
+    rows = scores.select(["category", "uri", "map_uri"]).take(chosen).append_column("n", pa.array(chosen))
+    tonight = pc.equal(scores["scored_by"], run_id).fill_null(False).to_numpy()[chosen]
+    look = partial(find_patches, output=artist.output, map_scale=artist.map_scale, grid=artist.grid)
+    found = explain(rows, tonight, look, find, run)
+    scores = with_evidence(scores, found.filter(pc.is_valid(found["evidence"])))
+    scales = colour_scales(scores, pixels)
+    return scores, PageExtras(artist(scores, listed, found, scales, run), scales, colours())
+
+
+def worst_images(scores: pa.Table, most: int, run_id: str) -> NDArray[np.int64]:
+    """Return the row numbers of the `most` worst images of each category, rising.
+
+    Where they would be more than MOST, of each category fewer, but one at least.
+
+    What this run calls anomalous comes first: in a window of many nights, tonight's would else be hidden by the past.
+    """
+    ranking = ranked_by(scores)
+    new = pc.and_(scores["anomalous"], pc.equal(scores["scored_by"], run_id)).fill_null(False)
+    columns = {"category": scores["category"], "rank": scores[ranking], "new": new, "n": np.arange(scores.num_rows)}
+    frame = pa.table(columns).to_pandas().dropna(subset=["rank"])
+    frame = frame.sort_values(["new", "rank"], ascending=False, kind="stable")
+    sizes = frame.groupby("category").size().to_numpy()
+    each = min(most, int(sizes.max(initial=0)))
+    while each > 1 and np.minimum(sizes, each).sum() > MOST:
+        each -= 1
+    if each < min(most, int(sizes.max(initial=0))):
+        log.info("report   %d images of each category, and not %d: %d of all together", each, most, MOST)
+    chosen: NDArray[np.int64] = np.sort(frame.groupby("category").head(each)["n"].to_numpy())
+    return chosen
+
+
+def colour_scales(scores: pa.Table, pixels: Mapping[str, NDArray[np.int64]]) -> dict[str, tuple[float, float]]:
+    """Return the distances that the colours of each category's maps begin and end with.
+
+    They begin at the median of its pixels, so that what is as usual stays clear, and end at the largest value of its
+    maps, so that no two defects look alike that are not; at the threshold on pixels where nothing is above it, or a
+    category without a defect would glow.
+
+    Args:
+        scores: of all images, of any night.
+        pixels: counts of values of maps, as `metrics.thresholds.count_pixels` makes them.
+    """
+    frame = scores.select(["category", "score_raw", "pixel_threshold"]).to_pandas().dropna(subset=["score_raw"])
+    scales = {}
+    for category, of in frame.groupby("category"):
+        counts = pixels.get(str(category), np.zeros(PIXEL_BINS, np.int64))
+        middle = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2)) if counts.any() else 0
+        low = middle * LARGEST / PIXEL_BINS
+        high = float(np.nanmax(of[["score_raw", "pixel_threshold"]].to_numpy()))
+        scales[str(category)] = (low, max(high, low + LARGEST / PIXEL_BINS))
+    return scales
+
+
+def add_pixels(
+    one: Mapping[str, NDArray[np.int64]], other: Mapping[str, NDArray[np.int64]]
+) -> dict[str, NDArray[np.int64]]:
+    """Add counts by category."""
+    return dict(one) | {category: counts + one.get(category, 0) for category, counts in other.items()}
+
+
+def window_scores(history: History) -> dict[str, NDArray[np.float64]]:
+    """Return the raw scores of earlier runs' images by category, as far as those had the settings of this one."""
+    rows = history.of_these_settings()
+    if rows is None:
+        return {}
+    scored = rows.filter(pc.is_valid(rows["score_raw"])).select(["category", "score_raw"]).to_pandas()
+    return {str(category): of.to_numpy() for category, of in scored.groupby("category")["score_raw"]}
+
+
+def artist_of(config: ScoreConfig, layout: str, grid: Sequence[int], report: Location) -> Artist:
+    """Return who draws the images of a run.
+
+    Args:
+        config: of the run.
+        layout: that it found.
+        grid: (H, W) of its encoder, in patches.
+        report: where to draw.
+    """
+    roots = [Location.parse(root) for root in config.input.roots]
+    lake = Location.parse(config.input.uri)
+    roots.append(_folder(lake) if layout == "manifest" else lake)
+    if config.references.pinned is not None:
+        roots.append(_folder(Location.parse(config.references.pinned)))
+    return Artist(
+        report,
+        Location.parse(config.output.uri),
+        config.input,
+        tuple(roots),
+        (grid[0], grid[1]),
+        config.encoder.size,
+        mask_above(layout),
+        MAP_SCALE,
+    )
+
+
+def _folder(manifest: Location) -> Location:
+    return Location(manifest.protocol, manifest.path.rpartition("/")[0] or "/")

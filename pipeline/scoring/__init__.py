@@ -1,0 +1,1 @@
+"""Functions of tensors that score patches. No Ray, no files."""

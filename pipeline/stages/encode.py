@@ -1,0 +1,170 @@
+"""Extract: decode on CPU tasks, encode on actors, write the features; what is stored already is not encoded again."""
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import torch
+
+from pipeline.config import EncoderConfig, InputConfig, ScoreConfig
+from pipeline.encoders import Encoded, Encoder, EncoderSpec
+from pipeline.engine.cluster import map_on_actors, map_on_tasks, pool, this_node
+from pipeline.engine.progress import Progress, check_rows, results
+from pipeline.engine.telemetry import count_traffic
+from pipeline.errors import StorageError
+from pipeline.images import Pixels, Reason
+from pipeline.memory import is_out_of_memory
+from pipeline.stages.decode import decode_block
+from pipeline.store.features import IMAGE_STATS, ROW, FeatureStore, Stored, block_images, feature_key
+
+log = logging.getLogger(__name__)
+
+# What this stage finds out about each image. `file` and `row` are null where `reason` says why there are no features;
+# `node` is null where nothing had to be done.
+SCHEMA = pa.schema(
+    [
+        ("image", pa.int64()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        *((name, pa.float32()) for name in IMAGE_STATS),
+        ("file", pa.string()),
+        ("row", pa.int32()),
+        ("node", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """`images` follows SCHEMA, one row for each image, rising."""
+
+    images: pa.Table
+    reused: int
+
+
+def extract(images: pa.Table, config: ScoreConfig, spec: EncoderSpec, store: FeatureStore) -> Extracted:
+    """Give every image of a catalog's table features in the store, or a reason why it has none."""
+    known = _reuse(images, spec, store, config.input)
+    reused = known.num_rows - images.num_rows + images["reason"].null_count  # the others cannot be opened
+    taken = pa.array(known["image"].to_pylist(), pa.int64())
+    todo = images.filter(pc.invert(pc.is_in(images["image"], value_set=taken)))
+    with Progress("extract", "images", images.num_rows, already=known.num_rows) as progress:
+        if todo.num_rows:
+            blocks = _blocks(todo, spec, store, config.encoder.batch_size)
+            decode = partial(decode_block, config=config.input, size=config.encoder.size)
+            decoded = map_on_tasks(ray.data.from_arrow(blocks), decode)
+            arguments = {"config": config.encoder, "fingerprint": spec.fingerprint, "store": store}
+            encoded = map_on_actors(decoded, len(blocks), EncodeBlock, arguments, pool(config.ray.encode))
+            known = pa.concat_tables([known, results(encoded, progress).cast(SCHEMA)])
+    check_rows("extract", images["image"].to_pylist(), known["image"].to_pylist())
+    return Extracted(known.sort_by("image"), reused)
+
+
+class EncodeBlock:
+    """An actor that holds the encoder and writes one file of features for each block."""
+
+    def __init__(self, config: EncoderConfig, fingerprint: str, store: FeatureStore, device: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._encoder = Encoder(config, device)
+        self._store, self._size = store, config.size
+        if self._encoder.spec.fingerprint != fingerprint:
+            raise StorageError(
+                f"the weights of {config.name} on this node are not those of the driver "
+                f"(fingerprints {self._encoder.spec.fingerprint} and {fingerprint})"
+            )
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        rows = block.drop_columns("pixels").to_pylist()
+        good = [index for index, row in enumerate(rows) if row["reason"] is None]
+        if good:
+            side = self._size
+            pixels = np.stack(
+                [np.frombuffer(block["pixels"][i].as_buffer(), np.uint8).reshape(side, side, 3) for i in good]
+            )
+            self._encode(pixels, [rows[i] for i in good])
+        count_traffic()
+        done = {"node": this_node(), "count": 1}
+        kept = [{name: row.get(name) for name in SCHEMA.names} | done for row in rows]
+        return pa.Table.from_pylist(kept, schema=SCHEMA.append(pa.field("count", pa.int64())))
+
+    def _encode(self, pixels: Pixels, rows: list[dict[str, Any]]) -> None:
+        """Encode images and write their features; with less at a time where memory runs out."""
+        try:
+            self._write(self._encoder(pixels, getattr(torch, self._store.precision)), rows)
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Here, since the error held on to what did not fit
+        if self._encoder.batch_size > 1:
+            self._encoder.batch_size //= 2
+            log.warning("memory ran out: this worker encodes batches of %d from now on", self._encoder.batch_size)
+            self._encode(pixels, rows)
+        elif len(rows) > 1:
+            for half in (slice(None, len(rows) // 2), slice(len(rows) // 2, None)):
+                self._encode(pixels[half], rows[half])
+        else:
+            detail = "the encoder finds no memory for one image: take a smaller encoder.size, or a larger worker"
+            rows[0] |= {"reason": str(Reason.OUT_OF_MEMORY), "detail": detail}
+
+    def _write(self, encoded: Encoded, rows: list[dict[str, Any]]) -> None:
+        """Write a file of the rows' features, and say in each row where they lie, or why they are not kept."""
+        finite = encoded.finite().tolist()
+        for row, is_finite in zip(rows, finite, strict=True):
+            if not is_finite:
+                detail = f"tokens do not fit {self._store.dtype}; try encoder.store fp32, or encoder.dtype fp32"
+                row |= {"reason": str(Reason.NOT_FINITE), "detail": detail}
+        kept = [row for row in rows if row["reason"] is None]
+        if not kept:
+            return
+        tokens, embeddings = encoded.tokens.cpu().numpy(), encoded.embeddings.cpu().numpy()
+        if len(kept) < len(rows):  # hardly ever, and a copy
+            tokens, embeddings = tokens[finite], embeddings[finite]
+        columns = {name: [row[name] for row in kept] for name in ROW.names}
+        file = self._store.write(kept[0]["category"], columns, tokens, embeddings)
+        for place, row in enumerate(kept):
+            row |= {"file": file, "row": place}
+
+
+def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, config: InputConfig) -> pa.Table:
+    """Return rows of SCHEMA for images whose features are stored, and for those that cannot be opened."""
+    rows: list[dict[str, Any]] = []
+    stored: dict[str, dict[str, Stored]] = {}
+    for image in images.to_pylist():
+        row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
+        row["image"] = image["image"]
+        if image["reason"] is not None:
+            rows.append(row | {"reason": image["reason"], "detail": image["detail"]})
+            continue
+        category = image["category"]
+        if category not in stored:
+            stored[category] = store.find(category)
+        place = stored[category].get(feature_key(image["uri"], image["etag"], spec.fingerprint))
+        fits = image["size"] <= config.max_bytes  # what is stored obeys tonight's limits, too
+        if place is not None and fits and place.width * place.height <= config.max_pixels:
+            rows.append(row | {name: value for name, value in vars(place).items() if name in row})
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _blocks(todo: pa.Table, spec: EncoderSpec, store: FeatureStore, batch: int) -> list[pa.Table]:
+    """Cut images into blocks of one category, each of which becomes one file."""
+    bytes_per_image = len(spec.layers) * spec.patches * spec.width * np.dtype(store.dtype).itemsize
+    step = block_images(bytes_per_image, batch)
+    columns = ["image", "uri", "etag", "category", "size"]
+    keys = [
+        feature_key(uri, etag, spec.fingerprint)
+        for uri, etag in zip(todo["uri"].to_pylist(), todo["etag"].to_pylist(), strict=True)
+    ]
+    keyed = todo.select(columns).append_column("key", pa.array(keys))
+    blocks = []
+    for category in pc.unique(keyed["category"]):
+        images = keyed.filter(pc.equal(keyed["category"], category))
+        blocks += [images.slice(start, step) for start in range(0, images.num_rows, step)]
+    return blocks

@@ -1,0 +1,1 @@
+"""What is decided about images, in tables: no Ray, no torch."""

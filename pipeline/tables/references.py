@@ -1,0 +1,185 @@
+"""What each category is compared with: its own images, those of earlier nights, or pinned ones."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config import ScoreConfig
+from pipeline.engine.progress import Progress
+from pipeline.engine.tasks import run_tasks
+from pipeline.errors import ConfigError
+from pipeline.images import Reason
+from pipeline.plan.sampling import choose_references, expected_references, samples
+from pipeline.plan.units import Members
+from pipeline.scoring.near_duplicates import find_near_duplicates
+from pipeline.store.features import FeatureStore, feature_key
+from pipeline.store.run_folder import RunFolder, read_table, write_table
+
+# A category's references: which images, where their features lie, their position among its images (-1: not scored in
+# this run), and the raw score that an earlier run gave those
+REFERENCES = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int32()),
+        ("position", pa.int64()),
+        ("score_raw", pa.float64()),
+    ]
+)
+
+COMPARED = pa.schema([("image", pa.int64()), ("references", pa.int64()), ("reason", pa.string())])
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Chooses the references of each category, and lists images and references for the workers.
+
+    `earlier` has rows of the window's runs; `fingerprint` is the encoder's; `settings` are what units depend on.
+    """
+
+    config: ScoreConfig
+    store: FeatureStore
+    run: RunFolder
+    fingerprint: str
+    earlier: pa.Table | None
+    settings: Mapping[str, Any]
+
+    def expected(self, images: pa.Table, pinned: Mapping[str, int]) -> dict[str, Members]:
+        """Return what each category of a table of images will be compared with, as if all could be encoded.
+
+        `pinned` is the number of pinned references of each category. Raises `ConfigError` as choosing does.
+        """
+        found = {}
+        earlier = _count(self.earlier)
+        for category, total in _count(images).items():
+            self._need_pinned(category, pinned.get(category, 0))
+            pool = self._pool_size(total, earlier.get(category, 0), pinned.get(category, 0))
+            references = expected_references(self.config.references, pool)
+            if references > 1 or pool > total:
+                found[category] = Members(total, references, pool, "", mutual=pool == total)
+        return found
+
+    def __call__(self, encoded: pa.Table) -> tuple[pa.Table, dict[str, Members]]:
+        """Choose among encoded images.
+
+        Args:
+            encoded: image, category, uri, etag, label, masks, width, height, file, row, pinned.
+
+        Returns:
+            rows of COMPARED, how many each image is compared with, and why with none; and what each category has.
+
+        Raises:
+            ConfigError: for source pinned, when a category has fewer than two.
+        """
+        members, counted = {}, []
+        for category in pc.unique(encoded["category"]).to_pylist():
+            index = encoded.filter(pc.equal(encoded["category"], category))
+            references, population = self._choose(category, index)
+            own = np.flatnonzero(references["position"].to_numpy() >= 0)
+            if references.num_rows - (len(own) > 0) < 1:
+                nothing, alone = [None] * index.num_rows, [str(Reason.ALONE)] * index.num_rows
+                counted.append(pa.table({"image": index["image"], "references": nothing, "reason": alone}))
+                continue
+            content = json.dumps([index.select(["file", "row"]).to_pylist(), references.to_pylist(), self.settings])
+            members[category] = Members(
+                index.num_rows,
+                references.num_rows,
+                population,
+                hashlib.sha256(content.encode()).hexdigest()[:16],
+                mutual=len(own) == references.num_rows,
+            )
+            numbered = index.append_column("position", pa.array(np.arange(index.num_rows)))
+            write_table(self.run.index(category), numbered)
+            write_table(self.run.references(category), references)
+        with Progress("compare", "categories", len(members)) as progress:
+            blocks = [pa.table({"category": [category]}) for category in members]
+            look = partial(
+                find_excluded_pairs, store=self.store, run=self.run, cosine=self.config.references.near_duplicates
+            )
+            counted += [run_tasks(blocks, look, progress)] if blocks else []
+        tables = [table.select(COMPARED.names).cast(COMPARED) for table in counted]
+        return pa.concat_tables([COMPARED.empty_table(), *tables]), members
+
+    def _pool_size(self, own: int, earlier: int, pinned: int) -> int:
+        source = self.config.references.source
+        if source == "pinned":
+            return pinned
+        if source == "window" and earlier >= self.config.references.count:
+            return earlier
+        return own + earlier if source == "window" else own
+
+    def _choose(self, category: str, index: pa.Table) -> tuple[pa.Table, int]:
+        """Return the references of a category, and the number of images that they were chosen from."""
+        config = self.config.references
+        pool = index.select(["uri", "etag", "file", "row"]).append_column(
+            "position", pa.array(np.arange(index.num_rows))
+        )
+        pool = pool.append_column("score_raw", pa.nulls(index.num_rows, pa.float64()))
+        if config.source == "pinned":
+            pool = pool.filter(index["pinned"])
+            self._need_pinned(category, pool.num_rows)
+        if config.source == "window" and self.earlier is not None:
+            earlier = self._earlier(category, index)
+            pool = earlier if earlier.num_rows >= config.count else pa.concat_tables([pool.cast(REFERENCES), earlier])
+        chosen = choose_references(config, pool["uri"].to_pylist())
+        population = pool.num_rows if samples(config, pool.num_rows) else len(chosen)
+        return pool.take(chosen).cast(REFERENCES), population
+
+    def _need_pinned(self, category: str, count: int) -> None:
+        config = self.config.references
+        if config.source == "pinned" and count < 2:
+            raise ConfigError(
+                f"category {category!r} has {count} images that can be used in {config.pinned}; "
+                "at least two references are needed"
+            )
+
+    def _earlier(self, category: str, index: pa.Table) -> pa.Table:
+        """Return the window's images of a category whose features are still stored, and that are not scored now."""
+        assert self.earlier is not None
+        rows = self.earlier.filter(pc.equal(self.earlier["category"], category))
+        stored = self.store.find(category)
+        now = set(zip(index["uri"].to_pylist(), index["etag"].to_pylist(), strict=True))
+        found = []
+        for row in rows.select(["uri", "etag", "score_raw"]).to_pylist():
+            place = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint))
+            if place is not None and (row["uri"], row["etag"]) not in now:
+                found.append({"file": place.file, "row": place.row, "position": -1, **row})
+        return pa.Table.from_pylist(found, schema=REFERENCES)
+
+
+def find_excluded_pairs(block: pa.Table, store: FeatureStore, run: RunFolder, cosine: float) -> pa.Table:
+    """Find a category's images that are too much alike to vouch for each other; count what each is compared with."""
+    category = block["category"][0].as_py()
+    index, references = read_table(run.index(category)), read_table(run.references(category))
+    positions = references["position"].to_numpy()
+    pairs = find_near_duplicates(
+        store.embeddings(feature_refs(index)), store.embeddings(feature_refs(references)), positions, cosine
+    )
+    write_table(run.near_duplicates(category), pa.table({"image": pairs[:, 0], "reference": pairs[:, 1]}))
+    count = np.full(index.num_rows, references.num_rows)
+    count[positions[positions >= 0]] -= 1
+    count -= np.bincount(pairs[:, 0], minlength=index.num_rows)
+    nothing = pa.nulls(index.num_rows, pa.string())
+    return pa.table(
+        {"image": index["image"], "references": count, "reason": nothing, "count": [1] + [0] * (len(count) - 1)}
+    )
+
+
+def feature_refs(table: pa.Table) -> list[tuple[str, int]]:
+    """Return where the features of a table's images lie, from its columns file and row."""
+    return list(zip(table["file"].to_pylist(), table["row"].to_pylist(), strict=True))
+
+
+def _count(table: pa.Table | None) -> dict[str, int]:
+    """Return the number of rows of each category."""
+    if table is None:
+        return {}
+    return {str(row["values"]): row["counts"] for row in pc.value_counts(table["category"]).to_pylist()}

@@ -1,0 +1,90 @@
+"""What is measured before a run starts, and what is said of its cost; tests/cluster measures on a real worker."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.config import ScoreConfig
+from pipeline.encoders import EncoderSpec
+from pipeline.engine import calibrate
+from pipeline.engine.calibrate import READ, WORTH_MEASURING, Estimate, announce, estimate, measure
+from pipeline.engine.cluster import Pool
+from pipeline.errors import ConfigError
+from pipeline.io.storage import Location
+from pipeline.plan.cost import Cost, total_cost
+from pipeline.plan.units import Members, Unit
+from pipeline.scoring.search import untuned
+from pipeline.stages.score import plan, shape_of
+
+SPEC = EncoderSpec("any", grid=(8, 8), width=32, embedding=5, layers=(2, 5), fingerprint="f")
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def config(**references: object) -> ScoreConfig:
+    return ScoreConfig.model_validate(
+        {"input": {"uri": "in"}, "output": {"uri": "out"}, "search": {"dtype": "bf16"}, "references": references}
+    )
+
+
+def units(images: int) -> list[Unit]:
+    return plan(config(), SPEC, {"bottle": Members(images, images, images, "d1")}, "cpu")
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_worker_answers_with_a_search_and_its_rates_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrate, "PROBE_BYTES", 1 << 20)
+    question: dict[str, object] = {
+        "kind": "auto",
+        "dtype": "int8",
+        "grid": [8, 8],
+        "width": 32,
+        "compared": 16,
+        "device": "cpu",
+        "cpus": 1,
+        "torch": torch.__version__,
+    }
+    answer = measure(question, Location.parse(str(tmp_path / "calibration" / "a.probe")))
+    assert torch.get_num_threads() == 1
+    assert answer["question"] == question
+    tuning, read = answer["tuning"], answer["read"]
+    assert isinstance(tuning, dict) and isinstance(read, float)
+    assert tuning["kind"] == "gemm" and tuning["products"] > 0 and tuning["aggregated"] > 0
+    assert 1e3 < read < 1e12
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_a_short_run_is_not_worth_measuring(tmp_path: Path) -> None:
+    # Ray is not even up.
+    planned, shape = units(20), shape_of(config(), SPEC)
+    cost = total_cost(planned, shape)
+    assert 0 < cost.products < WORTH_MEASURING
+    found, tuning = estimate(planned, shape, config(), SPEC, Pool(1, 4, 1, 0), Location.parse(str(tmp_path)))
+    assert tuning == untuned("auto", "cpu") and not list(tmp_path.iterdir())
+    assert found.cost == cost and found.workers == 4
+    seconds = cost.products / tuning.products + cost.aggregated / tuning.aggregated + cost.read / READ
+    assert found.seconds == pytest.approx(seconds / 4)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(12.4, "12 s"), (359, "359 s"), (5400, "1.5 h")])
+def test_an_estimate_is_said_in_one_line(seconds: float, said: str) -> None:
+    text = str(Estimate(Cost(3.14e15, 1e9, 2.5e9), seconds, 3))
+    assert text == f"3.1e+15 multiply-adds, 2.5 GB read, about {said} on 3 workers"
+
+
+def test_an_estimate_is_announced_unless_it_is_of_a_quadratic_run_that_nobody_asked_for() -> None:
+    found = Estimate(Cost(3e15, 1e9, 2.5e9), 5400, 3)
+    with pytest.raises(ConfigError, match=f"'cable' has 21 images.*{re.escape(str(found))}.*references.quadratic"):
+        announce(found, config(mode="all", limit=20), {"bottle": 20, "cable": 21})
+    announce(found, config(mode="all", limit=20, quadratic=True), {"bottle": 20, "cable": 21})
+    announce(found, config(mode="sample", limit=20), {"bottle": 20, "cable": 21})

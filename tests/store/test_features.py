@@ -1,0 +1,243 @@
+"""The feature store: what is written is read back, for any category, in any order, and again after a crash."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.errors import StorageError
+from pipeline.io.storage import Location
+from pipeline.store.features import BLOCK_BYTES, BLOCK_IMAGES, FeatureStore, Stored, block_images, feature_key
+from pipeline.store.int8 import pack
+
+Array = NDArray[Any]
+Rows = dict[str, list[Any]]
+IMAGE_STATS = (0.5, 0.25, 0.125)
+LAYERS = (2, 11)
+HOSTILE = [
+    "a/b",
+    "..",
+    "../../escape",
+    "é",
+    "x" * 300,
+    "é" * 100,
+    "a=b%20 #?",
+    "line\nbreak",
+    "*",
+    ".hidden",
+    "日本 語",
+]
+
+
+def new_store(folder: Path, dtype: str = "float16") -> FeatureStore:
+    return FeatureStore(Location.parse(str(folder)), grid=(3, 2), width=8, layers=LAYERS, dtype=dtype)
+
+
+def block(seed: int, images: int = 3) -> tuple[Rows, Array, Array]:
+    """Return rows, tokens (B, L, P, D) and embeddings (B, E) of images that no other seed has."""
+    generator = np.random.default_rng(seed)
+    numbers = range(10 * seed, 10 * seed + images)
+    rows: Rows = {
+        "key": [f"key{n}" for n in numbers],
+        "uri": [f"s3://lake/{n}.png" for n in numbers],
+        "width": [640 + n for n in numbers],
+        "height": [480 + n for n in numbers],
+        "brightness": [0.5] * images,
+        "contrast": [0.25] * images,
+        "sharpness": [0.125] * images,
+    }
+    tokens = generator.normal(size=(images, len(LAYERS), 6, 8)).astype(np.float32)
+    return rows, tokens, generator.normal(size=(images, 5)).astype(np.float32)
+
+
+def files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_tokens_of_each_layer_are_read_back_in_any_order_across_files(tmp_path: Path, dtype: str) -> None:
+    store = new_store(tmp_path, dtype)
+    (rows, tokens, embeddings), (more_rows, more_tokens, more_embeddings) = block(0), block(1, images=2)
+    first = store.write("bottle", rows, tokens, embeddings)
+    second = store.write("bottle", more_rows, more_tokens, more_embeddings)
+    # Back and forth between the files, and one image twice
+    places = [(second, 1), (first, 2), (second, 0), (first, 0), (first, 2)]
+    expected = np.stack([more_tokens[1], tokens[2], more_tokens[0], tokens[0], tokens[2]]).astype(dtype)
+    for index, layer in enumerate(LAYERS):
+        found = store.tokens(places, layer)
+        assert found.dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(found, expected[:, index])
+
+
+def test_embeddings_are_read_back_in_any_order_across_files(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    (rows, tokens, embeddings), (more_rows, more_tokens, more_embeddings) = block(0), block(1, images=2)
+    first = store.write("bottle", rows, tokens, embeddings)
+    second = store.write("bottle", more_rows, more_tokens, more_embeddings)
+    found = store.embeddings([(second, 1), (first, 2), (second, 0), (first, 0)])
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, [more_embeddings[1], embeddings[2], more_embeddings[0], embeddings[0]])
+
+
+def test_tokens_that_are_not_contiguous_are_stored_as_they_read(tmp_path: Path) -> None:
+    # Encoders return (L, B, P, D) or (B, L, D, P), transposed.
+    store, (rows, tokens, embeddings) = new_store(tmp_path, "float32"), block(0)
+    transposed = np.ascontiguousarray(tokens.transpose(1, 0, 3, 2)).transpose(1, 0, 3, 2)
+    file = store.write("bottle", rows, transposed, np.asfortranarray(embeddings))
+    np.testing.assert_array_equal(store.tokens([(file, 0), (file, 1), (file, 2)], LAYERS[1]), tokens[:, 1])
+    np.testing.assert_array_equal(store.embeddings([(file, 0), (file, 1), (file, 2)]), embeddings)
+
+
+def test_find_gives_the_place_and_size_of_every_key(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    first, second = store.write("bottle", *block(0)), store.write("bottle", *block(1, images=1))
+    assert store.find("bottle") == {
+        "key0": Stored(first, 0, "s3://lake/0.png", 640, 480, *IMAGE_STATS),
+        "key1": Stored(first, 1, "s3://lake/1.png", 641, 481, *IMAGE_STATS),
+        "key2": Stored(first, 2, "s3://lake/2.png", 642, 482, *IMAGE_STATS),
+        "key10": Stored(second, 0, "s3://lake/10.png", 650, 490, *IMAGE_STATS),
+    }
+
+
+def test_find_does_not_depend_on_the_order_of_the_columns(tmp_path: Path) -> None:
+    store, (rows, tokens, embeddings) = new_store(tmp_path), block(0, images=1)
+    file = store.write("bottle", dict(reversed(rows.items())), tokens, embeddings)
+    assert store.find("bottle") == {"key0": Stored(file, 0, "s3://lake/0.png", 640, 480, *IMAGE_STATS)}
+
+
+def test_find_gives_nothing_for_a_category_that_was_never_written(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    assert store.find("bottle") == {}
+    store.write("bottle", *block(0))
+    assert store.find("bott") == {} and store.find("bottle2") == {}
+
+
+@pytest.mark.parametrize("category", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_category_is_one_folder_below_the_store_and_read_back(tmp_path: Path, category: str) -> None:
+    store, (rows, tokens, embeddings) = new_store(tmp_path / "deep" / "store"), block(0)
+    file = store.write(category, rows, tokens, embeddings)
+    store_root = tmp_path / "deep" / "store"
+    assert files_below(tmp_path) == [store_root / "images" / file, store_root / "tokens" / file]
+    assert file.count("/") == 1
+    found = store.find(category)
+    assert list(found) == rows["key"]
+    places = [(stored.file, stored.row) for stored in found.values()]
+    np.testing.assert_array_equal(store.tokens(places, LAYERS[0]), tokens[:, 0].astype(np.float16))
+    np.testing.assert_array_equal(store.embeddings(places), embeddings)
+
+
+def test_hostile_categories_do_not_see_each_other(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    names = [*HOSTILE, "a", "b", "x" * 299, "x" * 160, "a=b  #?"]
+    for seed, category in enumerate(names):
+        store.write(category, *block(seed, images=1))
+    assert [list(store.find(category)) for category in names] == [[f"key{10 * seed}"] for seed in range(len(names))]
+
+
+def test_writing_a_block_again_gives_the_same_bytes_and_no_second_file(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    file = store.write("bottle", *block(0))
+    before = {path: path.read_bytes() for path in files_below(tmp_path)}
+    assert store.write("bottle", *block(0)) == file
+    assert {path: path.read_bytes() for path in files_below(tmp_path)} == before and len(before) == 2
+
+
+def test_writing_a_block_again_replaces_a_file_that_is_damaged(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    file = store.write("bottle", *block(0))
+    for path in files_below(tmp_path):
+        before = path.read_bytes()
+        path.write_bytes(before[:100])
+        assert store.write("bottle", *block(0)) == file
+        assert path.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        new_store(tmp_path).write("bottle", *block(0))
+    assert files_below(tmp_path) == []
+
+
+def test_blocks_of_other_images_or_another_order_are_other_files(tmp_path: Path) -> None:
+    store, (rows, tokens, embeddings) = new_store(tmp_path), block(0)
+    turned: Rows = {"key": list(map(str, reversed(rows["key"]))), **{k: v[::-1] for k, v in rows.items() if k != "key"}}
+    files = {
+        store.write("bottle", rows, tokens, embeddings),
+        store.write("bottle", turned, tokens[::-1], embeddings[::-1]),
+        store.write("bottle", *block(1)),
+    }
+    assert len(files) == 3 and len(files_below(tmp_path)) == 6
+
+
+def test_a_feature_key_changes_with_the_image_its_content_and_the_encoder() -> None:
+    keys = [feature_key(*parts) for parts in [("u", "e", "f"), ("v", "e", "f"), ("u", "g", "f"), ("u", "e", "h")]]
+    shifted = [feature_key("ue", "", "f"), feature_key("u", "ef", "")]  # the same letters, cut elsewhere
+    assert len({*keys, *shifted}) == 6 and feature_key("u", "e", "f") == keys[0]
+
+
+@pytest.mark.parametrize(
+    "image_bytes, batch, expected",
+    [
+        (1, 8, BLOCK_IMAGES),
+        (1, 5, BLOCK_IMAGES // 5 * 5),
+        (int(BLOCK_BYTES // 11), 8, 8),
+        (int(BLOCK_BYTES // 11), 1, 11),
+        (int(BLOCK_BYTES // 7), 8, 8),
+        (int(10 * BLOCK_BYTES), 1, 1),
+        (1, 2 * BLOCK_IMAGES, 2 * BLOCK_IMAGES),
+    ],
+)
+def test_a_block_holds_the_whole_batches_that_fit_and_at_least_one(image_bytes: int, batch: int, expected: int) -> None:
+    assert block_images(image_bytes, batch) == expected
+
+
+def test_a_damaged_file_is_named_and_its_neighbours_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = new_store(tmp_path)
+    path = store.write("bottle", *block(0))
+    (tmp_path / "images" / path).with_name("damaged.parquet").write_bytes(b"PAR1 no more")
+    assert sorted(store.find("bottle")) == ["key0", "key1", "key2"]
+    assert "damaged.parquet" in caplog.text
+
+
+def test_a_block_whose_images_were_not_written_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, write = new_store(tmp_path), Location.write_bytes
+
+    def killed(self: Location, content: bytes) -> None:
+        if "/images/" in self.path:
+            raise KeyboardInterrupt
+        write(self, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Location, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.write("bottle", *block(0))
+    assert len(files_below(tmp_path)) == 1 and store.find("bottle") == {}
+    store.write("bottle", *block(0))
+    assert len(store.find("bottle")) == 3
+
+
+def test_int8_tokens_come_back_within_half_a_step_of_each_channel_in_half_the_bytes(tmp_path: Path) -> None:
+    tokens = np.random.default_rng(0).normal(size=(2, len(LAYERS), 6, 8)).astype(np.float32)
+    tokens[..., 3] *= 200  # one channel far larger than all others, which must not cost them their steps
+    tokens[0, 0, :, 5] = 0
+    store = FeatureStore(Location.parse(str(tmp_path)), grid=(3, 2), width=8, layers=LAYERS, dtype="int8")
+    file = store.write("part", block(0, images=2)[0], tokens, np.zeros((2, 5), np.float32))
+    for position, layer in enumerate(LAYERS):
+        found = store.tokens([(file, 1), (file, 0)], layer)
+        assert found.dtype == np.float16
+        expected = tokens[::-1, position]
+        step = np.abs(expected).max(axis=1, keepdims=True) / 127
+        # half a step, and what fp16 rounds off
+        assert (np.abs(found - expected) <= 0.5 * step + np.abs(expected) / 1000 + 1e-6).all()
+        assert not np.array_equal(found, expected.astype(np.float16))
+        assert pack(tokens[:, position]).shape == (2, 4 * 8 + 6 * 8)
