@@ -83,8 +83,10 @@ class EncoderConfig(_Group):
 
 
 class MethodConfig(_Group):
-    """MuSc's own settings; the defaults are the paper's."""
+    """How patches are scored; the defaults are the paper's."""
 
+    name: Literal["musc"] = "musc"
+    """musc: mutual scoring of the images of a category."""
     degrees: tuple[int, ...] = (1, 3, 5)
     """Neighbourhood sizes of LNAMD, odd."""
     interval: float = Field(0.3, gt=0, le=1)
@@ -248,9 +250,9 @@ class PoolConfig(_Group):
     """A pool of workers for one stage."""
 
     min: int = Field(1, gt=0)
-    """Workers to start with; they also wait for a cluster that is still growing. On GPUs all start at once."""
+    """Workers at least, also where the cluster has yet to grow for them."""
     max: int | None = Field(None, gt=0)
-    """Workers at most. Default: one for each GPU of the cluster, or for every second CPU."""
+    """Workers at most. Default: one for each GPU of the cluster, or for every second CPU, of few for each."""
     cpus: int = Field(1, gt=0)
     """CPUs of one worker, and its threads."""
     gpus: float | None = Field(None, ge=0)

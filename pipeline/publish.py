@@ -5,8 +5,10 @@ import logging
 import os
 import platform
 import socket
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,9 +16,14 @@ import pyarrow as pa
 
 from pipeline.catalog import Catalog
 from pipeline.metrics.category import mean_metrics
-from pipeline.stages.reduce import METRICS, Reduced
+from pipeline.metrics.stream import MAP_SCALE
+from pipeline.prepare import Prepared
+from pipeline.stages.encode import Extracted
+from pipeline.stages.measure import METRICS
+from pipeline.stages.reduce import Reduced
 from pipeline.store.run_folder import RunFolder, write_json, write_table
 from pipeline.tables.drift import Drift
+from pipeline.tables.rows import counts
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +51,34 @@ def publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Redu
         means = {name: asdict(metric) for name, metric in mean.items()}
         write_json(folder.results / "metrics.json", {"categories": content, "mean": means})
     folder.publish(run)
+
+
+def describe_run(
+    of: Prepared, scores: pa.Table, extracted: Extracted, units: Mapping[str, int], drift: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return run.json: what was scored, with which settings, versions and seconds.
+
+    `units` are those that each node scored, `drift` is what `say_drift` returned.
+    """
+    images = Counter(node for node in extracted.images["node"].to_pylist() if node is not None)
+    more = {"features_reused": extracted.reused, "other_files": of.catalog.ignored}
+    return {
+        "run_id": of.folder.run_id,
+        "started": of.started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "counts": counts(scores, of.folder.run_id) | more,
+        **drift,
+        "layout": of.catalog.layout,
+        "search": asdict(of.tuning),
+        "estimate": asdict(of.cost),
+        "encoder": asdict(of.spec),
+        "map_scale": MAP_SCALE,
+        "nodes": {"images": dict(images), "units": dict(units)},
+        "seconds": of.clock.seconds,
+        "settings": of.settings,
+        "config": of.config.model_dump(mode="json"),
+        **surroundings(),
+    }
 
 
 def say_drift(drifted: Mapping[str, Mapping[str, Drift]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import EncoderConfig
+from pipeline.encoders.spec import EncoderSpec
 from pipeline.encoders.weights import local_weights
 from pipeline.errors import EncoderError
 from pipeline.images import Pixels
@@ -43,26 +44,6 @@ class Encoded:
         # NaN passes through a maximum, and to ask every single number takes ten times as long
         largest = self.tokens.abs().amax(dim=(1, 2, 3))
         return torch.isfinite(largest) & torch.isfinite(self.embeddings).all(dim=1)
-
-
-@dataclass(frozen=True)
-class EncoderSpec:
-    """What is known of an encoder without holding its weights.
-
-    `grid` is (H, W) in patches, `width` the tokens' D, `layers` the 0-based blocks. `fingerprint` names weights, input
-    size, layers, preprocessing and precision: features with the same fingerprint are interchangeable.
-    """
-
-    name: str
-    grid: tuple[int, int]
-    width: int
-    embedding: int
-    layers: tuple[int, ...]
-    fingerprint: str
-
-    @property
-    def patches(self) -> int:
-        return self.grid[0] * self.grid[1]
 
 
 class Encoder:

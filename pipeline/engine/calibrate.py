@@ -1,23 +1,22 @@
-"""Before a run starts: which search its workers use, how fast they are, and what the run will cost."""
+"""Before a run starts: which way of computing its workers use, how fast they are, and what the run will cost."""
 
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 
 import numpy as np
 import ray
-import torch
 
-from pipeline.config import ScoreConfig
-from pipeline.encoders import EncoderSpec
+from pipeline.config import ReferencesConfig, ScoreConfig
 from pipeline.engine.cluster import RETRIES, Pool
 from pipeline.io.storage import Location
-from pipeline.plan.cost import Cost, Rates, refuse_quadratic, total_cost
-from pipeline.plan.units import Shape, Unit
-from pipeline.scoring.search import Tuning, tune, untuned
+from pipeline.plan.cost import Cost, Rates, refuse_quadratic
+from pipeline.plan.units import Unit
+from pipeline.scoring.scorer import Layer, Scorer, Tuning, make_scorer
 from pipeline.store.run_folder import write_json
 
 log = logging.getLogger(__name__)
@@ -45,40 +44,31 @@ class Estimate:
 
 
 def estimate(
-    units: Sequence[Unit], shape: Shape, config: ScoreConfig, spec: EncoderSpec, workers: Pool, output: Location
+    units: Iterable[Unit], scorer: Scorer, config: ScoreConfig, layer: Layer, workers: Pool, output: Location
 ) -> tuple[Estimate, Tuning]:
     """Say what a run's units will cost, by what one worker of the pool was measured to do.
 
     A short run is not worth the measuring. What was measured is kept below the output: the next run of the same shape
     uses the same search, and gives the same bytes.
     """
-    cost = total_cost(units, shape)
-    tuning, read = untuned(config.search.kind, workers.device), READ
+    cost = sum(map(scorer.cost, units), Cost())
+    tuning, read = scorer.untuned(workers.device), READ
     if cost.products >= WORTH_MEASURING:
-        tuning, read = _measured(config, spec, shape, workers, output)
+        tuning, read = _measured(scorer, config, layer, workers, output)
     rates = Rates(tuning.products, tuning.aggregated, read)
     return Estimate(cost, rates.seconds(cost) / workers.max, workers.max), tuning
 
 
-def announce(found: Estimate, config: ScoreConfig, totals: Mapping[str, int]) -> None:
+def announce(found: Estimate, config: ReferencesConfig, totals: Mapping[str, int]) -> None:
     """Log the estimate; raise `ConfigError` when it is of a quadratic run that nobody asked for."""
-    refuse_quadratic(config.references, totals, str(found))
+    refuse_quadratic(config, totals, str(found))
     log.info("plan     %s", found)
 
 
 def _measured(
-    config: ScoreConfig, spec: EncoderSpec, shape: Shape, workers: Pool, output: Location
+    scorer: Scorer, config: ScoreConfig, layer: Layer, workers: Pool, output: Location
 ) -> tuple[Tuning, float]:
-    question: dict[str, object] = {
-        "kind": config.search.kind,
-        "dtype": config.search.dtype,
-        "grid": list(spec.grid),
-        "width": spec.width,
-        "compared": shape.compared,
-        "device": workers.device,
-        "cpus": workers.cpus,
-        "torch": torch.__version__,
-    }
+    question = scorer.question() | {"device": workers.device, "cpus": workers.cpus, "torch": version("torch")}
     name = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:16]
     kept = output / "calibration" / f"{name}.json"
     if kept.exists():
@@ -88,20 +78,23 @@ def _measured(
         remote = ray.remote(measure).options(
             num_cpus=0 if workers.gpus else workers.cpus, num_gpus=workers.gpus or None, max_retries=RETRIES
         )
-        answer = ray.get(remote.remote(question, output / "calibration" / f"{name}.probe"))
+        probe = output / "calibration" / f"{name}.probe"
+        tuning, read = ray.get(remote.remote(config, layer, workers.device, workers.cpus, probe))
+        answer = {"question": question, "tuning": asdict(tuning), "read": read}
         write_json(kept, answer)
     return Tuning(**answer["tuning"]), float(answer["read"])
 
 
-def measure(question: dict[str, object], probe: Location) -> dict[str, object]:
-    """Time the searches, and reading from the storage, on this worker."""
-    torch.set_num_threads(int(str(question["cpus"])))
-    arguments = {name: value for name, value in question.items() if name not in ("cpus", "torch")}
+def measure(config: ScoreConfig, layer: Layer, device: str, threads: int, probe: Location) -> tuple[Tuning, float]:
+    """Time the ways of computing on this worker, and reading from the storage, in bytes a second."""
+    import torch
+
+    torch.set_num_threads(threads)
     with torch.inference_mode():
-        tuning = tune(**arguments)  # type: ignore[arg-type]  # as the question was put
+        tuning = make_scorer(config, layer).tune(device)
     probe.write_bytes(np.random.default_rng(0).bytes(PROBE_BYTES))
     start = time.perf_counter()
     probe.read_bytes()
     seconds = time.perf_counter() - start
     probe.remove()
-    return {"question": question, "tuning": asdict(tuning), "read": PROBE_BYTES / seconds}
+    return tuning, PROBE_BYTES / seconds

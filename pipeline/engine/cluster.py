@@ -5,29 +5,23 @@ import os
 import signal
 import tempfile
 import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import ray
-from ray.util.annotations import RayDeprecationWarning
 
 from pipeline.config import PoolConfig, RayConfig
-from pipeline.engine.telemetry import count_run
 from pipeline.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 # Ray restarts actors and retries tasks for ever unless told; a poison input would then never end the run
 RETRIES = 2
-# Of calls to an actor that lives as far as Ray knows: it takes some seconds to notice that a node is gone, and spends a
-# retry on every try until then. What kills its actor ends with the restarts.
-CALLS = 100
-LOCAL_CPUS = 4  # at least: the pools hold CPUs for the whole stage, and the tasks that feed them need some too
+FEWEST_TASKS = 4  # at a time, on a cluster that is still to grow
+LOCAL_CPUS = 2  # at least: an image is decoded while another one is encoded
 
 
 @dataclass(frozen=True)
@@ -44,68 +38,22 @@ class Pool:
         return "cuda" if self.gpus else "cpu"
 
 
-def map_on_actors(
-    dataset: ray.data.Dataset, blocks: int, worker: type, arguments: dict[str, Any], pool: Pool
-) -> ray.data.Dataset:
-    """Map a dataset's blocks by a pool of actors, made as `worker(**arguments, device=..., threads=...)`.
-
-    Retries are bounded, and there are never more actors than blocks.
-    """
-    with warnings.catch_warnings():
-        # Ray 2.60 announces the end of these keywords for 2.64, and has nothing yet to put in their place
-        warnings.simplefilter("ignore", RayDeprecationWarning)
-        # `map_batches` itself, which refuses GPUs without a number of rows: our batches are our blocks
-        return dataset.map_batches_internal(
-            worker,
-            batch_size=None,
-            batch_format="pyarrow",
-            fn_constructor_kwargs={**arguments, "device": pool.device, "threads": pool.cpus},
-            compute=ray.data.ActorPoolStrategy(min_size=min(pool.min, blocks), max_size=min(pool.max, blocks)),
-            num_cpus=0 if pool.gpus else pool.cpus,
-            num_gpus=pool.gpus or None,
-            max_restarts=RETRIES,
-            max_task_retries=CALLS,
-        )
-
-
-def map_on_tasks(dataset: ray.data.Dataset, function: Callable[[pa.Table], pa.Table]) -> ray.data.Dataset:
-    """Map a dataset's blocks by tasks of one CPU, with bounded retries."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RayDeprecationWarning)  # as above
-        return dataset.map_batches(function, batch_size=None, batch_format="pyarrow", num_cpus=1, max_retries=RETRIES)
-
-
-def this_node() -> str:
-    """Return the id of the node that runs this worker."""
-    return str(ray.get_runtime_context().get_node_id())
-
-
 @contextmanager
 def cluster(config: RayConfig) -> Iterator[None]:
     """Work on the Ray of this process, as a notebook has one; else join one, or start one, that ends with the block.
 
     Joined is the one at `config.address` or RAY_ADDRESS; without an address a local Ray is started. A Ray that is there
-    already needs two CPUs, and workers that can import this package. Raises `ConfigError` when the cluster cannot be
+    already needs workers that can import this package. Raises `ConfigError` when the cluster cannot be
     reached.
     """
     found = config.address is None and ray.is_initialized()
     if not found:
         _join(config.address or os.environ.get("RAY_ADDRESS"))
-    context, shown = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
-    before = context.enable_progress_bars, context.print_on_execution_start, shown.level
     try:
-        context.enable_progress_bars = False  # stages show one line of their own
-        context.print_on_execution_start = False
-        shown.setLevel(logging.CRITICAL)
         yield
-    except Exception:  # counted, and raised on
-        count_run("failed")
-        raise
     finally:
         if not found:
             ray.shutdown()
-        context.enable_progress_bars, context.print_on_execution_start = before[:2]
-        shown.setLevel(before[2])
 
 
 def _join(address: str | None) -> None:
@@ -168,15 +116,19 @@ def pool(config: PoolConfig) -> Pool:
     """Settle the defaults of a pool by what the cluster has now."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray has no types here
     gpus = config.gpus if config.gpus is not None else float(resources.get("GPU", 0) >= 1)
-    room = resources.get("GPU", 0) / gpus if gpus else resources.get("CPU", 0) / 2 / config.cpus
-    if gpus == 0 and config.min * config.cpus >= resources.get("CPU", 0):
+    cpus = resources.get("CPU", 0)
+    room = resources.get("GPU", 0) / gpus if gpus else max(cpus / 2, min(2, cpus)) / config.cpus
+    if gpus == 0 and config.cpus > cpus:
         log.warning(
-            "%d workers of %d CPUs are asked for, the cluster has %d CPUs and others need some: waiting for it to grow",
-            config.min,
-            config.cpus,
-            resources.get("CPU", 0),
+            "workers of %d CPUs are asked for, the cluster has %d CPUs: waiting for it to grow", config.cpus, cpus
         )
     most = config.max or max(config.min, int(room))
     # Ray Data lets a pool of GPUs grow no further than the GPUs there are, and what does not ask brings no node. So all
     # are asked for at once, which hinders nobody: they hold no CPUs, and the work begins with the first of them.
     return Pool(most if gpus else config.min, most, config.cpus, gpus)
+
+
+def everywhere() -> Pool:
+    """Return what all CPUs of the cluster take, one for each block, and more where they make it grow."""
+    cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]  # Ray has no types here
+    return Pool(1, max(FEWEST_TASKS, 2 * cpus), 1, 0)

@@ -1,45 +1,207 @@
-"""Small results of tasks over blocks of rows."""
+"""Stages on a Ray cluster: blocks to workers, rows back.
+
+Without GPUs a stage runs as plain tasks. Ray keeps the processes that ran them, so that what one stage imported, the
+next has already; a process holds the stages of one execution at a time, set up once. Workers with GPUs are actors of
+a pool of Ray Data, which keeps a model on its GPU.
+"""
 
 import logging
-from collections.abc import Callable
+import re
+import secrets
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
+from ray.exceptions import RayError
 
-from pipeline.engine.cluster import map_on_tasks
-from pipeline.engine.progress import Progress, results
+from pipeline import errors
+from pipeline.engine.cluster import RETRIES, Pool
+from pipeline.engine.telemetry import count_traffic, observe_unit, show_progress
+from pipeline.errors import LakeScoreError
+from pipeline.progress import Progress
+from pipeline.stage import Stage
 
-SAID = 5  # images that are named in the log where something of them could not be done
+# Of calls to an actor that lives as far as Ray knows: it takes some seconds to notice that a node is gone, and spends a
+# retry on every try until then. What kills its actor ends with the restarts.
+CALLS = 100
+AHEAD = 2  # blocks for each worker that wait for it: made by the stage before, or to be made by this one
 
 log = logging.getLogger(__name__)
 
-Function = Callable[[pa.Table], pa.Table]
-Run = Callable[[list[pa.Table], Function, Progress], pa.Table]
+
+@dataclass(frozen=True)
+class OnRay:
+    """A runner on the cluster, on workers of a pool. The stage `before`, on one CPU each, does each block first."""
+
+    pool: Pool
+    before: Stage | None = None
+
+    def progress(self, stage: str, what: str, total: int, already: int = 0) -> Progress:
+        return Progress(stage, what, total, already, show_progress)
+
+    def __call__(self, stage: Stage, blocks: Sequence[pa.Table], progress: Progress) -> pa.Table:
+        """Run a stage; a column `node` of what it returns has the id of the node that made each row.
+
+        Raises `LakeScoreError` when a worker failed more often than it is retried, with the worker's own message if it
+        is one of ours.
+        """
+        tables = []
+        try:
+            for table in (self._on_actors if self.pool.gpus else self._on_tasks)(stage, blocks, progress):
+                progress.add(sum(table["count"].to_pylist()))
+                _say_units(table)
+                tables.append(table.drop_columns("count"))
+        except RayError as error:
+            raise own_error(error) from error
+        return pa.concat_tables(tables)
+
+    def _on_tasks(self, stage: Stage, blocks: Sequence[pa.Table], progress: Progress) -> Iterator[pa.Table]:
+        execution = secrets.token_hex(8)
+        work = ray.remote(_work).options(name=_name(stage), num_cpus=self.pool.cpus, max_retries=RETRIES)
+        prepare = ray.remote(_work).options(name=_name(self.before), num_cpus=1, max_retries=RETRIES)
+        waiting, ready = deque(blocks), deque[pa.Table | ray.ObjectRef[pa.Table]]()
+        preparing, working = set[ray.ObjectRef[pa.Table]](), set[ray.ObjectRef[pa.Table]]()
+        ahead = AHEAD * self.pool.max
+        try:
+            while waiting or ready or preparing or working:
+                while waiting and len(ready) + len(preparing) < ahead:
+                    block = waiting.popleft()
+                    if self.before is None:
+                        ready.append(block)
+                    else:
+                        preparing.add(prepare.remote(execution, 0, self.before, block, 1, progress.stage))
+                while ready and len(working) < self.pool.max:
+                    block = ready.popleft()
+                    working.add(work.remote(execution, 1, stage, block, self.pool.cpus, progress.stage))
+                done, _ = ray.wait([*preparing, *working], num_returns=1, fetch_local=False)
+                for reference in done:
+                    if reference in preparing:
+                        preparing.remove(reference)
+                        ready.append(reference)
+                    else:
+                        working.remove(reference)
+                        yield ray.get(reference)
+        finally:  # after an error nobody wants the rest
+            for reference in preparing | working:
+                ray.cancel(reference)
+
+    def _on_actors(self, stage: Stage, blocks: Sequence[pa.Table], progress: Progress) -> Iterator[pa.Table]:
+        import ray.data  # three seconds that a run without GPUs need not wait
+
+        pool, before = self.pool, self.before
+        dataset: ray.data.Dataset = ray.data.from_arrow(list(blocks))
+        with warnings.catch_warnings(), _quiet():
+            # Ray 2.60 announces the end of these keywords for 2.64, and has nothing yet to put in their place
+            warnings.simplefilter("ignore", ray.util.annotations.RayDeprecationWarning)
+            if before is not None:
+                dataset = dataset.map_batches(
+                    _Before(before), batch_size=None, batch_format="pyarrow", num_cpus=1, max_retries=RETRIES
+                )
+            # `map_batches` itself, which refuses GPUs without a number of rows: our batches are our blocks
+            dataset = dataset.map_batches_internal(
+                _Actor,
+                batch_size=None,
+                batch_format="pyarrow",
+                fn_constructor_args=(stage, pool.device, pool.cpus, progress.stage),
+                compute=ray.data.ActorPoolStrategy(
+                    min_size=min(pool.min, len(blocks)), max_size=min(pool.max, len(blocks))
+                ),
+                num_cpus=0,
+                num_gpus=pool.gpus,
+                max_restarts=RETRIES,
+                max_task_retries=CALLS,
+            )
+            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
-def run_tasks(blocks: list[pa.Table], function: Function, progress: Progress) -> pa.Table:
-    """Give each block to a task, and return all rows that come back; their column `count` is counted as progress."""
-    return results(map_on_tasks(ray.data.from_arrow(blocks), function), progress)
+class _Actor:
+    """A stage on a worker of a pool."""
+
+    def __init__(self, stage: Stage, device: str, threads: int, name: str) -> None:
+        stage.setup(device, threads)
+        self._stage, self._name = stage, name
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        return _done(self._stage, block, self._name)
 
 
-def run_here(blocks: list[pa.Table], function: Function, progress: Progress) -> pa.Table:
-    """Do the same in this process, which needs no Ray."""
-    tables = []
-    for block in blocks:
-        tables.append(function(block))
-        progress.add(sum(tables[-1]["count"].to_pylist()))
-    return pa.concat_tables(tables).drop_columns("count")
+@dataclass(frozen=True)
+class _Before:
+    """A stage on the way to a pool, set up for each block: it has nothing to load that a process does not keep."""
+
+    stage: Stage
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        self.stage.setup("cpu", 1)
+        return _done(self.stage, block, "")
 
 
-def missed(what: str, rows: pa.Table) -> pa.Table:
-    """Return the rows whose `detail` says why an image lacks something, and say so of some of them in the log.
+def _name(stage: Stage | None) -> str:
+    """Return what lists of processes and Ray's dashboard call the work of a stage."""
+    return type(stage).__name__
 
-    Tasks send the reasons along, since what they log stays in the log of their node.
-    """
-    lost = rows.filter(pc.is_valid(rows["detail"]))
-    for row in lost.slice(0, SAID).to_pylist():
-        log.warning("no %s of %r: %s", what, row["uri"], row["detail"])
-    if lost.num_rows > SAID:
-        log.warning("no %s of %d more images", what, lost.num_rows - SAID)
-    return lost
+
+_execution = ""  # whose stages this process has ready
+_stages: dict[int, Stage] = {}
+
+
+def _work(execution: str, place: int, stage: Stage, block: pa.Table, threads: int, name: str) -> pa.Table:
+    """Do one block in this process, with the stage that it has ready if it is of the same execution."""
+    global _execution
+    if execution != _execution:
+        _stages.clear()
+        _execution = execution
+    if place not in _stages:
+        stage.setup("cpu", threads)
+        _stages[place] = stage
+    return _done(_stages[place], block, name)
+
+
+def _done(stage: Stage, block: pa.Table, name: str) -> pa.Table:
+    """Return what a stage makes of a block, with the node where it was counted as done."""
+    start = time.perf_counter()
+    table = stage(block)
+    if name == "score":
+        observe_unit(time.perf_counter() - start)
+    count_traffic()
+    if "count" not in table.column_names:
+        return table
+    node = str(ray.get_runtime_context().get_node_id())
+    return table.append_column("node", pa.array([node] * table.num_rows, pa.string()))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Ray Data from showing lines of its own, and leave its settings as they were."""
+    context, shown = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    before = context.enable_progress_bars, context.print_on_execution_start, shown.level
+    context.enable_progress_bars = context.print_on_execution_start = False
+    shown.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        context.enable_progress_bars, context.print_on_execution_start = before[:2]
+        shown.setLevel(before[2])
+
+
+def _say_units(table: pa.Table) -> None:
+    """Log each unit of work that is done, for machines."""
+    if "id" in table.column_names:
+        for row in table.select(["id", "seconds", "node"]).to_pylist():
+            log.debug("done %s", row["id"], extra={"unit": row["id"], "seconds": row["seconds"], "node": row["node"]})
+
+
+def own_error(error: RayError) -> LakeScoreError:
+    """Find our own error under Ray's wrappers, or make one of what they say."""
+    # Ray Data keeps of a worker's exception its traceback only, as text
+    for name, message in reversed(re.findall(r"^pipeline\.errors\.(\w+): (.+)", str(error), re.MULTILINE)):
+        kind = getattr(errors, name, None)  # the text holds names of files, which may look like anything
+        if isinstance(kind, type) and issubclass(kind, LakeScoreError):
+            return kind(message)
+    lines = [line for line in str(error).splitlines() if re.match(r"(?!ray\.)[\w.]+(Error|Exception)\b", line)]
+    return LakeScoreError(f"a worker failed: {(lines or [str(error)])[0]}")  # the cause stands above what it caused

@@ -10,6 +10,8 @@ others. Of a histogram Ray keeps the counts of its buckets, and no exact sum.
 
 import time
 from collections import Counter as Tally
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import pyarrow as pa
@@ -48,6 +50,16 @@ def count_published(scores: pa.Table, drifted: int) -> None:
     if drifted:
         _counter("drifted_categories", "Categories of published runs that drifted.").inc(drifted)
     count_run("published")
+
+
+@contextmanager
+def counted() -> Iterator[None]:
+    """Count a run that fails in this block."""
+    try:
+        yield
+    except Exception:  # counted, and raised on
+        count_run("failed")
+        raise
 
 
 def count_run(outcome: str) -> None:

@@ -13,6 +13,8 @@ from pipeline.metrics.overlap import Region, region_scores, regions_of
 Array = NDArray[Any]
 TOP = 2.0  # scores are distances of vectors of length 1
 LEVELS = 65536  # of maps as they are written, in 16 bits
+# With one scale for every map ever written, grey levels compare
+MAP_SCALE = TOP / (LEVELS - 1)
 
 
 class Bounded(NamedTuple):

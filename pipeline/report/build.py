@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -11,14 +10,14 @@ from numpy.typing import NDArray
 
 from pipeline.catalog.masks import mask_above
 from pipeline.config import ScoreConfig
-from pipeline.engine.tasks import Run, run_tasks
 from pipeline.io.storage import Location
-from pipeline.report.draw import Artist
+from pipeline.metrics.stream import MAP_SCALE
+from pipeline.report.draw import Drawing, draw
+from pipeline.report.evidence import FindPatches, explain
 from pipeline.report.page import PageExtras
 from pipeline.report.pictures import colours
 from pipeline.report.summary import ranked_by
-from pipeline.stages.evidence import EvidenceFinder, explain, find_patches
-from pipeline.stages.reduce import MAP_SCALE
+from pipeline.stage import Runner, Stage
 from pipeline.store.history import History
 from pipeline.tables.rows import EXPLAINED, with_evidence
 from pipeline.tables.thresholds import LARGEST, PIXEL_BINS
@@ -29,28 +28,28 @@ log = logging.getLogger(__name__)
 
 
 def draw_report(
-    artist: Artist,
+    drawing: Drawing,
     scores: pa.Table,
     listed: pa.Table,
     pixels: Mapping[str, NDArray[np.int64]],
     run_id: str,
     most: int,
-    find: EvidenceFinder | None = None,
-    run: Run = run_tasks,
+    runner: Runner,
+    find: Stage | None = None,
 ) -> tuple[pa.Table, PageExtras]:
     """Draw the `most` worst images of each category: all of the report but the page.
 
     Returns the scores with the evidence that was found, and what the page is to know.
 
     Args:
-        artist: who draws, and where.
+        drawing: what is drawn, and where.
         scores: of the run, a row for each input.
         listed: the same rows of the catalog.
         pixels: counts of the values of maps by category.
         run_id: the run's.
         most: images of each category.
+        runner: gives blocks to workers.
         find: finds evidence while the run is at work; None for a published run, whose scores hold what there is.
-        run: gives blocks to tasks.
     """
     for field in EXPLAINED:
         at = scores.schema.get_field_index(field.name)
@@ -60,12 +59,12 @@ def draw_report(
             scores = scores.set_column(at, field, pa.nulls(scores.num_rows, field.type))
     chosen = worst_images(scores, most, run_id)
     rows = scores.select(["category", "uri", "map_uri"]).take(chosen).append_column("n", pa.array(chosen))
-    tonight = pc.equal(scores["scored_by"], run_id).fill_null(False).to_numpy()[chosen]
-    look = partial(find_patches, output=artist.output, map_scale=artist.map_scale, grid=artist.grid)
-    found = explain(rows, tonight, look, find, run)
+    scored_now = pc.equal(scores["scored_by"], run_id).fill_null(False).to_numpy()[chosen]
+    look = FindPatches(drawing.output, drawing.map_scale, drawing.grid)
+    found = explain(rows, scored_now, look, runner, find)
     scores = with_evidence(scores, found.filter(pc.is_valid(found["evidence"])))
     scales = colour_scales(scores, pixels)
-    return scores, PageExtras(artist(scores, listed, found, scales, run), scales, colours())
+    return scores, PageExtras(draw(drawing, scores, listed, found, scales, runner), scales, colours())
 
 
 def worst_images(scores: pa.Table, most: int, run_id: str) -> NDArray[np.int64]:
@@ -128,8 +127,8 @@ def window_scores(history: History) -> dict[str, NDArray[np.float64]]:
     return {str(category): of.to_numpy() for category, of in scored.groupby("category")["score_raw"]}
 
 
-def artist_of(config: ScoreConfig, layout: str, grid: Sequence[int], report: Location) -> Artist:
-    """Return who draws the images of a run.
+def drawing_of(config: ScoreConfig, layout: str, grid: Sequence[int], report: Location) -> Drawing:
+    """Return what the images of a run have in common.
 
     Args:
         config: of the run.
@@ -142,7 +141,7 @@ def artist_of(config: ScoreConfig, layout: str, grid: Sequence[int], report: Loc
     roots.append(_folder(lake) if layout == "manifest" else lake)
     if config.references.pinned is not None:
         roots.append(_folder(Location.parse(config.references.pinned)))
-    return Artist(
+    return Drawing(
         report,
         Location.parse(config.output.uri),
         config.input,

@@ -12,17 +12,16 @@ import pyarrow.compute as pc
 
 from pipeline.catalog.masks import read_masks
 from pipeline.config import InputConfig
-from pipeline.engine.progress import Progress
-from pipeline.engine.tasks import Run, missed, run_tasks
-from pipeline.engine.telemetry import count_traffic
 from pipeline.errors import CatalogError, ConfigError, StorageError, StoreUnavailable
 from pipeline.images import Pixels, Quarantine, decode_picture
+from pipeline.images.files import decoder_of, mask_values, read_ahead
 from pipeline.io.storage import Location
 from pipeline.report import pictures
+from pipeline.report.missed import missed
 from pipeline.report.page import CHUNK
 from pipeline.report.report_images import crop_name, cuts, gather
 from pipeline.report.stored_map import map_at
-from pipeline.stages.decode import decoder_of, mask_values, read_ahead
+from pipeline.stage import Runner
 
 SOURCES = 16  # images of the lake that one task decodes
 DETAILS = 64  # images of one task that writes overlays and outlines
@@ -45,8 +44,8 @@ DRAWN = pa.schema([("n", pa.int64()), ("uri", pa.string()), ("detail", pa.string
 
 
 @dataclass(frozen=True)
-class Artist:
-    """Draws images of a run into its report; its tasks need nothing else.
+class Drawing:
+    """What all that is drawn of a run has in common.
 
     `limits` are those of decoding. Images that the run does not list, references of earlier nights, are read below
     `roots` only. `grid` (H, W) are the patches of a map and `size` its side; masks are true above the share
@@ -62,93 +61,97 @@ class Artist:
     mask_above: float
     map_scale: float
 
-    def __call__(
-        self,
-        scores: pa.Table,
-        listed: pa.Table,
-        found: pa.Table,
-        scales: Mapping[str, tuple[float, float]],
-        run: Run = run_tasks,
-    ) -> list[int]:
-        """Draw images of a run, and return the row numbers of those that have all their files.
+    def may_read(self, uri: str) -> bool:
+        """Tell whether an image may be read that the run does not list: earlier runs' tables may say anything."""
+        try:
+            return any(Location.parse(uri).is_below(root) for root in self.roots)
+        except ConfigError:
+            return False
 
-        An image that cannot be drawn costs its own pictures, and the log says so. Raises `StoreUnavailable`, and
-        `StorageError` when a picture cannot be written.
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Write files of the report, by name; a picture is a file, and a store answers late."""
+        with ThreadPoolExecutor(WRITERS) as writers:
+            for _ in writers.map(lambda name: (self.report / name).write_bytes(files[name]), files):
+                pass
 
-        Args:
-            scores: of the run, a row for each input, with EXPLAINED.
-            listed: the same rows of the catalog, with size and masks.
-            found: n, worst and normal of the images to draw, the two being patches; null where there is no map.
-            scales: distances at both ends of the colours, by category.
-            run: gives blocks to tasks.
-        """
-        mapped = found.filter(pc.is_valid(found["worst"])).sort_by("n")
-        if not mapped.num_rows:
-            return []
-        images = gather(scores, listed, mapped, self.grid, self._may_read)
-        with Progress("pictures", "images", len(images)) as progress:
-            made = run(cuts(images, SOURCES), self.cut, progress)
-        gone = missed("picture", made)
-        gone_keys = frozenset(zip(gone["uri"].to_pylist(), gone["etag"].to_pylist(), strict=True))
-        rows = []
-        for image in images:
-            if image.source.key not in gone_keys:
-                low, high = scales[image.row["category"]]
-                told = {"low": low, "high": high, "about": json.dumps(image.about(gone_keys))}
-                rows.append({**image.row, "n": image.n, "masks": image.masks, **told})
-        blocks = [pa.Table.from_pylist(rows[at : at + DETAILS], DETAIL) for at in range(0, len(rows), DETAILS)]
-        with Progress("details", "images", len(rows)) as progress:
-            drawn = run(blocks, self.detail, progress) if blocks else DRAWN.empty_table()
-        missed("picture", drawn)
-        return sorted(drawn["n"].filter(pc.is_null(drawn["detail"])).to_pylist())
 
-    def cut(self, block: pa.Table) -> pa.Table:
-        """Decode images of the lake, each once, and write what CUTS says of them; return a row of CUT for each."""
-        decoder = decoder_of(self.limits, decode_picture)
+def draw(
+    drawing: Drawing,
+    scores: pa.Table,
+    listed: pa.Table,
+    found: pa.Table,
+    scales: Mapping[str, tuple[float, float]],
+    runner: Runner,
+) -> list[int]:
+    """Draw images of a run, and return the row numbers of those that have all their files.
+
+    An image that cannot be drawn costs its own pictures, and the log says so. Raises `StoreUnavailable`, and
+    `StorageError` when a picture cannot be written.
+
+    Args:
+        drawing: what is drawn, and where.
+        scores: of the run, a row for each input, with EXPLAINED.
+        listed: the same rows of the catalog, with size and masks.
+        found: n, worst and normal of the images to draw, the two being patches; null where there is no map.
+        scales: distances at both ends of the colours, by category.
+        runner: gives blocks to workers.
+    """
+    mapped = found.filter(pc.is_valid(found["worst"])).sort_by("n")
+    if not mapped.num_rows:
+        return []
+    images = gather(scores, listed, mapped, drawing.grid, drawing.may_read)
+    with runner.progress("pictures", "images", len(images)) as progress:
+        made = runner(CutImages(drawing), cuts(images, SOURCES), progress)
+    gone = missed("picture", made)
+    gone_keys = frozenset(zip(gone["uri"].to_pylist(), gone["etag"].to_pylist(), strict=True))
+    rows = []
+    for image in images:
+        if image.source.key not in gone_keys:
+            low, high = scales[image.row["category"]]
+            told = {"low": low, "high": high, "about": json.dumps(image.about(gone_keys))}
+            rows.append({**image.row, "n": image.n, "masks": image.masks, **told})
+    blocks = [pa.Table.from_pylist(rows[at : at + DETAILS], DETAIL) for at in range(0, len(rows), DETAILS)]
+    if not blocks:
+        return []
+    with runner.progress("details", "images", len(rows)) as progress:
+        drawn = runner(WriteDetails(drawing), blocks, progress)
+    missed("picture", drawn)
+    return sorted(drawn["n"].filter(pc.is_null(drawn["detail"])).to_pylist())
+
+
+@dataclass
+class CutImages:
+    """A worker's part: decodes images of the lake, each once, and writes what CUTS says of them."""
+
+    drawing: Drawing
+
+    def setup(self, device: str, threads: int) -> None:
+        """Nothing: the decoder is the process's."""
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Return a row of CUT for each image."""
+        limits = self.drawing.limits
+        decoder = decoder_of(limits, decode_picture)
         sources = block.group_by(["uri", "etag", "size"], use_threads=False).aggregate([])
         wanted: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for row in block.to_pylist():
             wanted.setdefault((row["uri"], row["etag"]), []).append(row)
         rows = []
-        for source, content in zip(sources.to_pylist(), read_ahead(sources, self.limits.max_bytes), strict=True):
+        contents = read_ahead(sources, limits.max_bytes)
+        for source, content in zip(sources.to_pylist(), contents, strict=True):
             of = wanted[source["uri"], source["etag"]]
             row = {"uri": source["uri"], "etag": source["etag"], "count": sum(cut["i"] is None for cut in of)}
             try:
-                pixels, _ = decoder(content.result(), pictures.PICTURE, self.limits.max_pixels)
+                pixels, _ = decoder(content.result(), pictures.PICTURE, limits.max_pixels)
                 files = {name: content for cut in of for name, content in self._made(pixels, cut)}
             except StoreUnavailable:
                 raise
             except (Quarantine, StorageError, *UNDRAWN) as error:
                 row["detail"] = str(error)
             else:
-                self._write(files)
+                self.drawing.write(files)
             rows.append(row)
-        count_traffic()
         return pa.Table.from_pylist(rows, schema=CUT)
-
-    def detail(self, block: pa.Table) -> pa.Table:
-        """Write overlays, outlines and evidence of images, rows of DETAIL; return rows of DRAWN."""
-        rows = []
-        for row in block.to_pylist():
-            drawn = {"n": row["n"], "uri": row["uri"], "count": 1}
-            try:
-                files = self._details(row, map_at(self.output / row["map_uri"], self.map_scale))
-            except StoreUnavailable:
-                raise
-            except (StorageError, *UNDRAWN) as error:
-                drawn["detail"] = str(error)
-            else:
-                self._write(files)
-            rows.append(drawn)
-        count_traffic()
-        return pa.Table.from_pylist(rows, schema=DRAWN)
-
-    def _may_read(self, uri: str) -> bool:
-        """Tell whether an image may be read that the run does not list: earlier runs' tables may say anything."""
-        try:
-            return any(Location.parse(uri).is_below(root) for root in self.roots)
-        except ConfigError:
-            return False
 
     def _made(self, pixels: Pixels, cut: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
         """Yield name and content of the files of a row of CUTS."""
@@ -157,7 +160,33 @@ class Artist:
             yield f"images/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.PICTURE)
             yield f"thumbs/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.THUMBNAIL)
         else:
-            yield crop_name(n, cut["i"]), pictures.crop(pixels, (cut["x"], cut["y"]), self.grid)
+            yield crop_name(n, cut["i"]), pictures.crop(pixels, (cut["x"], cut["y"]), self.drawing.grid)
+
+
+@dataclass
+class WriteDetails:
+    """A worker's part: writes overlays, outlines and evidence of images."""
+
+    drawing: Drawing
+
+    def setup(self, device: str, threads: int) -> None:
+        """Nothing."""
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Return rows of DRAWN for rows of DETAIL."""
+        rows = []
+        for row in block.to_pylist():
+            drawn = {"n": row["n"], "uri": row["uri"], "count": 1}
+            try:
+                files = self._details(row, map_at(self.drawing.output / row["map_uri"], self.drawing.map_scale))
+            except StoreUnavailable:
+                raise
+            except (StorageError, *UNDRAWN) as error:
+                drawn["detail"] = str(error)
+            else:
+                self.drawing.write(files)
+            rows.append(drawn)
+        return pa.Table.from_pylist(rows, schema=DRAWN)
 
     def _details(self, row: Mapping[str, Any], distances: pictures.Map) -> dict[str, bytes]:
         """Return name and content of the files of a row of DETAIL."""
@@ -176,14 +205,10 @@ class Artist:
         """Return the outlines of an image's masks; None where it has none that can be read."""
         if not row["masks"]:
             return None
-        read = partial(mask_values, config=self.limits)
+        drawing, size = self.drawing, (row["width"], row["height"])
+        read = partial(mask_values, config=drawing.limits)
         try:
-            mask = read_masks(row["masks"], self.size, self.mask_above, (row["width"], row["height"]), read)
+            mask = read_masks(row["masks"], drawing.size, drawing.mask_above, size, read)
         except CatalogError:  # pixel metrics say so
             return None
         return pictures.corners(pictures.mask_polygons(mask))
-
-    def _write(self, files: Mapping[str, bytes]) -> None:
-        with ThreadPoolExecutor(WRITERS) as writers:
-            for _ in writers.map(lambda name: (self.report / name).write_bytes(files[name]), files):
-                pass

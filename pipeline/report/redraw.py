@@ -8,13 +8,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.config import ReportConfig, ScoreConfig
-from pipeline.engine.tasks import run_here
 from pipeline.errors import ConfigError
 from pipeline.io.storage import Location
-from pipeline.report.build import add_pixels, artist_of, draw_report, window_scores
+from pipeline.report.build import add_pixels, draw_report, drawing_of, window_scores
 from pipeline.report.page import write_page
 from pipeline.report.report_images import READ
 from pipeline.result import Result
+from pipeline.stage import Here
 from pipeline.store.history import read_history
 from pipeline.store.run_folder import read_table
 from pipeline.tables.rows import EXPLAINED, KEPT
@@ -50,12 +50,12 @@ def redraw(result: Result, report: Location, images: int | None = None) -> None:
     history = read_history(folder.output, since, run["encoder"]["fingerprint"], run["settings"], KEPT, until=started)
     own = read_table(folder.results / "pixels.parquet").to_pylist()
     scores, extras = draw_report(
-        artist_of(config, layout, grid, report),
+        drawing_of(config, layout, grid, report),
         scores,
         read_table(folder.results / "catalog.parquet"),
         add_pixels({row["category"]: np.asarray(row["counts"]) for row in own}, history.pixels),
         folder.run_id,
         images if images is not None else config.report.images or ReportConfig().images,
-        run=run_here,
+        Here(),
     )
     write_page(report, run, scores, result.metrics, replace(extras, window=window_scores(history)))

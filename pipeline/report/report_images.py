@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.report.evidence import centre
 from pipeline.report.page import CHUNK
-from pipeline.stages.evidence import centre
 from pipeline.tables.rows import EXPLAINED
 
 READ = ("category", "uri", "etag", "width", "height", "map_uri", "pixel_threshold", *EXPLAINED.names)  # of scores

@@ -1,28 +1,20 @@
 """Why a patch has its score: the reference images that come nearest to it, and where in them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from pipeline.scoring.scorer import Matches
 
-@dataclass(frozen=True)
-class Evidence:
-    """Distances (K, R) of patches to reference images, and the `patches` (K, R), int64, that come nearest in them.
+
+def compare(queries: Sequence[Tensor], references: Iterable[Iterable[Tensor]]) -> Matches:
+    """Compare some patches with reference images, in fp32.
 
     A distance is the smallest to any patch of the image, averaged over the passes of LNAMD and the layers. So for one
     layer and one pass the mean over the lowest share of a patch's distances is its score; for several it is the score
     or a little more, since each of them has its own nearest images in the score. Averaged distances may be smallest at
-    another patch than those of a pass: `patches` has the one that is nearest on average.
-    """
-
-    distances: Tensor
-    patches: Tensor
-
-
-def compare(queries: Sequence[Tensor], references: Iterable[Iterable[Tensor]]) -> Evidence:
-    """Compare some patches with reference images, in fp32.
+    another patch than those of a pass: found is the one that is nearest on average.
 
     Distances are taken again for the patch that was found, from the difference of the vectors: those from products
     lose the digits of a near-duplicate.
@@ -42,18 +34,4 @@ def compare(queries: Sequence[Tensor], references: Iterable[Iterable[Tensor]]) -
             averaged = averaged + distances
         smallest.append(total / len(queries))
         places.append(averaged.argmin(dim=2))
-    return Evidence(torch.cat(smallest, dim=1), torch.cat(places, dim=1))
-
-
-def nearest(evidence: Evidence, patch: int, count: int) -> list[tuple[int, int, float]]:
-    """Return the `count` nearest images to a patch, nearest first: position, the patch there, and the distance.
-
-    Images that do not count have the distance inf, and are left out.
-    """
-    distances = evidence.distances[patch]
-    order = torch.argsort(distances, stable=True)[:count].tolist()
-    return [
-        (image, int(evidence.patches[patch, image]), float(distances[image]))
-        for image in order
-        if distances[image].isfinite()
-    ]
+    return Matches(torch.cat(smallest, dim=1).numpy(), torch.cat(places, dim=1).numpy())

@@ -1,1 +1,1 @@
-"""The only place that knows Ray."""
+"""What a worker does to a block of rows, stage by stage; none knows Ray (pipeline/stage.py)."""

@@ -1,26 +1,26 @@
-"""Extract: decode on CPU tasks, encode on actors, write the features; what is stored already is not encoded again."""
+"""Extract: decode and encode images, and write their features; what is stored already is not encoded again."""
+
+from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
-import torch
 
 from pipeline.config import EncoderConfig, InputConfig, ScoreConfig
-from pipeline.encoders import Encoded, Encoder, EncoderSpec
-from pipeline.engine.cluster import map_on_actors, map_on_tasks, pool, this_node
-from pipeline.engine.progress import Progress, check_rows, results
-from pipeline.engine.telemetry import count_traffic
+from pipeline.encoders.spec import EncoderSpec
 from pipeline.errors import StorageError
 from pipeline.images import Pixels, Reason
 from pipeline.memory import is_out_of_memory
-from pipeline.stages.decode import decode_block
+from pipeline.stage import Runner
 from pipeline.store.features import IMAGE_STATS, ROW, FeatureStore, Stored, block_images, feature_key
+from pipeline.tables.rows import check_rows
+
+if TYPE_CHECKING:
+    from pipeline.encoders.encoder import Encoded, Encoder
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ SCHEMA = pa.schema(
         ("node", pa.string()),
     ]
 )
+MADE = SCHEMA.remove(SCHEMA.get_field_index("node"))  # by a worker; who runs it says where
 
 
 @dataclass(frozen=True)
@@ -49,55 +50,65 @@ class Extracted:
     reused: int
 
 
-def extract(images: pa.Table, config: ScoreConfig, spec: EncoderSpec, store: FeatureStore) -> Extracted:
-    """Give every image of a catalog's table features in the store, or a reason why it has none."""
+def extract(images: pa.Table, config: ScoreConfig, spec: EncoderSpec, store: FeatureStore, runner: Runner) -> Extracted:
+    """Give every image of a catalog's table features in the store, or a reason why it has none.
+
+    `runner` decodes what it gives to the encoder.
+    """
     known = _reuse(images, spec, store, config.input)
     reused = known.num_rows - images.num_rows + images["reason"].null_count  # the others cannot be opened
     taken = pa.array(known["image"].to_pylist(), pa.int64())
     todo = images.filter(pc.invert(pc.is_in(images["image"], value_set=taken)))
-    with Progress("extract", "images", images.num_rows, already=known.num_rows) as progress:
+    with runner.progress("extract", "images", images.num_rows, already=known.num_rows) as progress:
         if todo.num_rows:
             blocks = _blocks(todo, spec, store, config.encoder.batch_size)
-            decode = partial(decode_block, config=config.input, size=config.encoder.size)
-            decoded = map_on_tasks(ray.data.from_arrow(blocks), decode)
-            arguments = {"config": config.encoder, "fingerprint": spec.fingerprint, "store": store}
-            encoded = map_on_actors(decoded, len(blocks), EncodeBlock, arguments, pool(config.ray.encode))
-            known = pa.concat_tables([known, results(encoded, progress).cast(SCHEMA)])
+            encoded = runner(EncodeBlock(config.encoder, spec.fingerprint, store), blocks, progress)
+            known = pa.concat_tables([known, encoded.select(SCHEMA.names).cast(SCHEMA)])
     check_rows("extract", images["image"].to_pylist(), known["image"].to_pylist())
     return Extracted(known.sort_by("image"), reused)
 
 
+@dataclass
 class EncodeBlock:
-    """An actor that holds the encoder and writes one file of features for each block."""
+    """A worker's part: holds the encoder, and writes one file of features for each block."""
 
-    def __init__(self, config: EncoderConfig, fingerprint: str, store: FeatureStore, device: str, threads: int) -> None:
+    config: EncoderConfig
+    fingerprint: str
+    store: FeatureStore
+    _encoder: Encoder | None = field(default=None, init=False)
+
+    def setup(self, device: str, threads: int) -> None:
+        import torch
+
+        from pipeline.encoders.encoder import Encoder
+
         torch.set_num_threads(threads)
-        self._encoder = Encoder(config, device)
-        self._store, self._size = store, config.size
-        if self._encoder.spec.fingerprint != fingerprint:
+        self._encoder = Encoder(self.config, device)
+        if self._encoder.spec.fingerprint != self.fingerprint:
             raise StorageError(
-                f"the weights of {config.name} on this node are not those of the driver "
-                f"(fingerprints {self._encoder.spec.fingerprint} and {fingerprint})"
+                f"the weights of {self.config.name} on this node are not those of the driver "
+                f"(fingerprints {self._encoder.spec.fingerprint} and {self.fingerprint})"
             )
 
     def __call__(self, block: pa.Table) -> pa.Table:
         rows = block.drop_columns("pixels").to_pylist()
         good = [index for index, row in enumerate(rows) if row["reason"] is None]
         if good:
-            side = self._size
+            side = self.config.size
             pixels = np.stack(
                 [np.frombuffer(block["pixels"][i].as_buffer(), np.uint8).reshape(side, side, 3) for i in good]
             )
             self._encode(pixels, [rows[i] for i in good])
-        count_traffic()
-        done = {"node": this_node(), "count": 1}
-        kept = [{name: row.get(name) for name in SCHEMA.names} | done for row in rows]
-        return pa.Table.from_pylist(kept, schema=SCHEMA.append(pa.field("count", pa.int64())))
+        kept = [{name: row.get(name) for name in MADE.names} | {"count": 1} for row in rows]
+        return pa.Table.from_pylist(kept, schema=MADE.append(pa.field("count", pa.int64())))
 
     def _encode(self, pixels: Pixels, rows: list[dict[str, Any]]) -> None:
         """Encode images and write their features; with less at a time where memory runs out."""
+        import torch
+
+        assert self._encoder is not None, "setup comes first"
         try:
-            self._write(self._encoder(pixels, getattr(torch, self._store.precision)), rows)
+            self._write(self._encoder(pixels, getattr(torch, self.store.precision)), rows)
             return
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -119,7 +130,7 @@ class EncodeBlock:
         finite = encoded.finite().tolist()
         for row, is_finite in zip(rows, finite, strict=True):
             if not is_finite:
-                detail = f"tokens do not fit {self._store.dtype}; try encoder.store fp32, or encoder.dtype fp32"
+                detail = f"tokens do not fit {self.store.dtype}; try encoder.store fp32, or encoder.dtype fp32"
                 row |= {"reason": str(Reason.NOT_FINITE), "detail": detail}
         kept = [row for row in rows if row["reason"] is None]
         if not kept:
@@ -128,7 +139,7 @@ class EncodeBlock:
         if len(kept) < len(rows):  # hardly ever, and a copy
             tokens, embeddings = tokens[finite], embeddings[finite]
         columns = {name: [row[name] for row in kept] for name in ROW.names}
-        file = self._store.write(kept[0]["category"], columns, tokens, embeddings)
+        file = self.store.write(kept[0]["category"], columns, tokens, embeddings)
         for place, row in enumerate(kept):
             row |= {"file": file, "row": place}
 

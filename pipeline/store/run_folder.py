@@ -58,13 +58,13 @@ class RunFolder:
         """Where pairs of an image's and a reference's position stand that are not compared."""
         return self.work / "near_duplicates" / f"{partition('category', category)}.parquet"
 
-    def units(self, category: str) -> Location:
-        """Where the units of a category are listed."""
-        return self.work / "units" / f"{partition('category', category)}.parquet"
+    def units(self, category: str, number: int) -> Location:
+        """Where the units of a category are listed, of each pass of scoring."""
+        return self.work / "units" / str(number) / f"{partition('category', category)}.parquet"
 
-    def patch_scores(self, unit: str) -> Location:
-        """Where a unit's patch scores lie: its presence says that the unit is done."""
-        return self.work / "patch_scores" / f"{unit}.npy"
+    def found(self, number: int) -> Location:
+        """Where `<unit>.npy` lies, what a unit of a pass found: its presence says that the unit is done."""
+        return self.work / "found" / str(number)
 
     def finished(self) -> dict[str, Any] | None:
         """Return run.json of a published run, or None."""

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import ScoreConfig
-from pipeline.engine.progress import Progress
-from pipeline.engine.tasks import run_tasks
 from pipeline.errors import ConfigError
 from pipeline.images import Reason
 from pipeline.plan.sampling import choose_references, expected_references, samples
 from pipeline.plan.units import Members
-from pipeline.scoring.near_duplicates import find_near_duplicates
 from pipeline.store.features import FeatureStore, feature_key
-from pipeline.store.run_folder import RunFolder, read_table, write_table
+from pipeline.store.run_folder import RunFolder, write_table
 
 # A category's references: which images, where their features lie, their position among its images (-1: not scored in
 # this run), and the raw score that an earlier run gave those
@@ -74,7 +70,7 @@ class Chooser:
             encoded: image, category, uri, etag, label, masks, width, height, file, row, pinned.
 
         Returns:
-            rows of COMPARED, how many each image is compared with, and why with none; and what each category has.
+            rows of COMPARED for images that are compared with none, and why; and what each category has.
 
         Raises:
             ConfigError: for source pinned, when a category has fewer than two.
@@ -99,12 +95,6 @@ class Chooser:
             numbered = index.append_column("position", pa.array(np.arange(index.num_rows)))
             write_table(self.run.index(category), numbered)
             write_table(self.run.references(category), references)
-        with Progress("compare", "categories", len(members)) as progress:
-            blocks = [pa.table({"category": [category]}) for category in members]
-            look = partial(
-                find_excluded_pairs, store=self.store, run=self.run, cosine=self.config.references.near_duplicates
-            )
-            counted += [run_tasks(blocks, look, progress)] if blocks else []
         tables = [table.select(COMPARED.names).cast(COMPARED) for table in counted]
         return pa.concat_tables([COMPARED.empty_table(), *tables]), members
 
@@ -153,24 +143,6 @@ class Chooser:
             if place is not None and (row["uri"], row["etag"]) not in now:
                 found.append({"file": place.file, "row": place.row, "position": -1, **row})
         return pa.Table.from_pylist(found, schema=REFERENCES)
-
-
-def find_excluded_pairs(block: pa.Table, store: FeatureStore, run: RunFolder, cosine: float) -> pa.Table:
-    """Find a category's images that are too much alike to vouch for each other; count what each is compared with."""
-    category = block["category"][0].as_py()
-    index, references = read_table(run.index(category)), read_table(run.references(category))
-    positions = references["position"].to_numpy()
-    pairs = find_near_duplicates(
-        store.embeddings(feature_refs(index)), store.embeddings(feature_refs(references)), positions, cosine
-    )
-    write_table(run.near_duplicates(category), pa.table({"image": pairs[:, 0], "reference": pairs[:, 1]}))
-    count = np.full(index.num_rows, references.num_rows)
-    count[positions[positions >= 0]] -= 1
-    count -= np.bincount(pairs[:, 0], minlength=index.num_rows)
-    nothing = pa.nulls(index.num_rows, pa.string())
-    return pa.table(
-        {"image": index["image"], "references": count, "reason": nothing, "count": [1] + [0] * (len(count) - 1)}
-    )
 
 
 def feature_refs(table: pa.Table) -> list[tuple[str, int]]:

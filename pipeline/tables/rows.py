@@ -1,7 +1,7 @@
 """The rows of a run: one for each input, with what was decided about it."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from pipeline.catalog import Catalog
 from pipeline.config import DriftConfig
-from pipeline.engine.progress import check_rows
 from pipeline.errors import IncompleteRun
 from pipeline.store.features import IMAGE_STATS
 from pipeline.tables.drift import Drift, distribution_drift, share_drift
@@ -58,6 +57,42 @@ LISTED = ("category", "uri", "etag")  # by the catalog
 COLUMNS = (*LISTED, *(name for name in FOUND.names if name != "image"))  # of scores, before label and a manifest's own
 # What later runs read of scores
 KEPT = pa.schema([*((name, pa.string()) for name in LISTED), *list(FOUND)[1:], *EXPLAINED])
+
+
+def check_rows(stage: str, expected: Iterable[int], found: Iterable[int]) -> None:
+    """Raise `IncompleteRun` unless each expected id was found exactly once."""
+    wanted, got = sorted(expected), sorted(found)
+    if wanted != got:
+        lost, more = set(wanted) - set(got), len(got) - len(set(got))
+        raise IncompleteRun(f"{stage}: {len(lost)} rows lost, {more} rows twice; nothing was published, run it again")
+
+
+def with_references(extracted: pa.Table, todo: pa.Table, compared: pa.Table) -> pa.Table:
+    """Return what is known of each image of `todo` before it is scored.
+
+    Args:
+        extracted: what extracting found out, rising as `todo` is.
+        todo: rows of the catalog.
+        compared: the number of others that an image is compared with, or the reason why with none.
+    """
+    images = listed(extracted, todo).drop_columns("masks")  # Arrow joins no lists
+    images = images.join(compared.rename_columns(["image", "references", "alone"]), "image").sort_by("image")
+    alone = pc.is_valid(images["alone"])
+    detail = "there is no other image of its category to compare it with"
+    columns = {
+        "reason": pc.coalesce(images["reason"], images["alone"]),
+        "detail": pc.if_else(alone, detail, images["detail"]),
+    }
+    for name, values in columns.items():
+        images = images.set_column(images.schema.get_field_index(name), name, values)
+    return images
+
+
+def listed(extracted: pa.Table, todo: pa.Table) -> pa.Table:
+    """Return what extracting found out of images, with what the catalog says of them; both in the same order."""
+    for name in ("uri", "etag", "category", "label", "masks", "pinned", "input"):
+        extracted = extracted.append_column(name, todo[name])
+    return extracted
 
 
 def found_now(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -73,3 +74,30 @@ def _carried(table: pa.Table, scored: pa.Table) -> pa.Table:
     found = [(image, known[key]) for image, *rest in listed if (key := tuple(rest)) in known]
     rows = scored.take(pa.array([place for _, place in found], pa.int64()))
     return rows.append_column("image", pa.array([image for image, _ in found], pa.int64()))
+
+
+def window_of(history: History, since: datetime, count: int) -> pa.Table | None:
+    """Return the images that were scored since a time; in categories with fewer than `count`, older ones too.
+
+    Rows that runs carried over are older: where nothing is new for long, they are all there is to compare with.
+    """
+    scored = history.scored()
+    if scored is None:
+        return None
+    recent = pc.greater_equal(scored["scored_at"], pa.scalar(since))
+    many = [
+        row["values"]
+        for row in pc.value_counts(scored["category"].filter(recent)).to_pylist()
+        if row["counts"] >= count
+    ]
+    few = pc.invert(pc.is_in(scored["category"], value_set=pa.array(many, pa.string())))
+    return scored.filter(pc.or_(recent, few))
+
+
+def unseen(scores: pa.Table, history: History) -> pa.Table:
+    """Return the rows of images that no run of the window has seen."""
+    if history.rows is None:
+        return scores
+    seen = set(zip(history.rows["uri"].to_pylist(), history.rows["etag"].to_pylist(), strict=True))
+    names = zip(scores["uri"].to_pylist(), scores["etag"].to_pylist(), strict=True)
+    return scores.filter(pa.array([name not in seen for name in names], pa.bool_()))

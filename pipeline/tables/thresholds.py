@@ -1,13 +1,13 @@
 """Where the line between normal and anomalous lies, on scores and on pixels of maps: functions of arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import USUAL, RuleConfig
+from pipeline.config import USUAL, RuleConfig, ScoreConfig
 
 PIXEL_BINS = 4096  # of the distances 0..2: a threshold on pixels is found to 0.0005
 LARGEST = 2.0
@@ -96,6 +96,24 @@ def pixel_threshold(rule: RuleConfig, category: str, counts: NDArray[Any]) -> fl
     below = value if kind == "quantile" else 1 - value
     place = int(np.searchsorted(np.cumsum(counts), below * counts.sum()))
     return (min(place, PIXEL_BINS - 1) + 1) * LARGEST / PIXEL_BINS
+
+
+def pixel_thresholds(
+    config: ScoreConfig, window: Mapping[str, NDArray[np.int64]], counts: Mapping[str, NDArray[np.int64]]
+) -> dict[str, float | None]:
+    """Return each category's threshold on pixels; the window's maps count where its images are the references.
+
+    Args:
+        config: settings.
+        window: counts of the values of maps of earlier runs, by category.
+        counts: of this run.
+    """
+    rule, found = config.decision.pixel, {}
+    for category, pixels in counts.items():
+        if config.references.source == "window" and rule.of(category) == "quantile" and category in window:
+            pixels = pixels + window[category]
+        found[category] = pixel_threshold(rule, category, pixels)
+    return found
 
 
 def _value(rule: RuleConfig, category: str, usual: float) -> float:

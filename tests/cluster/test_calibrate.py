@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import ScoreConfig
-from pipeline.encoders import EncoderSpec
 from pipeline.engine import calibrate
 from pipeline.engine.calibrate import estimate
 from pipeline.engine.cluster import pool
 from pipeline.io.storage import Location
 from pipeline.plan.units import Members
+from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.scoring.search.tuning import TILES
-from pipeline.stages.score import plan, shape_of
 
-SPEC = EncoderSpec("any", grid=(8, 8), width=32, embedding=5, layers=(2, 5), fingerprint="f")
+LAYER = Layer((8, 8), 32, 2)
 
 
 def test_what_was_measured_is_kept_below_the_output_for_the_next_run(
@@ -24,10 +23,10 @@ def test_what_was_measured_is_kept_below_the_output_for_the_next_run(
 ) -> None:
     monkeypatch.setattr(calibrate, "WORTH_MEASURING", 0)
     config = ScoreConfig.model_validate({"input": {"uri": "in"}, "output": {"uri": "out"}, "search": {"dtype": "bf16"}})
-    units = plan(config, SPEC, {"bottle": Members(20, 20, 20, "d1")}, "cpu")
-    shape, output = shape_of(config, SPEC), Location.parse(str(tmp_path))
+    scorer, output = make_scorer(config, LAYER), Location.parse(str(tmp_path))
+    units = scorer.units(0, {"bottle": Members(20, 20, 20, "d1")}, (2, 5), 4e9, 4e12)
     workers = pool(config.ray.score)
-    first, tuning = estimate(units, shape, config, SPEC, workers, output)
+    first, tuning = estimate(units, scorer, config, LAYER, workers, output)
     [kept] = (tmp_path / "calibration").iterdir()  # and no probe
     answer = json.loads(kept.read_bytes())
     assert answer["tuning"] == asdict(tuning)
@@ -39,6 +38,6 @@ def test_what_was_measured_is_kept_below_the_output_for_the_next_run(
     answer["read"] /= 2
     kept.write_text(json.dumps(answer))
     monkeypatch.delattr(calibrate, "measure")
-    second, again = estimate(units, shape, config, SPEC, workers, output)
+    second, again = estimate(units, scorer, config, LAYER, workers, output)
     assert again.tile == 12345
     assert second.cost == first.cost and second.seconds == pytest.approx(2 * first.seconds)

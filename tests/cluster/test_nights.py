@@ -14,7 +14,8 @@ from pipeline.io.storage import Location
 from pipeline.result import Result
 from pipeline.run import score_lake
 from pipeline.scoring.maps import anomaly_maps
-from pipeline.scoring.musc import Aggregation, query_scores
+from pipeline.scoring.musc.lnamd import Aggregation
+from pipeline.scoring.musc.mutual import query_scores
 from pipeline.scoring.search.faiss import FaissSearch
 from tests.running import flags, parse, read_scores, settings, small_lake, stored
 

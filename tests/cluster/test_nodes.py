@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 from ray.data import DataContext
 
 from pipeline.command import job_parser, parse_settings
-from pipeline.engine.progress import Progress
+from pipeline.progress import Progress
 from pipeline.run import score_lake
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3})

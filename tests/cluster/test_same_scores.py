@@ -14,7 +14,9 @@ from pipeline.errors import ConfigError
 from pipeline.result import Result
 from pipeline.run import score_lake
 from pipeline.scoring.maps import anomaly_maps
-from pipeline.scoring.musc import Aggregation, pca, query_scores
+from pipeline.scoring.musc.lnamd import Aggregation
+from pipeline.scoring.musc.mutual import query_scores
+from pipeline.scoring.musc.projection import pca
 from pipeline.scoring.search.faiss import FaissSearch
 from tests.cluster.conftest import Head
 from tests.running import REPOSITORY, flags, parse, read_scores, run_job, settings, small_lake, stored

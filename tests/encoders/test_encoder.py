@@ -22,8 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.config import EncoderConfig
-from pipeline.encoders import Encoded, Encoder
-from pipeline.encoders.encoder import _layers
+from pipeline.encoders.encoder import Encoded, Encoder, _layers
 from pipeline.errors import EncoderError
 
 VIT, DINO, CLIP = "timm:vit_tiny_patch16_224", "timm:vit_small_patch16_dinov3", "open_clip:ViT-S-32-alt"

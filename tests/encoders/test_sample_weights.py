@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from pipeline.config import EncoderConfig
-from pipeline.encoders import Encoder
+from pipeline.encoders.encoder import Encoder
 from pipeline.errors import EncoderError
 from pipeline.images import decode
 from pipeline.sample.weights import ENCODER, ONNX_SHA256, sample_weights, timm_weights

@@ -8,18 +8,16 @@ import pytest
 import torch
 
 from pipeline.config import ScoreConfig
-from pipeline.encoders import EncoderSpec
 from pipeline.engine import calibrate
 from pipeline.engine.calibrate import READ, WORTH_MEASURING, Estimate, announce, estimate, measure
 from pipeline.engine.cluster import Pool
 from pipeline.errors import ConfigError
 from pipeline.io.storage import Location
-from pipeline.plan.cost import Cost, total_cost
+from pipeline.plan.cost import Cost
 from pipeline.plan.units import Members, Unit
-from pipeline.scoring.search import untuned
-from pipeline.stages.score import plan, shape_of
+from pipeline.scoring.scorer import Layer, Scorer, make_scorer
 
-SPEC = EncoderSpec("any", grid=(8, 8), width=32, embedding=5, layers=(2, 5), fingerprint="f")
+LAYER = Layer((8, 8), 32, 2)
 
 
 @pytest.fixture
@@ -35,8 +33,8 @@ def config(**references: object) -> ScoreConfig:
     )
 
 
-def units(images: int) -> list[Unit]:
-    return plan(config(), SPEC, {"bottle": Members(images, images, images, "d1")}, "cpu")
+def units(scorer: Scorer, images: int) -> list[Unit]:
+    return scorer.units(0, {"bottle": Members(images, images, images, "d1")}, (2, 5), 4e9, 4e12)
 
 
 @pytest.mark.usefixtures("threads")
@@ -44,33 +42,29 @@ def test_a_worker_answers_with_a_search_and_its_rates_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibrate, "PROBE_BYTES", 1 << 20)
-    question: dict[str, object] = {
-        "kind": "auto",
-        "dtype": "int8",
-        "grid": [8, 8],
-        "width": 32,
-        "compared": 16,
-        "device": "cpu",
-        "cpus": 1,
-        "torch": torch.__version__,
-    }
-    answer = measure(question, Location.parse(str(tmp_path / "calibration" / "a.probe")))
+    config = ScoreConfig.model_validate(
+        {
+            "input": {"uri": "in"},
+            "output": {"uri": "out"},
+            "search": {"dtype": "int8"},
+            "method": {"projection": "pca", "projection_width": 16},
+        }
+    )
+    tuning, read = measure(config, LAYER, "cpu", 1, Location.parse(str(tmp_path / "calibration" / "a.probe")))
     assert torch.get_num_threads() == 1
-    assert answer["question"] == question
-    tuning, read = answer["tuning"], answer["read"]
-    assert isinstance(tuning, dict) and isinstance(read, float)
-    assert tuning["kind"] == "gemm" and tuning["products"] > 0 and tuning["aggregated"] > 0
+    assert tuning.kind == "gemm" and tuning.products > 0 and tuning.aggregated > 0
     assert 1e3 < read < 1e12
     assert not list(tmp_path.rglob("*.*"))
 
 
 def test_a_short_run_is_not_worth_measuring(tmp_path: Path) -> None:
     # Ray is not even up.
-    planned, shape = units(20), shape_of(config(), SPEC)
-    cost = total_cost(planned, shape)
+    scorer = make_scorer(config(), LAYER)
+    planned = units(scorer, 20)
+    cost = sum(map(scorer.cost, planned), Cost())
     assert 0 < cost.products < WORTH_MEASURING
-    found, tuning = estimate(planned, shape, config(), SPEC, Pool(1, 4, 1, 0), Location.parse(str(tmp_path)))
-    assert tuning == untuned("auto", "cpu") and not list(tmp_path.iterdir())
+    found, tuning = estimate(planned, scorer, config(), LAYER, Pool(1, 4, 1, 0), Location.parse(str(tmp_path)))
+    assert tuning == scorer.untuned("cpu") and not list(tmp_path.iterdir())
     assert found.cost == cost and found.workers == 4
     seconds = cost.products / tuning.products + cost.aggregated / tuning.aggregated + cost.read / READ
     assert found.seconds == pytest.approx(seconds / 4)
@@ -85,6 +79,6 @@ def test_an_estimate_is_said_in_one_line(seconds: float, said: str) -> None:
 def test_an_estimate_is_announced_unless_it_is_of_a_quadratic_run_that_nobody_asked_for() -> None:
     found = Estimate(Cost(3e15, 1e9, 2.5e9), 5400, 3)
     with pytest.raises(ConfigError, match=f"'cable' has 21 images.*{re.escape(str(found))}.*references.quadratic"):
-        announce(found, config(mode="all", limit=20), {"bottle": 20, "cable": 21})
-    announce(found, config(mode="all", limit=20, quadratic=True), {"bottle": 20, "cable": 21})
-    announce(found, config(mode="sample", limit=20), {"bottle": 20, "cable": 21})
+        announce(found, config(mode="all", limit=20).references, {"bottle": 20, "cable": 21})
+    announce(found, config(mode="all", limit=20, quadratic=True).references, {"bottle": 20, "cable": 21})
+    announce(found, config(mode="sample", limit=20).references, {"bottle": 20, "cable": 21})

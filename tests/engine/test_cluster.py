@@ -2,20 +2,17 @@
 
 import pytest
 import ray
-from ray.data import DataContext
 
 from pipeline.config import RayConfig
 from pipeline.engine.cluster import cluster
 from pipeline.errors import ConfigError
 
 
-def test_the_ray_of_this_process_is_taken_and_left_as_it_was(ray_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    node, context = ray.get_runtime_context().get_node_id(), DataContext.get_current()
-    monkeypatch.setattr(context, "enable_progress_bars", True)
+def test_the_ray_of_this_process_is_taken_and_left_as_it_was(ray_here: None) -> None:
+    node = ray.get_runtime_context().get_node_id()
     with cluster(RayConfig()):
         assert ray.get_runtime_context().get_node_id() == node
-        assert not context.enable_progress_bars  # a run has lines of its own
-    assert ray.is_initialized() and context.enable_progress_bars
+    assert ray.is_initialized()
 
 
 def test_another_cluster_cannot_be_joined_from_a_process_that_has_one(ray_here: None) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import ScoreConfig
 from pipeline.io.storage import Location
-from pipeline.report.build import add_pixels, artist_of, colour_scales, window_scores, worst_images
+from pipeline.report.build import add_pixels, colour_scales, drawing_of, window_scores, worst_images
 from pipeline.store.history import History
 from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
 
@@ -108,5 +108,5 @@ def test_references_may_lie_where_images_of_the_run_may(
     settings: dict[str, Any], layout: str, roots: list[str]
 ) -> None:
     config = ScoreConfig.model_validate(settings | {"output": {"uri": "/out"}})
-    artist = artist_of(config, layout, (3, 4), Location.parse("/out/report"))
-    assert [root.uri for root in artist.roots] == roots and artist.grid == (3, 4)
+    drawing = drawing_of(config, layout, (3, 4), Location.parse("/out/report"))
+    assert [root.uri for root in drawing.roots] == roots and drawing.grid == (3, 4)

@@ -13,14 +13,15 @@ import pytest
 from PIL import Image
 
 from pipeline.config import InputConfig
-from pipeline.engine.tasks import SAID, run_here
 from pipeline.errors import StoreUnavailable
 from pipeline.io.storage import Location
+from pipeline.metrics.stream import MAP_SCALE
 from pipeline.report import draw as stage
 from pipeline.report import pictures
-from pipeline.report.draw import Artist
-from pipeline.stages.evidence import FOUND
-from pipeline.stages.reduce import MAP_SCALE
+from pipeline.report.draw import Drawing, draw
+from pipeline.report.evidence import FOUND
+from pipeline.report.missed import SAID
+from pipeline.stage import Here
 from pipeline.tables.rows import EXPLAINED
 
 GRID, SIDE = (4, 6), 64
@@ -63,8 +64,8 @@ class Night:
         found = pa.Table.from_pylist([{"n": n, **FOUND_OF} for n in numbers], schema=FOUND)
         limits = InputConfig(uri=str(self.lake), max_pixels=100_000)
         roots = (Location.parse(str(self.lake)),)
-        artist = Artist(self.report, self.output, limits, roots, GRID, SIDE, 0.5, MAP_SCALE)
-        return artist(scores, scores.select(["size", "masks"]), found, SCALES, run_here)
+        drawing = Drawing(self.report, self.output, limits, roots, GRID, SIDE, 0.5, MAP_SCALE)
+        return draw(drawing, scores, scores.select(["size", "masks"]), found, SCALES, Here())
 
     def files(self) -> dict[str, bytes]:
         root = Path(self.report.path)
@@ -252,8 +253,8 @@ def test_images_without_a_map_are_left_out(tmp_path: Path) -> None:
     night.add()
     scores = pa.Table.from_pylist(night.rows, schema=SCORES)
     found = pa.Table.from_pylist([{"n": 0}], schema=FOUND)
-    artist = Artist(night.report, night.output, InputConfig(uri="in"), (), GRID, SIDE, 0.5, MAP_SCALE)
-    assert artist(scores, scores, found, SCALES, run_here) == [] and night.draw([]) == [] and not night.files()
+    drawing = Drawing(night.report, night.output, InputConfig(uri="in"), (), GRID, SIDE, 0.5, MAP_SCALE)
+    assert draw(drawing, scores, scores, found, SCALES, Here()) == [] and night.draw([]) == [] and not night.files()
 
 
 @pytest.mark.parametrize("picture", ["crop", "heat"])

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.scoring.maps import anomaly_maps, extreme_patches
-from pipeline.scoring.musc import Aggregation, mutual_scores, query_scores
-from pipeline.scoring.musc.mutual import interval_average
-from pipeline.scoring.nearest import Evidence, compare, nearest
-from pipeline.scoring.search import GemmSearch
+from pipeline.scoring.musc.lnamd import Aggregation
+from pipeline.scoring.musc.mutual import interval_average, mutual_scores, query_scores
+from pipeline.scoring.nearest import compare
+from pipeline.scoring.scorer import Matches
+from pipeline.scoring.search.gemm import GemmSearch
 
 GRID = (3, 4)
 IMAGES, PATCHES, WIDTH = 11, 12, 16
@@ -22,7 +21,7 @@ def tokens(seed: int, images: int = IMAGES) -> Tensor:
     return torch.randn((images, PATCHES, WIDTH), generator=torch.Generator().manual_seed(seed))
 
 
-def evidence_of(queries: list[Tensor], references: list[Tensor], patch: int, step: int, *degrees: int) -> Evidence:
+def evidence_of(queries: list[Tensor], references: list[Tensor], patch: int, step: int, *degrees: int) -> Matches:
     """Compare one patch of each query image with all references; a layer is an item of the lists."""
     aggregation = Aggregation(GRID, degrees)
 
@@ -39,14 +38,14 @@ def test_the_mean_of_the_lowest_share_is_the_patchs_score(degree: int, step: int
     images = tokens(0)
     scores = mutual_scores(images, Aggregation(GRID, [degree]), 0.3, GemmSearch())
     found = evidence_of([images], [images], 5, step, degree)
-    means = interval_average(found.distances[:, None], torch.arange(IMAGES), 0.3)[:, 0]  # of 3 images
+    means = interval_average(torch.from_numpy(found.distances)[:, None], torch.arange(IMAGES), 0.3)[:, 0]  # of 3 images
     torch.testing.assert_close(means, scores[:, 5], rtol=0, atol=1e-5)
 
 
 def test_with_several_layers_and_degrees_it_is_the_score_or_more() -> None:
     layers, others = [tokens(0, 4), tokens(1, 4)], [tokens(2), tokens(3)]
     found = evidence_of(layers, others, 7, 3, 1, 3, 5)
-    means = interval_average(found.distances[:, None], torch.full((4,), -1), 0.3)[:, 0]
+    means = interval_average(torch.from_numpy(found.distances)[:, None], torch.full((4,), -1), 0.3)[:, 0]
     aggregation, nobody = Aggregation(GRID, [1, 3, 5]), torch.full((4,), -1)
     scores = [
         query_scores(query, nobody, [other], IMAGES, IMAGES, aggregation, 0.3, GemmSearch()).scores[:, 7]
@@ -63,27 +62,14 @@ def test_a_patch_that_is_there_twice_is_found_at_its_place() -> None:
     found = evidence_of([images[2:3]], [references], 5, 4, 1)
     [place] = (twin == images[2, 5]).all(dim=1).nonzero().flatten().tolist()
     assert place != 5
-    first, second, third = nearest(found, 0, 3)
+    first, second, third = found.nearest(0, 3)
     assert first[:2] == (6, place) and first[2] < 1e-6
     assert 0.1 < second[2] < third[2]
 
 
 def test_images_that_do_not_count_are_never_evidence() -> None:
-    distances = torch.tensor([[0.5, torch.inf, 0.1, 0.5, torch.inf]])
-    found = Evidence(distances, torch.arange(5)[None])
-    assert [image for image, _, _ in nearest(found, 0, 9)] == [2, 0, 3]  # of equal ones the first
-    [(image, patch, distance)] = nearest(found, 0, 1)
+    distances = np.array([[0.5, np.inf, 0.1, 0.5, np.inf]], np.float32)
+    found = Matches(distances, np.arange(5)[None])
+    assert [image for image, _, _ in found.nearest(0, 9)] == [2, 0, 3]  # of equal ones the first
+    [(image, patch, distance)] = found.nearest(0, 1)
     assert (image, patch) == (2, 2) and distance == pytest.approx(0.1)
-
-
-@given(st.integers(1, 7), st.integers(1, 9), st.integers(0, 999))
-def test_the_peak_of_a_map_is_the_patch_with_the_highest_score(side: int, step: int, seed: int) -> None:
-    scores = torch.rand((3, side * side), generator=torch.Generator().manual_seed(seed))
-    found = extreme_patches(anomaly_maps(scores, (side, side), (side - 1) * step + 1), (side, side))
-    assert torch.equal(found, torch.stack([scores.argmax(dim=1), scores.argmin(dim=1)], dim=1))
-
-
-def test_the_extreme_patches_of_the_sizes_in_use() -> None:
-    scores = torch.rand((40, 37 * 37), generator=torch.Generator().manual_seed(0))
-    scores[:, 100], scores[:, 1368] = 2, -1
-    assert extreme_patches(anomaly_maps(scores, (37, 37), 518), (37, 37)).tolist() == [[100, 1368]] * 40

@@ -1,25 +1,20 @@
-"""One block of files on its way to pixels: order, what is read ahead, and bad files that cost their own row only."""
+"""One block of files on its way to pixels: order, and bad files that cost their own row only."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
 
-from pipeline.catalog.masks import read_mask
 from pipeline.config import InputConfig
-from pipeline.errors import CatalogError, StoreUnavailable
+from pipeline.errors import StoreUnavailable
 from pipeline.images import Quarantine, decode
 from pipeline.images.decoder import Decoder
 from pipeline.io.storage import Location
 from pipeline.stages import decode as stage
-from pipeline.stages.decode import READERS, decode_block, mask_values
-from tests.corpus import CORPUS, encoded
+from pipeline.stages.decode import DecodeBlock
+from tests.corpus import CORPUS
 from tests.decoders import misbehave
 
 SIDE = 32
@@ -41,9 +36,10 @@ def block(folder: Path, contents: dict[str, bytes]) -> pa.Table:
     )
 
 
-def listed(names: list[str]) -> pa.Table:
-    strings, sizes = pa.array(names, pa.string()), pa.array([0] * len(names), pa.int64())
-    return pa.table({"uri": strings, "etag": strings, "size": sizes})
+def decode_block(files: pa.Table, config: InputConfig = CONFIG) -> pa.Table:
+    worker = DecodeBlock(config, SIDE)
+    worker.setup("cpu", 1)
+    return worker(files)
 
 
 @pytest.fixture
@@ -55,7 +51,7 @@ def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_every_row_has_the_pixels_or_the_reason_of_its_own_file(tmp_path: Path) -> None:
     contents = {name: content for name, (content, _) in CORPUS.items()}
-    rows = decode_block(block(tmp_path, contents), CONFIG, SIDE).to_pylist()
+    rows = decode_block(block(tmp_path, contents)).to_pylist()
     assert [row["key"] for row in rows] == list(contents)
     for row, content in zip(rows, contents.values(), strict=True):
         try:
@@ -72,7 +68,7 @@ def test_every_row_has_the_pixels_or_the_reason_of_its_own_file(tmp_path: Path) 
 @pytest.mark.usefixtures("misbehaving")
 def test_image_that_ends_the_decoder_costs_no_other_row(tmp_path: Path) -> None:
     contents = {"a": b"first", "b": b"segfault", "c": b"second", "d": b"allocate", "e": b"third"}
-    found = decode_block(block(tmp_path, contents), CONFIG, SIDE)
+    found = decode_block(block(tmp_path, contents))
     assert found["reason"].to_pylist() == [None, "crashed", None, "out_of_memory", None]
     assert [pixels and pixels[:1] for pixels in found["pixels"].to_pylist()] == [b"f", None, b"s", None, b"t"]
 
@@ -81,7 +77,7 @@ def test_file_that_cannot_be_read_costs_no_other_row(tmp_path: Path) -> None:
     good = CORPUS["good.png"][0]
     files = block(tmp_path, {"a": good, "b": good, "c": good})
     (tmp_path / "b").unlink()
-    found = decode_block(files, CONFIG, SIDE)
+    found = decode_block(files)
     assert found["reason"].to_pylist() == [None, "unreadable", None]
     assert found["detail"][1].as_py() == f"cannot read {tmp_path / 'b'}: there is no such file or object"
 
@@ -90,7 +86,7 @@ def test_file_that_was_replaced_since_it_was_listed_is_not_taken_for_the_listed_
     good = CORPUS["good.png"][0]
     files = block(tmp_path, {"a": good, "b": good})
     (tmp_path / "b").write_bytes(good + b"\0")
-    found = decode_block(files, CONFIG, SIDE)
+    found = decode_block(files)
     assert found["reason"].to_pylist() == [None, "changed"]
     assert "it changed since it was listed" in found["detail"][1].as_py()
 
@@ -102,7 +98,7 @@ def test_store_that_is_gone_is_no_image_s_fault(tmp_path: Path, monkeypatch: pyt
     files = block(tmp_path, {"a": CORPUS["good.png"][0]})
     monkeypatch.setattr(Location, "read_bytes", gone)
     with pytest.raises(StoreUnavailable, match="tried for 120 s"):
-        decode_block(files, CONFIG, SIDE)
+        decode_block(files)
 
 
 def test_file_of_too_many_bytes_is_not_read(tmp_path: Path) -> None:
@@ -110,57 +106,6 @@ def test_file_of_too_many_bytes_is_not_read(tmp_path: Path) -> None:
     files = block(tmp_path, {"at the limit": good, "above": good + b"\0"})
     (tmp_path / "above").unlink()
     config = CONFIG.model_copy(update={"max_bytes": len(good)})
-    found = decode_block(files, config, SIDE)
+    found = decode_block(files, config)
     assert found["reason"].to_pylist() == [None, "too_large"]
     assert found["detail"][1].as_py() == f"{len(good) + 1} bytes, the limit is {len(good)}"
-
-
-def test_files_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    together = threading.Barrier(READERS, timeout=30)
-
-    def read(uri: str, etag: str, size: int, max_bytes: int) -> bytes:
-        together.wait()
-        return uri.encode()
-
-    monkeypatch.setattr(stage, "_read", read)
-    names = [str(number) for number in range(3 * READERS)]
-    contents = [content.result() for content in stage.read_ahead(listed(names), 1)]
-    assert contents == [name.encode() for name in names]
-
-
-@pytest.mark.parametrize("count", [0, 1, READERS, 5 * READERS])
-def test_no_more_files_are_held_than_there_are_readers_beside_the_one_in_hand(
-    count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[str] = []
-
-    def read(uri: str, etag: str, size: int, max_bytes: int) -> bytes:
-        begun.append(uri)
-        return b""
-
-    monkeypatch.setattr(stage, "_read", read)
-    for done, content in enumerate(stage.read_ahead(listed([str(n) for n in range(count)]), 1)):
-        content.result()
-        assert len(begun) <= done + READERS
-    assert sorted(begun, key=int) == [str(n) for n in range(count)]
-
-
-def test_mask_is_decoded_within_the_limits_of_images(tmp_path: Path) -> None:
-    mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    (tmp_path / "m.png").write_bytes(encoded(Image.fromarray(mask), "PNG"))
-    (tmp_path / "deep.png").write_bytes(encoded(Image.fromarray(mask.astype(np.uint16) * 256), "PNG"))
-    values, size = mask_values(str(tmp_path / "m.png"), 16, CONFIG)
-    np.testing.assert_array_equal(values, mask)
-    assert size == (16, 16) and values.dtype == np.float32
-    deep, _ = mask_values(str(tmp_path / "deep.png"), 16, CONFIG)
-    np.testing.assert_allclose(deep, mask * (256 / 257), rtol=1e-6)
-    for name, limits in {"pixels": {"max_pixels": 255}, "bytes": {"max_bytes": 50}}.items():
-        with pytest.raises(Quarantine, match=name):
-            mask_values(str(tmp_path / "m.png"), 16, CONFIG.model_copy(update=limits))
-
-
-@pytest.mark.usefixtures("misbehaving")
-def test_mask_that_ends_its_decoder_is_a_reason_and_no_more(tmp_path: Path) -> None:
-    (tmp_path / "m.png").write_bytes(b"segfault")
-    with pytest.raises(CatalogError, match="m.png cannot be decoded: crashed: the decoder ended by SIGSEGV"):
-        read_mask(str(tmp_path / "m.png"), SIDE, 0.5, (4, 4), partial(mask_values, config=CONFIG))

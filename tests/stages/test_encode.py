@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from pipeline.config import EncoderConfig
-from pipeline.encoders import Encoded, EncoderSpec
+from pipeline.encoders import encoder
+from pipeline.encoders.encoder import Encoded
+from pipeline.encoders.spec import EncoderSpec
 from pipeline.errors import StorageError
 from pipeline.images import Pixels
 from pipeline.io.storage import Location
-from pipeline.stages import encode
 from pipeline.stages.encode import EncodeBlock
 from pipeline.store.features import IMAGE_STATS, FeatureStore
 
@@ -47,9 +48,10 @@ def store(tmp_path: Path) -> FeatureStore:
 
 @pytest.fixture
 def worker(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> EncodeBlock:
-    monkeypatch.setattr(encode, "Encoder", Bright)
-    monkeypatch.setattr(encode, "this_node", lambda: "here")
-    return EncodeBlock(EncoderConfig(size=SIDE), SPEC.fingerprint, store, "cpu", torch.get_num_threads())
+    monkeypatch.setattr(encoder, "Encoder", Bright)
+    worker = EncodeBlock(EncoderConfig(size=SIDE), SPEC.fingerprint, store)
+    worker.setup("cpu", torch.get_num_threads())
+    return worker
 
 
 def decoded(*brightness: int) -> pa.Table:
@@ -105,7 +107,11 @@ def test_memory_that_runs_out_costs_smaller_batches_and_then_only_the_images_tha
 ) -> None:
     monkeypatch.setattr(Bright, "memory", 2)
     found = worker(decoded(7, 8, 9)).to_pylist()
-    assert worker._encoder.batch_size == 2 and [row["reason"] for row in found] == [None] * 3
+    assert (
+        worker._encoder is not None
+        and worker._encoder.batch_size == 2
+        and [row["reason"] for row in found] == [None] * 3
+    )
     found = worker(decoded(7, TOO_HEAVY, NOTHING, 9, 3)).to_pylist()
     assert [row["reason"] for row in found] == [None, "out_of_memory", "damaged", None, None]
     good = [row for row in found if row["reason"] is None]

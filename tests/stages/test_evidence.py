@@ -1,6 +1,7 @@
 """Evidence of a run at work: from its lists, tokens and maps to the references that stand behind a score."""
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.config import ScoreConfig
-from pipeline.engine.progress import Progress
-from pipeline.engine.tasks import run_here
 from pipeline.errors import StoreUnavailable
 from pipeline.io.storage import Location
+from pipeline.metrics.stream import MAP_SCALE
+from pipeline.report.evidence import FOUND, centre, explain
 from pipeline.scoring.maps import anomaly_maps
-from pipeline.scoring.musc import Aggregation, mutual_scores
-from pipeline.scoring.search import GemmSearch
-from pipeline.stages.evidence import FOUND, NEAREST, EvidenceFinder, centre, explain
-from pipeline.stages.reduce import MAP_SCALE
+from pipeline.scoring.musc.lnamd import Aggregation
+from pipeline.scoring.musc.mutual import mutual_scores
+from pipeline.scoring.scorer import Layer
+from pipeline.scoring.search.gemm import GemmSearch
+from pipeline.stage import Here
+from pipeline.stages.evidence import NEAREST, FindEvidence
 from pipeline.store.features import IMAGE_STATS, FeatureStore
 from pipeline.store.run_folder import RunFolder, write_table
 from pipeline.tables.references import REFERENCES
@@ -47,15 +50,17 @@ class Night:
         index = self.images.append_column("image", numbers["image"]).append_column("position", numbers["position"])
         write_table(self.run.index(CATEGORY), index)
         self.compared_with(list(range(len(tokens))))
-        self.bursts([])
+        self.near_duplicates([])
         config = {"input": {"uri": "in"}, "output": {"uri": "out"}, "method": method}
-        self.finder = EvidenceFinder(ScoreConfig.model_validate(config), self.store, self.run, MAP_SCALE)
+        layer = Layer(GRID, WIDTH, 4)
+        self.find = FindEvidence(ScoreConfig.model_validate(config), layer, self.store, self.run, MAP_SCALE)
+        self.find.setup("cpu", 1)
 
     def compared_with(self, positions: list[int]) -> None:
         rows = [self.images.slice(at, 1).to_pylist()[0] | {"position": at, "score_raw": None} for at in positions]
         write_table(self.run.references(CATEGORY), pa.Table.from_pylist(rows, schema=REFERENCES))
 
-    def bursts(self, pairs: list[tuple[int, int]]) -> None:
+    def near_duplicates(self, pairs: list[tuple[int, int]]) -> None:
         columns = np.array(pairs, np.int64).reshape(-1, 2)
         write_table(self.run.near_duplicates(CATEGORY), pa.table({"image": columns[:, 0], "reference": columns[:, 1]}))
 
@@ -70,7 +75,7 @@ class Night:
     def found(self, *images: int) -> list[dict[str, Any]]:
         rows = {"n": [100 + n for n in images], "map_uri": [f"maps/{n}.png" for n in images]}
         rows |= {"uri": [self.names[n] for n in images]}
-        found = self.finder(pa.table({**rows, "category": [CATEGORY] * len(images)}))
+        found = self.find(pa.table({**rows, "category": [CATEGORY] * len(images)}))
         assert found.schema == FOUND.append(pa.field("count", pa.int64())) and found["n"].to_pylist() == rows["n"]
         assert found["count"].to_pylist() == [1] * len(images)
         rows_found: list[dict[str, Any]] = found.to_pylist()
@@ -113,7 +118,7 @@ def test_neither_the_image_itself_nor_its_burst_is_evidence(tmp_path: Path) -> N
     tokens[1] = tokens[4] = tokens[9]
     night = Night(tmp_path, tokens)
     night.compared_with([9, 1, 2, 3, 4, 5])
-    night.bursts([(4, 0)])
+    night.near_duplicates([(4, 0)])
     for n in (4, 7):
         night.map_of(n, worst=6, normal=0)
     burst, other = night.found(4, 7)
@@ -186,7 +191,7 @@ def test_of_many_references_some_are_looked_at_and_never_the_image_or_its_burst(
     tokens[8] = tokens[4]
     night = Night(tmp_path, tokens)
     night.compared_with([11, 4, 6, 3, 8, 1, 0, 2, 5])  # each second of them is looked at
-    night.bursts([(4, 4), (9, 2)])
+    night.near_duplicates([(4, 4), (9, 2)])
     for n in (4, 9):
         night.map_of(n, worst=6, normal=0)
     burst, other = night.found(4, 9)
@@ -206,34 +211,29 @@ def test_a_store_that_does_not_answer_is_no_images_fault(tmp_path: Path, monkeyp
 
 
 def test_only_images_that_the_run_scored_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.stages.evidence.BLOCK", 2)
+    monkeypatch.setattr("pipeline.report.evidence.BLOCK", 2)
     asked: dict[str, list[list[int]]] = {"find": [], "look": []}
 
-    def noting(name: str) -> Any:
-        def function(block: pa.Table) -> pa.Table:
-            asked[name].append(block["n"].to_pylist())
-            assert name == "look" or len(set(block["category"].to_pylist())) == 1
+    @dataclass
+    class Noting:
+        name: str
+
+        def setup(self, device: str, threads: int) -> None: ...
+
+        def __call__(self, block: pa.Table) -> pa.Table:
+            asked[self.name].append(block["n"].to_pylist())
+            assert self.name == "look" or len(set(block["category"].to_pylist())) == 1
             rows = [{"n": n, "worst": 1} for n in block["n"].to_pylist()]
             return pa.Table.from_pylist(rows, schema=FOUND).append_column("count", pa.array([1] * len(rows)))
 
-        return function
-
     rows = pa.table({"n": range(8), "category": list("aaabbaab"), "uri": ["u"] * 8, "map_uri": ["m"] * 8})
     tonight = np.array([1, 0, 1, 1, 0, 1, 1, 1], bool)
-    found = explain(rows, tonight, noting("look"), noting("find"), run_here)
+    found = explain(rows, tonight, Noting("look"), Here(), Noting("find"))
     assert found["n"].to_pylist() == list(range(8)) and found.schema == FOUND
     assert asked == {"find": [[0, 2], [5, 6], [3, 7]], "look": [[1, 4]]}
-    assert explain(rows, tonight, noting("look"), None, run_here)["n"].to_pylist() == list(range(8))
+    assert explain(rows, tonight, Noting("look"), Here())["n"].to_pylist() == list(range(8))
     assert asked["look"][1:] == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    assert explain(rows.slice(0, 0), tonight[:0], noting("look"), noting("find"), run_here).num_rows == 0
-
-
-def test_what_is_done_here_is_counted_as_progress() -> None:
-    with Progress("evidence", "images", 3) as progress:
-        found = run_here(
-            [pa.table({"n": [1]}), pa.table({"n": [5]})], lambda of: of.append_column("count", of["n"]), progress
-        )
-        assert found.to_pylist() == [{"n": 1}, {"n": 5}] and progress._done == 6
+    assert explain(rows.slice(0, 0), tonight[:0], Noting("look"), Here(), Noting("find")).num_rows == 0
 
 
 def test_a_patch_lies_in_the_middle_of_its_share_of_the_image() -> None:

@@ -1,5 +1,6 @@
 """From raw scores to the final ones: what images of earlier nights, pinned ones and rules have to do with it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pipeline.config import ScoreConfig
+from pipeline.config import RuleConfig, ScoreConfig
 from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
-from pipeline.scoring.musc import rscin
-from pipeline.stages.reduce import Reducer
+from pipeline.scoring.musc.rscin import rscin
+from pipeline.scoring.scorer import Layer
+from pipeline.stages.maps import WriteMaps
+from pipeline.stages.reduce import say_what_is_not_fitted
+from pipeline.stages.rescore import RescoreCategory
 from pipeline.store.features import IMAGE_STATS, FeatureStore
 from pipeline.store.run_folder import RunFolder, write_array, write_table
 from pipeline.tables.references import REFERENCES
@@ -22,6 +26,7 @@ from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
 CATEGORY = "a/b'größe"
 OWN, EARLIER = 6, 5
 SIDE = 28
+LAYER = Layer((2, 2), 4, 4)
 
 
 def vectors(seed: int, total: int) -> NDArray[np.float32]:
@@ -30,14 +35,33 @@ def vectors(seed: int, total: int) -> NDArray[np.float32]:
     return unit
 
 
-def reducer(
+@dataclass(frozen=True)
+class Lists:
+    """What the stages before left of a category, and the settings."""
+
+    config: ScoreConfig
+    store: FeatureStore
+    run: RunFolder
+
+    def rescore(self, block: pa.Table) -> pa.Table:
+        stage = RescoreCategory(self.config, LAYER, self.store, self.run)
+        stage.setup("cpu", 1)
+        return stage(block)
+
+    def write_maps(self, block: pa.Table) -> pa.Table:
+        stage = WriteMaps(self.config, LAYER, self.store, self.run)
+        stage.setup("cpu", 1)
+        return stage(block)
+
+
+def lists(
     folder: Path,
     positions: list[int],
     inputs: list[bool] | None = None,
     image: Any = None,
     pixel: Any = None,
     labels: list[bool | None] | None = None,
-) -> Reducer:
+) -> Lists:
     """Write the index of OWN images, and references at these positions among them; -1 are images of earlier nights."""
     run = RunFolder(Location.parse(str(folder)), "tonight")
     store = FeatureStore(run.features, (2, 2), 4, (3,), "float32")
@@ -65,7 +89,7 @@ def reducer(
             "decision": {"image": image or {}, "pixel": pixel or {}},
         }
     )
-    return Reducer(config, store, run, "folder", 0.5)
+    return Lists(config, store, run)
 
 
 def before(row: int) -> dict[str, float]:
@@ -75,7 +99,7 @@ def before(row: int) -> dict[str, float]:
 RAW = np.array([0.2, 0.8, 0.4, 0.6, 1.0, 0.25])
 
 
-def rescored(of: Reducer) -> tuple[NDArray[Any], list[float | None]]:
+def rescored(of: Lists) -> tuple[NDArray[Any], list[float | None]]:
     block = pa.table({"category": [CATEGORY] * OWN, "image": list(range(100, 100 + OWN)), "score_raw": RAW})
     found = of.rescore(block)
     assert found["image"].to_pylist() == block["image"].to_pylist() and found["count"].to_pylist() == [1] * OWN
@@ -88,7 +112,7 @@ def together(raw: NDArray[Any], *embeddings: NDArray[Any]) -> NDArray[Any]:
 
 
 def test_images_of_earlier_nights_take_part_with_the_scores_that_they_had(tmp_path: Path) -> None:
-    scores, thresholds = rescored(reducer(tmp_path, [1, 4, -1, -1, -1], image={"value": 0.5}))
+    scores, thresholds = rescored(lists(tmp_path, [1, 4, -1, -1, -1], image={"value": 0.5}))
     raw = np.concatenate([RAW, [0.9, 0.1, 0.5]])
     assert np.array_equal(scores, together(raw, vectors(0, OWN), vectors(1, EARLIER)[:3])[:OWN])
     assert np.abs(scores - together(RAW, vectors(0, OWN))).max() > 0.01
@@ -97,50 +121,49 @@ def test_images_of_earlier_nights_take_part_with_the_scores_that_they_had(tmp_pa
 
 @pytest.mark.parametrize("positions", [list(range(OWN)), [1, 4]])
 def test_without_earlier_nights_the_images_of_this_run_are_all_there_is(tmp_path: Path, positions: list[int]) -> None:
-    scores, thresholds = rescored(reducer(tmp_path, positions, image={"value": 0.5}))
+    scores, thresholds = rescored(lists(tmp_path, positions, image={"value": 0.5}))
     assert np.array_equal(scores, together(RAW, vectors(0, OWN)))
     assert thresholds == [pytest.approx(np.median(RAW[positions]))] * OWN
 
 
 def test_where_all_references_are_earlier_ones_their_scores_make_the_threshold(tmp_path: Path) -> None:
-    assert rescored(reducer(tmp_path, [-1] * EARLIER, image={"value": 1}))[1] == [0.9] * OWN
+    assert rescored(lists(tmp_path, [-1] * EARLIER, image={"value": 1}))[1] == [0.9] * OWN
 
 
 def test_a_share_is_of_this_runs_inputs_and_not_of_references(tmp_path: Path) -> None:
     inputs = [True, True, False, False, False, True]  # 0.2, 0.8 and 0.25; the largest is a pinned reference
-    of = reducer(tmp_path, [2, 3, 4, -1], inputs, image={"rule": "share", "value": 0.34})
+    of = lists(tmp_path, [2, 3, 4, -1], inputs, image={"rule": "share", "value": 0.34})
     assert rescored(of)[1] == [0.25] * OWN
-    nobody = reducer(tmp_path / "other", [2, 3], [False] * OWN, image={"rule": "share", "value": 0.34})
+    nobody = lists(tmp_path / "other", [2, 3], [False] * OWN, image={"rule": "share", "value": 0.34})
     assert rescored(nobody)[1] == [None] * OWN
 
 
 def test_labels_of_this_runs_inputs_fit_the_threshold(tmp_path: Path) -> None:
     labels = [False, True, None, True, None, None]  # 0.2, 0.8, 0.6
-    of = reducer(tmp_path, [-1], image={"rule": "best_f1"}, labels=labels)
+    of = lists(tmp_path, [-1], image={"rule": "best_f1"}, labels=labels)
     assert rescored(of)[1] == [pytest.approx(0.4)] * OWN
     block = pa.table({"category": [CATEGORY] * OWN, "image": list(range(100, 100 + OWN)), "score_raw": RAW})
     assert of.rescore(block)["rule"].to_pylist() == ["best_f1"] * OWN
 
 
-def test_a_category_whose_labels_are_of_one_kind_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    of = reducer(tmp_path, [-1], image={"rule": "recall"})
+def test_a_category_whose_labels_are_of_one_kind_is_named(caplog: pytest.LogCaptureFixture) -> None:
     rules = pa.table({"category": ["a", "b", "b"], "rule": ["recall 0.9", "quantile 0.95", "quantile 0.95"]})
-    of._say_what_is_not_fitted(rules)
+    say_what_is_not_fitted(RuleConfig(rule="recall"), rules)
     assert caplog.messages == [
         "threshold of 'b' by quantile 0.95 and not by recall, which needs normal and defective images with labels"
     ]
 
 
-def written(of: Reducer, start: int, stop: int) -> pa.Table:
+def written(of: Lists, start: int, stop: int) -> pa.Table:
     """Write maps of constant images: that of image n has the distance (n + 1) / 8."""
     patches = np.repeat(np.arange(1, OWN + 1, dtype=np.float32) / 8, 4).reshape(OWN, 4)
     unit = Unit(CATEGORY, 3, 0, OWN, OWN, OWN, OWN, OWN, "m")
-    write_table(of.run.units(CATEGORY), pa.Table.from_pylist([vars(unit)]))
-    write_array(of.run.patch_scores(unit.id), np.stack([patches, np.zeros_like(patches)]))
+    write_table(of.run.units(CATEGORY, 0), pa.Table.from_pylist([vars(unit)]))
+    write_array(of.run.found(0) / f"{unit.id}.npy", np.stack([patches, np.zeros_like(patches)]))
     return of.write_maps(pa.table({"category": [CATEGORY], "start": [start], "stop": [stop]}))
 
 
-def counted(of: Reducer) -> list[int]:
+def counted(of: Lists) -> list[int]:
     """Return the images whose maps' values are counted, all their pixels or none."""
     tables = [written(of, 0, 4), written(of, 4, OWN)]
     counts = sum(np.array(table["pixels"].to_pylist()[0]) for table in tables)
@@ -168,4 +191,4 @@ def counted(of: Reducer) -> list[int]:
 def test_the_threshold_on_pixels_is_found_from_the_maps_of_references_or_for_a_share_of_this_run(
     tmp_path: Path, positions: list[int], inputs: list[bool] | None, rule: str, expected: list[int]
 ) -> None:
-    assert counted(reducer(tmp_path, positions, inputs, pixel={"rule": rule, "value": 0.5})) == expected
+    assert counted(lists(tmp_path, positions, inputs, pixel={"rule": rule, "value": 0.5})) == expected

@@ -1,6 +1,6 @@
 """What each category is compared with: whom it may take, how many each image has, and what the workers are told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
-from pipeline.engine.progress import Progress
 from pipeline.errors import ConfigError
 from pipeline.io.storage import Location
+from pipeline.stage import Here
+from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
 from pipeline.store.features import IMAGE_STATS, FeatureStore, feature_key
 from pipeline.store.run_folder import RunFolder, read_table
-from pipeline.tables import references
-from pipeline.tables.references import COMPARED, REFERENCES, Chooser, find_excluded_pairs
+from pipeline.tables.references import COMPARED, REFERENCES, Chooser
 
 HOSTILE = ("a/b", "..", "größe", "x" * 300, "line\nbreak", "'quote\"", "category=1", " ")
 ENCODED = pa.schema(
@@ -73,11 +73,15 @@ class Lake:
 
     def compared(self) -> dict[int, tuple[int | None, str | None]]:
         """Choose, and return references and reason of each image."""
-        table, _ = self.chooser()(self.encoded)
+        alone, members = self.chooser()(self.encoded)
+        table = pa.concat_tables([alone, exclude_pairs(members, self.find_near_duplicates(), Here())])
         assert table.schema == COMPARED
         rows = table.to_pylist()
         assert len({row["image"] for row in rows}) == len(rows)
         return {row["image"]: (row["references"], row["reason"]) for row in rows}
+
+    def find_near_duplicates(self) -> FindNearDuplicates:
+        return FindNearDuplicates(self.store, self.run, self.config.references.near_duplicates)
 
     def chosen(self, category: str) -> list[tuple[str, int, float | None]]:
         """Return uri, position and earlier score of the references that the workers are told of."""
@@ -93,16 +97,6 @@ class Lake:
         keys = [feature_key(uri, "1", "f") for uri in uris]
         rows = {"key": keys, "uri": uris, **{name: [1] * len(uris) for name in ("width", "height", *IMAGE_STATS)}}
         return self.store.write(category, rows, np.ones((len(uris), 1, 1, 2), np.float32), embeddings)
-
-
-def here(blocks: list[pa.Table], function: Callable[[pa.Table], pa.Table], progress: Progress) -> pa.Table:
-    """Stand in for Ray: one block after the other."""
-    return pa.concat_tables([function(block) for block in blocks]).drop_columns("count")
-
-
-@pytest.fixture(autouse=True)
-def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(references, "run_tasks", here)
 
 
 def names(letter: str, total: int) -> list[str]:
@@ -175,7 +169,8 @@ def test_each_image_is_compared_with_its_references_less_itself_and_its_burst(
     lake = Lake(tmp_path_factory.mktemp("lake"), mode="sample", count=count)
     lake.add("nut", names("n", len(bursts)), bursts=bursts)
     chooser = lake.chooser()
-    table, members = chooser(lake.encoded)
+    _, members = chooser(lake.encoded)
+    table = exclude_pairs(members, lake.find_near_duplicates(), Here())
     [of] = members.values()
     chosen = {position for _, position, _ in lake.chosen("nut")}
     pairs = read_table(lake.run.near_duplicates("nut"))["image"].to_pylist()
@@ -195,7 +190,7 @@ def test_tasks_say_how_many_categories_they_did(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     lake.add("nut", names("n", 3))
     lake.compared()
-    found = find_excluded_pairs(pa.table({"category": ["nut"]}), lake.store, lake.run, 0.999)
+    found = lake.find_near_duplicates()(pa.table({"category": ["nut"]}))
     assert found["count"].to_pylist() == [1, 0, 0] and found["image"].to_pylist() == [0, 10, 20]
 
 

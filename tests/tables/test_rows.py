@@ -11,9 +11,22 @@ import pytest
 
 from pipeline.catalog import Catalog
 from pipeline.catalog.catalog import SCHEMA
+from pipeline.catalog.catalog import SCHEMA as CATALOG
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
-from pipeline.tables.rows import COLUMNS, EXPLAINED, FOUND, counts, drifts, found_now, scores_table, with_evidence
+from pipeline.stages.encode import SCHEMA as EXTRACTED
+from pipeline.tables.references import COMPARED
+from pipeline.tables.rows import (
+    COLUMNS,
+    EXPLAINED,
+    FOUND,
+    counts,
+    drifts,
+    found_now,
+    scores_table,
+    with_evidence,
+    with_references,
+)
 
 NOW = datetime(2026, 3, 8, 1, 2, 3, 456_789, tzinfo=UTC)
 LINES = {"nut": 1.5, "bolt": None}
@@ -237,3 +250,37 @@ def test_where_all_are_quarantined_their_share_is_compared_and_nothing_else() ->
     assert list(told["nut"]) == ["quarantined"] and told["nut"]["quarantined"].drifted
     nulls = night(40, bad=40).set_column(2, "score_raw", pa.nulls(40))  # a column that never had a value
     assert drifts(DriftConfig(), nulls, night(300, bad=3)) == told
+
+
+TODO = CATALOG.append(pa.field("input", pa.bool_())).append(pa.field("pinned", pa.bool_()))
+
+
+def test_each_image_is_told_how_many_it_is_compared_with_or_that_it_is_alone() -> None:
+    names = ("a", "b", "c", "d")
+    listed = [
+        {"image": 3 * n, "uri": uri, "etag": uri, "category": "nut", "masks": ["m"], "input": True, "pinned": False}
+        for n, uri in enumerate(names)
+    ]
+    extracted = [{"image": 3 * n, "reason": "damaged" if n == 1 else None, "detail": None} for n in range(4)]
+    extracted[1]["detail"] = "why"
+    counted = [
+        {"image": 9, "references": 1},
+        {"image": 0, "references": 1},
+        {"image": 6, "reason": "alone"},
+    ]  # in no order: categories end when they do
+    images = with_references(
+        pa.Table.from_pylist(extracted, schema=EXTRACTED),
+        pa.Table.from_pylist(listed, schema=TODO),
+        pa.Table.from_pylist(counted, schema=COMPARED),
+    )
+    rows = images.to_pylist()
+    assert [row["uri"] for row in rows] == list(names)
+    assert [row["references"] for row in rows] == [1, None, None, 1]
+    assert [row["reason"] for row in rows] == [None, "damaged", "alone", None]
+    details = [row["detail"] for row in rows]
+    assert details[:2] == [None, "why"] and "no other image" in details[2] and details[3] is None
+
+
+def test_a_night_without_news_goes_through_all_stages() -> None:
+    images = with_references(EXTRACTED.empty_table(), TODO.empty_table(), COMPARED.empty_table())
+    assert images.num_rows == 0

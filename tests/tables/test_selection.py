@@ -1,5 +1,6 @@
 """What is to be done tonight: what was scored before is carried over, and pinned references join in."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pipeline.catalog.catalog import SCHEMA
 from pipeline.config import InputConfig, ScoreConfig
 from pipeline.errors import CatalogError
 from pipeline.store.history import History
-from pipeline.tables.selection import Selection, select
+from pipeline.tables.selection import Selection, select, unseen, window_of
 from tests.corpus import write_files
 
 
@@ -163,3 +164,34 @@ def test_a_manifest_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "pinned.csv").write_text("uri\na.png\n")
     with pytest.raises(CatalogError, match="references.pinned: .*lacks the column category"):
         select(listed(("nut", "a", "1")), config, History(None, {}))
+
+
+MIDNIGHT = datetime(2026, 3, 8, tzinfo=UTC)
+
+
+def scored(*hours_before: float | None) -> History:
+    """Return a history of images that were scored so many hours before midnight, or quarantined."""
+    times = [None if hours is None else MIDNIGHT - timedelta(hours=hours) for hours in hours_before]
+    rows = {
+        "uri": [str(n) for n in range(len(times))],
+        "etag": ["1"] * len(times),
+        "category": ["nut"] * len(times),
+        "status": ["quarantined" if time is None else "scored" for time in times],
+        "scored_at": pa.array(times, pa.timestamp("ms", "UTC")),  # as Parquet has it
+    }
+    return History(pa.table(rows), {})
+
+
+def test_the_window_has_images_that_were_scored_since_and_no_quarantined_ones() -> None:
+    since = MIDNIGHT - timedelta(hours=1, microseconds=-1)
+    history = scored(0.5, None, 0.999, 1, 30)
+    for count, uris in ((2, ["0", "2"]), (3, ["0", "2", "3", "4"])):  # where these are too few, older ones join them
+        window = window_of(history, since, count)
+        assert window is not None and window["uri"].to_pylist() == uris
+    assert window_of(History(None, {}), since, 2) is None
+
+
+def test_images_that_the_window_has_seen_are_not_new() -> None:
+    scores = pa.table({"uri": ["0", "0", "1", "x"], "etag": ["1", "2", "1", "1"]})
+    assert unseen(scores, scored(1, None)).to_pylist() == [{"uri": "0", "etag": "2"}, {"uri": "x", "etag": "1"}]
+    assert unseen(scores, History(None, {})) == scores

@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from pipeline.config import RuleConfig
-from pipeline.tables.thresholds import LARGEST, PIXEL_BINS, Threshold, count_pixels, pixel_threshold, threshold
+from pipeline.config import RuleConfig, ScoreConfig
+from pipeline.tables.thresholds import (
+    LARGEST,
+    PIXEL_BINS,
+    Threshold,
+    count_pixels,
+    pixel_threshold,
+    pixel_thresholds,
+    threshold,
+)
 
 Rule = Literal["quantile", "share", "fixed", "recall", "best_f1"]
 BIN = LARGEST / PIXEL_BINS
@@ -194,3 +202,28 @@ def test_no_other_threshold_fits_better(scores: NDArray[Any], seed: int, recall:
     if enough:  # none finds a defect whose distance is 0
         assert found(high) >= recall - 1e-9
         assert (scores > high).sum() == min((scores > at).sum() for at in enough)
+
+
+def pixels(level: int) -> Any:
+    counts = np.zeros(PIXEL_BINS, np.int64)
+    counts[level * PIXEL_BINS // 8] = 100
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("source", "rule", "expected"),
+    [("window", "quantile", 1.5), ("window", "share", 0.5), ("batch", "quantile", 0.5), ("window", "fixed", 0.9)],
+)
+def test_the_windows_pixels_count_where_its_images_are_references(source: str, rule: str, expected: float) -> None:
+    config = ScoreConfig.model_validate(
+        {
+            "input": {"uri": "lake"},
+            "output": {"uri": "out"},
+            "references": {"source": source},
+            "decision": {"pixel": {"rule": rule, "value": 0.9}},
+        }
+    )
+    window, counts = {"nut": pixels(6), "gone": pixels(7)}, {"nut": pixels(2), "new": pixels(3)}
+    found = pixel_thresholds(config, window, counts)
+    assert list(found) == ["nut", "new"] and found["nut"] == pytest.approx(expected, abs=0.01)
+    assert found["new"] == pytest.approx(0.9 if rule == "fixed" else 0.75, abs=0.01)

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from pipeline.config import ScoreConfig
-from pipeline.engine.tasks import run_here
 from pipeline.io.storage import Location
-from pipeline.report.build import artist_of, draw_report
+from pipeline.report.build import draw_report, drawing_of
 from pipeline.result import read_result
 from pipeline.run import score_lake
+from pipeline.stage import Here
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.rows import EXPLAINED
 from tests.running import flags, parse, read_scores, settings, small_lake
@@ -110,11 +110,11 @@ def test_evidence_is_of_other_images_of_the_category_and_stands_in_the_scores_to
 def test_a_published_run_is_drawn_anew_without_ray(nights: Nights, tmp_path: Path, without: list[str]) -> None:
     result = read_result(RunFolder(Location.parse(str(nights.output)), "first"))
     config, report = ScoreConfig.model_validate(result.run["config"]), Location.parse(str(tmp_path))
-    artist = artist_of(config, result.run["layout"], result.run["encoder"]["grid"], report)
+    drawing = drawing_of(config, result.run["layout"], result.run["encoder"]["grid"], report)
     counts = read_table(result.folder.results / "pixels.parquet").to_pylist()
     pixels = {row["category"]: np.array(row["counts"]) for row in counts}
     listed, scores = read_table(result.folder.results / "catalog.parquet"), result.scores.drop_columns(without)
-    _, extras = draw_report(artist, scores, listed, pixels, "first", MOST, run=run_here)
+    _, extras = draw_report(drawing, scores, listed, pixels, "first", MOST, Here())
     assert list(extras.drawn) == nights.drawn
     paths = [path for path in tmp_path.rglob("*") if path.is_file()]
     same = [path.read_bytes() == (nights.report / path.relative_to(tmp_path)).read_bytes() for path in paths]

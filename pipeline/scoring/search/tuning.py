@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 
-from pipeline.scoring.musc import Search, lnamd
+from pipeline.precision import keep_fp32_sums
+from pipeline.scoring.musc.lnamd import lnamd
+from pipeline.scoring.musc.mutual import Search
+from pipeline.scoring.scorer import Tuning
 from pipeline.scoring.search.gemm import TILE, GemmSearch
 
 TILES = {"cpu": (512, TILE, 1536, 2048), "cuda": (TILE, 4096, 8192, 16384)}
@@ -18,23 +20,14 @@ ROUNDS = 3
 WORTH_IT = 1.05  # times faster than the default before another is taken: less is noise
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """What was found: the search to use, its tile, and what the worker does in a second.
+def make_search(tuning: Tuning, dtype: str = "fp32", device: str = "cpu") -> Search:
+    """Return the search that was chosen, ready on a device ("cpu" or "cuda")."""
+    keep_fp32_sums()
+    if tuning.kind == "gemm":
+        return GemmSearch(dtype, tuning.tile)
+    from pipeline.scoring.search.faiss import FaissSearch  # the library takes seconds to import
 
-    `products` are multiply-adds of the search, `aggregated` values of LNAMD at degree 3.
-    """
-
-    kind: Literal["gemm", "faiss"]
-    tile: int
-    products: float
-    aggregated: float
-
-
-def untuned(kind: Literal["auto", "gemm", "faiss"], device: str) -> Tuning:
-    """Return what is taken where measuring would cost more than it gains, with rates of a modest machine."""
-    products = {"cpu": 5e10, "cuda": 1e13}[device]
-    return Tuning("faiss" if kind == "faiss" else "gemm", TILE if device == "cpu" else 8192, products, products / 1e3)
+    return FaissSearch(device)
 
 
 def tune(

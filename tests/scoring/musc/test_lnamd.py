@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.scoring.musc import Aggregation, lnamd
+from pipeline.scoring.musc.lnamd import Aggregation, lnamd
 
 Array = NDArray[Any]
 Golden = Callable[[str], Mapping[str, Array]]

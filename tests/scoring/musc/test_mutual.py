@@ -10,10 +10,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.scoring.musc import Aggregation, PatchScores, Search, lnamd, mutual_scores, query_scores
-from pipeline.scoring.musc.mutual import interval_average, sampling_error
-from pipeline.scoring.search import GemmSearch
+from pipeline.scoring.musc.lnamd import Aggregation, lnamd
+from pipeline.scoring.musc.mutual import (
+    PatchScores,
+    Search,
+    interval_average,
+    mutual_scores,
+    query_scores,
+    sampling_error,
+)
 from pipeline.scoring.search.faiss import FaissSearch
+from pipeline.scoring.search.gemm import GemmSearch
 
 Array = NDArray[Any]
 Golden = Callable[[str], Mapping[str, Array]]

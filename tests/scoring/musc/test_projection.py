@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.scoring.musc import pca, random_projection
+from pipeline.scoring.musc.projection import pca, random_projection
 
 
 def random_vectors(seed: int, count: int, dimensions: int) -> Tensor:

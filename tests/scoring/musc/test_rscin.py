@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.scoring.musc import rscin
+from pipeline.scoring.musc.rscin import rscin
 
 Array = NDArray[Any]
 Golden = Callable[[str], Mapping[str, Array]]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.scoring.search import GemmSearch
+from pipeline.scoring.search.gemm import GemmSearch
 from pipeline.scoring.search.products import ALIGNMENT, DIGITS, HALVES, LARGEST, Products, _bf16_tiles, _digits
 from tests.scoring.search.test_search import exact, moved, others, unit_vectors
 

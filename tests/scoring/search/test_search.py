@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.scoring.musc import Aggregation, Search, mutual_scores, pca, query_scores, random_projection
-from pipeline.scoring.search import GemmSearch, Tuning, make_search, untuned
+from pipeline.scoring.musc.lnamd import Aggregation
+from pipeline.scoring.musc.mutual import Search, mutual_scores, query_scores
+from pipeline.scoring.musc.projection import pca, random_projection
+from pipeline.scoring.scorer import Tuning
 from pipeline.scoring.search.faiss import FaissSearch
-from pipeline.scoring.search.gemm import TILE
+from pipeline.scoring.search.gemm import TILE, GemmSearch
+from pipeline.scoring.search.tuning import make_search
 
 Golden = Callable[[str], Mapping[str, NDArray[Any]]]
 SEARCHES = [pytest.param(GemmSearch(), id="gemm"), pytest.param(FaissSearch(), id="faiss")]
@@ -274,9 +277,8 @@ def test_a_search_leaves_its_inputs_alone(search: Search) -> None:
 
 
 def test_what_was_chosen_is_the_search_that_is_made() -> None:
-    assert isinstance(make_search(untuned("auto", "cpu")), GemmSearch)
-    assert isinstance(make_search(untuned("gemm", "cpu")), GemmSearch)
-    assert isinstance(make_search(untuned("faiss", "cpu")), FaissSearch)
+    assert isinstance(make_search(Tuning("gemm", TILE, 1e9, 1e9)), GemmSearch)
+    assert isinstance(make_search(Tuning("faiss", 0, 1e9, 1e9)), FaissSearch)
     images = unit_vectors(0, 5, 40, 16)
     found = make_search(Tuning("gemm", 80, 1e9, 1e9), "bf16").mutual(images)
     assert torch.equal(found, GemmSearch("bf16", 80).mutual(images))

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import pytest
 
-from pipeline.scoring.search import tune, tuning, untuned
+from pipeline.scoring.search import tuning
 from pipeline.scoring.search.gemm import TILE
-from pipeline.scoring.search.tuning import TILES, WORTH_IT
+from pipeline.scoring.search.tuning import TILES, WORTH_IT, tune
 
 Kind = Literal["auto", "gemm", "faiss"]
 DEFAULT = ("gemm", TILE)
@@ -90,10 +90,3 @@ def test_rates_are_the_work_done_in_a_second(pretend: Callable[[Mapping[Any, flo
     assert found.kind == "faiss"
     assert found.products == 4096**2 * 16 / 0.5  # 64 images of 64 patches, each patch with each
     assert found.aggregated == 2 * 64 * 24 / 0.25
-
-
-@pytest.mark.parametrize("kind", ["auto", "gemm", "faiss"])
-def test_what_is_not_measured_is_what_the_settings_name(kind: Kind) -> None:
-    found = untuned(kind, "cpu")
-    assert found.kind == ("faiss" if kind == "faiss" else "gemm")
-    assert found.tile == TILE and found.products > 0 and found.aggregated > 0

@@ -1,4 +1,4 @@
-"""How the reduce stage measures a category: exactly where its maps fit, otherwise in blocks, with the same figures."""
+"""How a worker measures a category: exactly where its maps fit, otherwise in blocks, with the same figures."""
 
 import json
 from dataclasses import replace
@@ -14,17 +14,21 @@ from PIL import Image
 from pipeline.config import EncoderConfig, InputConfig, OutputConfig, ScoreConfig
 from pipeline.io.storage import Location
 from pipeline.metrics.category import IMAGE, PIXEL, SPRO, Metric, PixelTruth, pixel_metrics
+from pipeline.metrics.stream import MAP_SCALE
 from pipeline.plan.units import Unit
-from pipeline.stages import reduce
-from pipeline.stages.reduce import MAP_SCALE, Reducer
+from pipeline.scoring.scorer import Layer
+from pipeline.stages import measure
+from pipeline.stages.maps import WriteMaps
+from pipeline.stages.measure import MeasureCategory
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table, write_array, write_table
 
 IMAGES, GRID, SIZE = 11, 4, 28
+LAYER = Layer((GRID, GRID), 8, 4)
 UNLABELLED = (0, 1, 2, 7)  # of blocks of three images, the first is unlabelled as a whole
 
 
-def category(folder: Path, layout: str) -> Reducer:
+def category(folder: Path, layout: str) -> MeasureCategory:
     """Write what the stages before leave of a category `box`: an index, masks, patch scores in two units a layer."""
     generator = np.random.default_rng(0)
     rows = []
@@ -54,38 +58,42 @@ def category(folder: Path, layout: str) -> Reducer:
     whole = Unit("box", 2, 0, IMAGES, IMAGES, IMAGES, IMAGES, IMAGES, "m")
     spans = [(layer, start, stop) for layer in (2, 5) for start, stop in ((0, 5), (5, IMAGES))]
     units = [replace(whole, layer=layer, start=start, stop=stop) for layer, start, stop in spans]
-    write_table(run.units("box"), pa.Table.from_pylist([vars(unit) for unit in units]))
+    write_table(run.units("box", 0), pa.Table.from_pylist([vars(unit) for unit in units]))
     for unit in units:
         scores = patches[unit.start : unit.stop] + np.float32(unit.layer / 100)
-        write_array(run.patch_scores(unit.id), np.stack([scores, np.zeros_like(scores)]))  # and standard errors
+        write_array(run.found(0) / f"{unit.id}.npy", np.stack([scores, np.zeros_like(scores)]))  # and standard errors
     config = ScoreConfig(
         input=InputConfig(uri=str(folder)),
         output=OutputConfig(uri=str(folder / "out")),
         encoder=EncoderConfig(size=SIZE),
     )
     store = FeatureStore(run.features, (GRID, GRID), 8, (2, 5), "float32")
-    return Reducer(config, store, run, layout, 0.5)
+    stage = MeasureCategory(config, LAYER, store, run, layout, 0.5)
+    stage.setup("cpu", 1)
+    return stage
 
 
-def measured(reducer: Reducer) -> dict[str, Metric]:
+def measured(stage: MeasureCategory) -> dict[str, Metric]:
     scores = pa.table({"category": ["box"] * IMAGES, "score": np.linspace(0, 1, IMAGES)})
-    table = reducer.measure(scores)
+    table = stage(scores)
     assert table["count"].to_pylist() == [IMAGES] + [0] * (table.num_rows - 1)
     assert set(table["category"].to_pylist()) == {"box"}
     return {row["name"]: Metric(row["value"], row["reason"], row["error"]) for row in table.to_pylist()}
 
 
-def written_maps(reducer: Reducer) -> NDArray[Any]:
+def written_maps(stage: MeasureCategory) -> NDArray[Any]:
     """Write all maps and read them back."""
-    names = reducer.write_maps(pa.table({"category": ["box"], "start": [0], "stop": [IMAGES]}))["map_uri"].to_pylist()
-    paths = [Path(str(reducer.run.output / name)) for name in names]
+    write = WriteMaps(stage.config, stage.layer, stage.store, stage.run)
+    write.setup("cpu", 1)
+    names = write(pa.table({"category": ["box"], "start": [0], "stop": [IMAGES]}))["map_uri"].to_pylist()
+    paths = [Path(str(stage.run.output / name)) for name in names]
     return np.stack([np.asarray(Image.open(path)) for path in paths]) * MAP_SCALE
 
 
-def labelled(maps: NDArray[Any], reducer: Reducer) -> tuple[NDArray[Any], PixelTruth]:
+def labelled(maps: NDArray[Any], stage: MeasureCategory) -> tuple[NDArray[Any], PixelTruth]:
     known = np.array([image for image in range(IMAGES) if image not in UNLABELLED])
-    index = read_table(reducer.run.index("box"))
-    truth = reducer._maps("box", index, known)[1]
+    index = read_table(stage.run.index("box"))
+    truth = stage._maps("box", index, known)[1]
     return maps[known], truth
 
 
@@ -93,13 +101,13 @@ def labelled(maps: NDArray[Any], reducer: Reducer) -> tuple[NDArray[Any], PixelT
 def test_a_category_that_does_not_fit_is_streamed_within_the_bound(
     layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reducer = category(tmp_path, layout)
-    exact = measured(reducer)
-    monkeypatch.setattr(reduce, "MOST_PIXELS", (IMAGES - len(UNLABELLED)) * SIZE * SIZE)
-    assert measured(reducer) == exact
-    monkeypatch.setattr(reduce, "MOST_PIXELS", (IMAGES - len(UNLABELLED)) * SIZE * SIZE - 1)
-    monkeypatch.setattr(reduce, "MAP_BLOCK", 3)
-    streamed = measured(reducer)
+    stage = category(tmp_path, layout)
+    exact = measured(stage)
+    monkeypatch.setattr(measure, "MOST_PIXELS", (IMAGES - len(UNLABELLED)) * SIZE * SIZE)
+    assert measured(stage) == exact
+    monkeypatch.setattr(measure, "MOST_PIXELS", (IMAGES - len(UNLABELLED)) * SIZE * SIZE - 1)
+    monkeypatch.setattr(measure, "BLOCK", 3)
+    streamed = measured(stage)
 
     assert list(streamed) == list(exact) == [*IMAGE, *PIXEL, *([SPRO] if layout == "loco" else [])]
     assert all(streamed[name] == exact[name] for name in IMAGE)
@@ -113,10 +121,10 @@ def test_a_category_that_does_not_fit_is_streamed_within_the_bound(
 def test_streamed_metrics_are_those_of_the_maps_as_written(
     layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reducer = category(tmp_path, layout)
-    expected = pixel_metrics(*labelled(written_maps(reducer), reducer), "exact")
-    monkeypatch.setattr(reduce, "MOST_PIXELS", 0)
-    streamed = measured(reducer)
+    stage = category(tmp_path, layout)
+    expected = pixel_metrics(*labelled(written_maps(stage), stage), "exact")
+    monkeypatch.setattr(measure, "MOST_PIXELS", 0)
+    streamed = measured(stage)
     for name, metric in expected.items():
         assert streamed[name].value == pytest.approx(metric.value, abs=1e-12), name
 
@@ -124,10 +132,10 @@ def test_streamed_metrics_are_those_of_the_maps_as_written(
 def test_a_mask_that_lies_costs_a_streamed_category_its_pixel_metrics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reducer = category(tmp_path, "mvtec")
+    stage = category(tmp_path, "mvtec")
     mask = tmp_path / "box" / "ground_truth" / "bent" / "009" / "000.png"
     Image.fromarray(np.zeros((3, 5), np.uint8)).save(mask)
-    monkeypatch.setattr(reduce, "MOST_PIXELS", 0)
-    metrics = measured(reducer)
+    monkeypatch.setattr(measure, "MOST_PIXELS", 0)
+    metrics = measured(stage)
     assert all(metrics[name].value is None and str(mask) in str(metrics[name].reason) for name in PIXEL)
     assert all(metrics[name].value is not None for name in IMAGE)

@@ -1,24 +1,16 @@
 """One line for each stage: how far, how fast, how long still."""
 
 import logging
-import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
-import pyarrow as pa
-from ray.data import Dataset
-from ray.exceptions import RayError
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
-
-from pipeline import errors
-from pipeline.engine.telemetry import show_progress
-from pipeline.errors import IncompleteRun, LakeScoreError
 from pipeline.log import context, is_watched
+
+Show = Callable[[str, int, int], None]
 
 log = logging.getLogger(__name__)
 
@@ -27,21 +19,24 @@ SECONDS_BETWEEN_GAUGES = 5.0  # Ray forgets one that was not set for 20 s, and a
 
 
 class Progress:
-    """Counts what a stage has done: for the metrics, and as a bar where somebody looks or log lines elsewhere.
+    """Counts what a stage has done, as a bar where somebody looks or log lines elsewhere.
 
     with Progress("extract", "images", 120) as progress:
         progress.add(32)
+
+    `show` is given stage, done and total now and then, and once more at the end.
     """
 
-    def __init__(self, stage: str, what: str, total: int, already: int = 0) -> None:
-        self._stage, self._what, self._total = stage, what, total
+    def __init__(self, stage: str, what: str, total: int, already: int = 0, show: Show | None = None) -> None:
+        self.stage, self._what, self._total, self._show_elsewhere = stage, what, total, show
         self._already = self._done = already  # done by an earlier run: counted, but not into the rate
         self._start = self._shown = time.monotonic()
         self._showing = ExitStack()
 
     def __enter__(self) -> Self:
-        context["stage"] = self._stage
-        self._showing.enter_context(_again_and_again(self._show, SECONDS_BETWEEN_GAUGES))
+        context["stage"] = self.stage
+        if self._show_elsewhere:
+            self._showing.enter_context(_again_and_again(self._show, SECONDS_BETWEEN_GAUGES))
         if is_watched() and self._total:
             self._showing.enter_context(self._drawn())
         return self
@@ -64,13 +59,14 @@ class Progress:
         context.pop("stage", None)
 
     def _show(self) -> None:
-        show_progress(self._stage, self._done, self._total)
+        if self._show_elsewhere:
+            self._show_elsewhere(self.stage, self._done, self._total)
 
     def _line(self, now: float) -> str:
         seconds = max(now - self._start, 1e-9)
         rate = (self._done - self._already) / seconds
         each_second = "" if not rate else f"{rate:,.0f}/s" if rate >= 100 else f"{rate:.3g}/s"
-        line = f"{self._stage:8} {f'{self._done}/{self._total} {self._what}':18}  {each_second:>8}  {_time(seconds):>6}"
+        line = f"{self.stage:8} {f'{self._done}/{self._total} {self._what}':18}  {each_second:>8}  {_time(seconds):>6}"
         if rate and self._done < self._total:
             line += f"  {_time((self._total - self._done) / rate)} left"
         return line
@@ -78,6 +74,9 @@ class Progress:
     @contextmanager
     def _drawn(self) -> Iterator[None]:
         """Keep a bar as the last line of the terminal, that moves on also while nothing is done for long."""
+        from tqdm import tqdm  # where nobody looks, nobody waits for it
+        from tqdm.contrib.logging import logging_redirect_tqdm
+
         bar = tqdm(
             total=self._total, initial=self._done, bar_format="{desc}|{bar:16}|", dynamic_ncols=True, leave=False
         )
@@ -112,47 +111,3 @@ def _again_and_again(show: Callable[[], None], seconds: float) -> Iterator[None]
 def _time(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{seconds:.0f} s" if seconds < 99.5 else f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
-
-
-def results(dataset: Dataset, progress: Progress) -> pa.Table:
-    """Run a dataset whose rows are small, count each row's `count` column, and return all rows.
-
-    Raises `LakeScoreError` when a worker failed more often than it is retried, with the worker's own message if it
-    is one of ours.
-    """
-    tables = []
-    for table in _tables(dataset):
-        progress.add(sum(table["count"].to_pylist()))
-        if "id" in table.column_names:
-            for row in table.select(["id", "seconds", "node"]).to_pylist():
-                log.debug(
-                    "done %s", row["id"], extra={"unit": row["id"], "seconds": row["seconds"], "node": row["node"]}
-                )
-        tables.append(table.drop_columns("count"))
-    return pa.concat_tables(tables)
-
-
-def check_rows(stage: str, expected: Iterable[int], found: Iterable[int]) -> None:
-    """Raise `IncompleteRun` unless each expected id was found exactly once."""
-    wanted, got = sorted(expected), sorted(found)
-    if wanted != got:
-        lost, more = set(wanted) - set(got), len(got) - len(set(got))
-        raise IncompleteRun(f"{stage}: {len(lost)} rows lost, {more} rows twice; nothing was published, run it again")
-
-
-def _tables(dataset: Dataset) -> Iterator[pa.Table]:
-    try:
-        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-    except RayError as error:
-        raise _own_error(error) from error
-
-
-def _own_error(error: RayError) -> LakeScoreError:
-    """Find our own error under Ray's wrappers, or make one of what they say."""
-    # Ray Data keeps of a worker's exception its traceback only, as text
-    for name, message in reversed(re.findall(r"^pipeline\.errors\.(\w+): (.+)", str(error), re.MULTILINE)):
-        kind = getattr(errors, name, None)  # the text holds names of files, which may look like anything
-        if isinstance(kind, type) and issubclass(kind, LakeScoreError):
-            return kind(message)
-    lines = [line for line in str(error).splitlines() if re.match(r"(?!ray\.)[\w.]+(Error|Exception)\b", line)]
-    return LakeScoreError(f"a worker failed: {(lines or [str(error)])[0]}")  # the cause stands above what it caused

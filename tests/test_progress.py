@@ -12,13 +12,13 @@ import threading
 
 import pytest
 
-from pipeline.engine import progress
-from pipeline.engine.progress import Progress
+from pipeline import progress
+from pipeline.progress import Progress
 
 STAGE = """
 import logging, sys
 from pipeline.log import show_log
-from pipeline.engine import progress
+from pipeline import progress
 show_log(*{arguments})
 progress.SECONDS_BETWEEN_LINES = 0.0
 log = logging.getLogger("pipeline.x")
@@ -112,9 +112,8 @@ def test_gauges_are_set_again_while_nothing_moves_and_once_more_at_the_end(monke
         if shown.count((stage, 5, 8)) == 3:
             again.set()
 
-    monkeypatch.setattr(progress, "show_progress", show)
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_GAUGES", 0.001)
-    with Progress("score", "units", 8, already=2) as units:
+    with Progress("score", "units", 8, already=2, show=show) as units:
         units.add(3)
         assert again.wait(60)
         units.add(3)

@@ -1,0 +1,58 @@
+"""Files of a lake on their way to pixels: read ahead, within limits, decoded in a child process."""
+
+import functools
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.config import InputConfig
+from pipeline.images import Quarantine, Reason, decode, decode_mask
+from pipeline.images.decoder import Decode, Decoder
+from pipeline.io.storage import Location
+
+READERS = 8  # threads, and files in memory beside the one being decoded
+# What a decoder may hold beside the file: the most that a format was seen to take (32-bit greys, 28 bytes a pixel;
+# JPEG 2000 with transparency 24), some more, and what libraries and their threads map
+BYTES_PER_PIXEL, BYTES_OF_LIBRARIES = 40, 1 << 30
+
+
+def mask_values(uri: str, size: int, config: InputConfig) -> tuple[NDArray[Any], tuple[int, int]]:
+    """Read and decode a mask as `decode_mask` does, within the limits of images; raises `Quarantine`, `StorageError`.
+
+    A mask is a file of the lake like any other, and may crash what decodes it.
+    """
+    entry = Location.parse(uri).entry()
+    content = _read(uri, entry.etag, entry.size, config.max_bytes)
+    return decoder_of(config, decode_mask)(content, size, config.max_pixels)
+
+
+@functools.cache
+def decoder_of(config: InputConfig, function: Decode = decode) -> Decoder:
+    """Return this worker process's decoder."""
+    memory = config.max_bytes + BYTES_PER_PIXEL * config.max_pixels + BYTES_OF_LIBRARIES
+    return Decoder(config.max_seconds, memory, function)
+
+
+def read_ahead(block: pa.Table, max_bytes: int) -> Iterator[Future[bytes]]:
+    """Yield the content of each file, or why there is none, while the next ones are read: a store answers late.
+
+    `block` has uri, etag and size of each.
+    """
+    with ThreadPoolExecutor(READERS) as pool:
+        reads: deque[Future[bytes]] = deque()
+        for row in block.select(["uri", "etag", "size"]).to_pylist():
+            reads.append(pool.submit(_read, row["uri"], row["etag"], row["size"], max_bytes))
+            if len(reads) == READERS:
+                yield reads.popleft()
+        while reads:
+            yield reads.popleft()
+
+
+def _read(uri: str, etag: str, size: int, max_bytes: int) -> bytes:
+    if size > max_bytes:  # a film or an archive
+        raise Quarantine(Reason.TOO_LARGE, f"{size} bytes, the limit is {max_bytes}")
+    return Location.parse(uri).read_bytes(etag)

@@ -1,0 +1,116 @@
+"""What is known of a run before anything is written: what it lists, compares, costs, and whether it can work."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+
+from pipeline.catalog import Catalog, build_catalog
+from pipeline.config import ScoreConfig
+from pipeline.encoders.spec import EncoderSpec
+from pipeline.engine.calibrate import Estimate, announce, estimate
+from pipeline.engine.clock import Clock
+from pipeline.engine.cluster import Pool, pool
+from pipeline.engine.describe import spec_of
+from pipeline.plan.units import UNIT_OPERATIONS, Members, Unit
+from pipeline.resume import Settings
+from pipeline.scoring.scorer import Layer, Scorer, Tuning, make_scorer
+from pipeline.stages.score import layer_of
+from pipeline.store.features import FeatureStore
+from pipeline.store.history import History, read_history
+from pipeline.store.run_folder import RunFolder
+from pipeline.tables.references import Chooser
+from pipeline.tables.rows import KEPT
+from pipeline.tables.selection import Selection, select, window_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run, and what it lists."""
+
+    config: ScoreConfig
+    folder: RunFolder
+    settings: Settings
+    started: datetime
+    clock: Clock
+    catalog: Catalog
+
+
+@dataclass(frozen=True)
+class Prepared(Begun):
+    """What else is known of a run when its cluster is there."""
+
+    spec: EncoderSpec
+    store: FeatureStore
+    layer: Layer
+    scorer: Scorer
+    history: History
+    selection: Selection
+    choose: Chooser
+    encoders: Pool
+    scorers: Pool
+    cost: Estimate
+    tuning: Tuning
+
+    def units(self, members: dict[str, Members]) -> list[list[Unit]]:
+        """Return the units of each pass of scoring."""
+        return _units(self.scorer, self.config, self.spec, members, self.scorers.device)
+
+
+def list_lake(config: ScoreConfig, folder: RunFolder, settings: Settings, started: datetime) -> Begun:
+    """List what there is to score; raises `CatalogError` and `NothingToScore`."""
+    clock = Clock()
+    log.info("run      %s", folder.run_id)
+    catalog = build_catalog(config.input)
+    log.info("catalog  %d images, layout %s, %d other files", len(catalog), catalog.layout, catalog.ignored)
+    return Begun(config, folder, settings, started, clock, catalog)
+
+
+def prepare(begun: Begun) -> Prepared:
+    """Find out what the encoder is, read earlier runs, say what the run costs; raises what shows it cannot work."""
+    config, folder, settings = begun.config, begun.folder, begun.settings
+    log.info("encoder  %s", config.encoder.name)  # before it is loaded, which takes a while
+    spec = spec_of(config.encoder, folder.output)
+    store = FeatureStore(
+        folder.features / spec.fingerprint,
+        grid=spec.grid,
+        width=spec.width,
+        layers=spec.layers,
+        dtype={"fp16": "float16", "fp32": "float32", "int8": "int8"}[config.encoder.store],
+    )
+    since = begun.started - timedelta(days=config.references.days)
+    history = read_history(folder.output, since, spec.fingerprint, settings, KEPT)
+    selection = select(begun.catalog, config, history)
+    earlier = window_of(history, since, config.references.count)
+    choose = Chooser(config, store, folder, spec.fingerprint, earlier, settings)
+    expected = choose.expected(selection.todo, selection.pinned)
+    layer = layer_of(spec, store)
+    scorer = make_scorer(config, layer)
+    scorers = pool(config.ray.score)
+    units = _units(scorer, config, spec, expected, scorers.device)
+    begun.clock.lap("catalog")
+    cost, tuning = estimate(chain.from_iterable(units), scorer, config, layer, scorers, folder.output)
+    announce(cost, config.references, {category: of.total for category, of in expected.items()})
+    return Prepared(
+        **vars(begun),
+        spec=spec,
+        store=store,
+        layer=layer,
+        scorer=scorer,
+        history=history,
+        selection=selection,
+        choose=choose,
+        encoders=pool(config.ray.encode),
+        scorers=scorers,
+        cost=cost,
+        tuning=tuning,
+    )
+
+
+def _units(
+    scorer: Scorer, config: ScoreConfig, spec: EncoderSpec, members: dict[str, Members], device: str
+) -> list[list[Unit]]:
+    memory, operations = config.search.memory_gb * 1e9, UNIT_OPERATIONS[device]
+    return [scorer.units(number, members, spec.layers, memory, operations) for number in range(scorer.passes)]

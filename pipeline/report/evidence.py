@@ -1,0 +1,112 @@
+"""Evidence: the worst and the most normal patch of images, and the reference patches that come nearest to them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.errors import StorageError, StoreUnavailable
+from pipeline.io.storage import Location
+from pipeline.report.missed import missed
+from pipeline.report.stored_map import map_at
+from pipeline.stage import Runner, Stage
+from pipeline.tables.rows import EVIDENCE
+
+BLOCK = 256  # images of one task, for which each reference is read once
+
+# The worst and the most normal patch of an image, null where its map is gone, and the references nearest to them, null
+# where the image is not scored in this run; `detail` says what could not be read
+FOUND = pa.schema(
+    [
+        ("n", pa.int64()),
+        ("uri", pa.string()),
+        ("detail", pa.string()),
+        ("worst", pa.int64()),
+        ("normal", pa.int64()),
+        ("evidence", EVIDENCE),
+        ("evidence_normal", EVIDENCE),
+    ]
+)
+
+
+def explain(
+    rows: pa.Table, scored_now: NDArray[np.bool_], look: Stage, runner: Runner, find: Stage | None = None
+) -> pa.Table:
+    """Return a row of FOUND for each image of a table with n, category, uri and map_uri.
+
+    What cannot be read costs its own image its evidence, and the log says so.
+
+    Args:
+        rows: images of a run.
+        scored_now: (N,) whether they are scored in this run.
+        look: finds the patches alone: `FindPatches`.
+        runner: gives blocks to workers.
+        find: finds the evidence too, for images of one category that are scored in this run: a `FindEvidence`.
+    """
+    if find is None:
+        scored_now = np.zeros_like(scored_now)
+    mine, others = rows.filter(pa.array(scored_now)), rows.filter(pa.array(~scored_now))
+    parts = [mine.filter(pc.equal(mine["category"], category)) for category in pc.unique(mine["category"])]
+    blocks = [part.slice(at, BLOCK) for part in parts for at in range(0, part.num_rows, BLOCK)]
+    found = [FOUND.empty_table()]
+    with runner.progress("evidence", "images", rows.num_rows) as progress:
+        if find is not None and blocks:
+            found.append(runner(find, blocks, progress))
+        if others.num_rows:
+            parts = [others.slice(at, BLOCK) for at in range(0, others.num_rows, BLOCK)]
+            found.append(runner(look, parts, progress))
+    table = pa.concat_tables([part.select(FOUND.names) for part in found]).sort_by("n")
+    mapped = pc.is_valid(table["worst"])
+    missed("picture", table.filter(pc.invert(mapped)))
+    missed("evidence", table.filter(mapped))
+    return table
+
+
+@dataclass
+class FindPatches:
+    """A worker's part: the worst and the most normal patch of images, by their maps below `output`."""
+
+    output: Location
+    map_scale: float
+    grid: tuple[int, int]
+
+    def setup(self, device: str, threads: int) -> None:
+        """Nothing."""
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Return rows of FOUND, and `count`, for images of a run with n, uri and map_uri."""
+        rows = []
+        for image in block.select(["n", "uri", "map_uri"]).to_pylist():
+            row = {"n": image["n"], "uri": image["uri"]}
+            try:
+                distances = map_at(self.output / image["map_uri"], self.map_scale)
+            except StoreUnavailable:
+                raise
+            except StorageError as error:  # of an earlier run that somebody deletes
+                row["detail"] = str(error)
+            else:
+                row["worst"], row["normal"] = extreme_patches(distances, self.grid)
+            rows.append(row)
+        return pa.Table.from_pylist(rows, schema=FOUND).append_column("count", pa.array([1] * len(rows)))
+
+
+def extreme_patches(distances: NDArray[np.floating], grid: tuple[int, int]) -> tuple[int, int]:
+    """Return the patches at the largest value of an anomaly map (height, width), and at its smallest one.
+
+    The first is the patch that gives the image its score: values between patches are never larger than both of them.
+    """
+    height, width = distances.shape
+    found = []
+    for pixel in (int(distances.argmax()), int(distances.argmin())):
+        row = round((pixel // width) * ((grid[0] - 1) / max(height - 1, 1)))
+        column = round((pixel % width) * ((grid[1] - 1) / max(width - 1, 1)))
+        found.append(row * grid[1] + column)
+    return found[0], found[1]
+
+
+def centre(patch: int, grid: tuple[int, int]) -> tuple[float, float]:
+    """Return the middle x, y of a patch in shares of the image's width and height."""
+    row, column = divmod(patch, grid[1])
+    return (column + 0.5) / grid[1], (row + 0.5) / grid[0]

@@ -1,0 +1,52 @@
+"""A run id that was used before: its run is finished, or taken up, or another one's."""
+
+import json
+import logging
+from typing import Any
+
+from pipeline.config import ScoreConfig
+from pipeline.errors import ConfigError
+from pipeline.result import Result, read_result
+from pipeline.store.run_folder import RunFolder, write_json
+
+Settings = dict[str, Any]  # as run.json holds them
+
+log = logging.getLogger(__name__)
+
+
+def identity(config: ScoreConfig) -> Settings:
+    """Return the settings that decide the results; where and how fast they are computed is none of them."""
+    kept = config.model_dump(mode="json", exclude={"output", "ray", "drift", "report", "log"})
+    kept["input"].pop("max_seconds")
+    kept["search"].pop("memory_gb")
+    kept["references"].pop("quadratic")
+    return kept
+
+
+def finished_run(folder: RunFolder, settings: Settings) -> Result | None:
+    """Return what a run published, and do what it may have left undone; None when it has published nothing yet."""
+    published = folder.finished()
+    if published is None:
+        return None
+    check_same(folder, settings, published["settings"])
+    log.info("run %s is finished already; nothing was done", folder.run_id)
+    if folder.work.exists():
+        folder.point_at_it()
+    return read_result(folder)
+
+
+def check_same(folder: RunFolder, settings: Settings, before: Settings) -> None:
+    if different := [group for group in settings if settings[group] != before.get(group)]:
+        raise ConfigError(
+            f"run {folder.run_id} in {folder.output} was made with other settings ({', '.join(different)}); "
+            "choose another output.run_id"
+        )
+
+
+def begin(folder: RunFolder, settings: Settings) -> None:
+    """Claim the run's work folder, which also shows that the output can be written before hours are spent."""
+    begun = folder.work / "settings.json"
+    if begun.exists():
+        check_same(folder, settings, json.loads(begun.read_bytes()))
+        log.info("run %s was begun before; what it finished is kept", folder.run_id)
+    write_json(begun, settings)

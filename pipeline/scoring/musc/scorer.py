@@ -1,0 +1,194 @@
+"""MuSc as a `Scorer`: LNAMD, mutual scoring, RsCIN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import ScoreConfig
+from pipeline.errors import ConfigError
+from pipeline.plan.cost import Cost, unit_cost
+from pipeline.plan.units import Members, Shape, Unit, plan_units
+from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.scoring.musc.lnamd import Aggregation
+    from pipeline.scoring.musc.mutual import Search
+
+FITTED_ON = 16  # reference images whose vectors a PCA is fitted on
+TILES = {"cpu": 1024, "cuda": 8192}  # patches a side of one product, where nothing was measured
+PRODUCTS = {"cpu": 5e10, "cuda": 1e13}  # multiply-adds a second of modest machines
+
+
+class MuscScorer:
+    """Scores a patch by its distance to the nearest patches of the other images of its category."""
+
+    passes = 1
+
+    def __init__(self, config: ScoreConfig, layer: Layer) -> None:
+        self._method, self._search, self._layer = config.method, config.search, layer
+        if self._method.projection != "none" and self._method.projection_width > layer.width:
+            raise ConfigError(
+                f"method.projection_width {self._method.projection_width} is more than the {layer.width} values of "
+                f"{config.encoder.name}"
+            )
+        self._prepared: tuple[object, Aggregation] | None = None
+        self._searching: tuple[object, Search] | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """What is compared."""
+        degrees = len(self._method.degrees)
+        return Shape(
+            self._layer.patches,
+            self._layer.width,
+            self._layer.bytes,
+            degrees,
+            passes=1 if self._method.fuse_degrees else degrees,
+            compared=self._layer.width if self._method.projection == "none" else self._method.projection_width,
+        )
+
+    def units(
+        self, number: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
+    ) -> list[Unit]:
+        return plan_units(categories, layers, self.shape, memory, operations)
+
+    def cost(self, unit: Unit) -> Cost:
+        return unit_cost(unit, self.shape)
+
+    def question(self) -> dict[str, object]:
+        return {
+            "kind": self._search.kind,
+            "dtype": self._search.dtype,
+            "grid": list(self._layer.grid),
+            "width": self._layer.width,
+            "compared": self.shape.compared,
+        }
+
+    def untuned(self, device: str) -> Tuning:
+        kind = "faiss" if self._search.kind == "faiss" else "gemm"
+        return Tuning(kind, TILES[device], PRODUCTS[device], PRODUCTS[device] / 1e3)
+
+    def tune(self, device: str) -> Tuning:
+        from pipeline.scoring.search.tuning import tune
+
+        search, shape = self._search, self.shape
+        return tune(search.kind, search.dtype, self._layer.grid, shape.width, shape.compared, device)
+
+    def score(self, number: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> Array:
+        import torch
+
+        from pipeline.scoring.musc.mutual import PatchScores, mutual_scores, query_scores
+
+        def tokens(images: Sequence[FeatureRef]) -> Tensor:
+            return torch.from_numpy(features.tokens(images)).to(device)
+
+        with torch.inference_mode():
+            aggregation = self._aggregation(features, device)
+            search = self._search_of(tuning, device)
+            first, second = features.excluded_pairs.T
+            inside = (first >= unit.start) & (first < unit.stop)
+            excluded = torch.from_numpy(np.stack([first[inside] - unit.start, second[inside]], axis=1)).to(device)
+            queries = tokens(features.images[unit.start : unit.stop])
+            if unit.whole:
+                scores = mutual_scores(queries, aggregation, self._method.interval, search, excluded)
+                found = PatchScores(scores, torch.zeros_like(scores))
+            else:
+                step = unit.reference_block
+                found = query_scores(
+                    queries,
+                    torch.from_numpy(features.self_index[unit.start : unit.stop]).to(device),
+                    (tokens(features.references[i : i + step]) for i in range(0, unit.references, step)),
+                    unit.references,
+                    unit.population,
+                    aggregation,
+                    self._method.interval,
+                    search,
+                    excluded,
+                )
+            scores_and_errors: Array = torch.stack([found.scores, found.errors]).cpu().numpy()
+            return scores_and_errors
+
+    def combine(self, layers: Sequence[Array]) -> Array:
+        # The layers see the same references; the mean of their errors is the error of their mean at most
+        mean: Array = np.mean(layers, axis=0, dtype=np.float32)
+        return mean
+
+    def image_scores(self, maps: Array) -> NDArray[np.float64]:
+        highest: NDArray[np.float64] = maps.max(axis=(1, 2)).astype(np.float64)
+        return highest
+
+    def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> NDArray[np.float64]:
+        import torch
+
+        from pipeline.scoring.musc.rscin import rscin
+
+        scores = rscin(torch.from_numpy(raw), torch.from_numpy(embeddings), self._method.windows)
+        found: NDArray[np.float64] = scores.double().numpy()
+        return found
+
+    def explain(
+        self,
+        patches: NDArray[np.int64],
+        images: Sequence[FeatureRef],
+        compared: Sequence[FeatureRef],
+        features: Sequence[CategoryFeatures],
+        block: int,
+    ) -> Matches:
+        import torch
+
+        from pipeline.scoring.nearest import compare
+
+        aggregations = [self._aggregation(of, "cpu") for of in features]
+
+        def vectors(refs: Sequence[FeatureRef], layer: int) -> Iterator[Tensor]:
+            return aggregations[layer](torch.from_numpy(features[layer].tokens(refs)))
+
+        def of_patches(layer: int) -> Iterator[Tensor]:
+            for start in range(0, len(images), block):
+                chosen = torch.from_numpy(patches[start : start + block])  # (a, K)
+                rows = torch.arange(len(chosen))[:, None]
+                passes = [of_pass[rows, chosen] for of_pass in vectors(images[start : start + block], layer)]
+                yield torch.stack(passes).flatten(1, 2)  # (r, a * K, D)
+
+        with torch.inference_mode():
+            every = range(len(features))
+            queries = [of_pass for layer in every for of_pass in torch.cat(list(of_patches(layer)), dim=1)]
+            blocks = (
+                (of_pass for layer in every for of_pass in vectors(compared[start : start + block], layer))
+                for start in range(0, len(compared), block)
+            )
+            return compare(queries, blocks)
+
+    def _search_of(self, tuning: Tuning, device: str) -> Search:
+        """Return the search; made once, since it may hold memory of a GPU."""
+        from pipeline.scoring.search.tuning import make_search
+
+        if self._searching is None or self._searching[0] != (tuning, device):
+            self._searching = (tuning, device), make_search(tuning, self._search.dtype, device)
+        return self._searching[1]
+
+    def _aggregation(self, features: CategoryFeatures, device: str) -> Aggregation:
+        """Return how a layer's tokens become the vectors that are compared; made once for the same features."""
+        import torch
+
+        from pipeline.scoring.musc.lnamd import Aggregation
+        from pipeline.scoring.musc.projection import pca, random_projection
+
+        method = self._method
+        plain = Aggregation(self._layer.grid, method.degrees, method.fuse_degrees)
+        if method.projection == "none":
+            return plain
+        if method.projection == "random":
+            return replace(plain, projection=random_projection(self._layer.width, method.projection_width).to(device))
+        if self._prepared is None or self._prepared[0] is not features:
+            sample = torch.from_numpy(features.tokens(features.references[:FITTED_ON])).to(device)
+            vectors = torch.cat([of_pass.flatten(0, 1) for of_pass in plain(sample)])
+            self._prepared = features, replace(plain, projection=pca(vectors, method.projection_width))
+        return self._prepared[1]

@@ -1,0 +1,179 @@
+"""The seam for methods: all that a run asks of the one that scores its patches.
+
+A method is a module with a class that is a `Scorer`, and a line in METHODS. The driver plans with it, and imports no
+torch for that: what computes is imported where it is called, in a worker.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import ScoreConfig
+from pipeline.plan.cost import Cost
+from pipeline.plan.units import Members, Unit
+
+Array = NDArray[np.float32]
+FeatureRef = tuple[str, int]  # where an image's features lie: a file of the store, and a row in it
+
+# Patch scores of all methods lie in 0 to LARGEST, so that maps, thresholds and reports have one scale. It is the
+# longest distance of two vectors of length 1.
+LARGEST = 2.0
+
+METHODS = {"musc": "pipeline.scoring.musc.scorer:MuscScorer"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of an image's tokens: `grid` (H, W) in patches, `width` D values of `bytes` each in memory."""
+
+    grid: tuple[int, int]
+    width: int
+    bytes: int
+
+    @property
+    def patches(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Which way of computing is the fastest on a worker, and what it does there in a second.
+
+    `products` are multiply-adds, `aggregated` values of an average over 3 x 3 patches.
+    """
+
+    kind: str
+    tile: int
+    products: float
+    aggregated: float
+
+
+@dataclass(frozen=True)
+class CategoryFeatures:
+    """The features of a category, for one layer.
+
+    Attributes:
+        images: of the N encoded images of the run, in the order of a unit's positions.
+        references: of the R images that they are compared with.
+        self_index: (N,) place of each image among the references, -1 where it is none of them.
+        excluded_pairs: (K, 2) an image and a reference that are not compared.
+        tokens: reads the layer of some images, (n, P, D).
+        found: returns what the units of an earlier pass found for this category and layer, first pass 0.
+    """
+
+    images: Sequence[FeatureRef]
+    references: Sequence[FeatureRef]
+    self_index: NDArray[np.int64]
+    excluded_pairs: NDArray[np.int64]
+    tokens: Callable[[Sequence[FeatureRef]], NDArray[np.floating]]
+    found: Callable[[int], list[Array]]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Distances (K, R) of patches to reference images, and `patches` (K, R), the nearest one in each."""
+
+    distances: Array
+    patches: NDArray[np.int64]
+
+    def nearest(self, patch: int, count: int) -> list[tuple[int, int, float]]:
+        """Return the `count` nearest images to a patch, nearest first: place, the patch there, and the distance.
+
+        Images that do not count have the distance inf, and are left out.
+        """
+        distances = self.distances[patch]
+        return [
+            (int(image), int(self.patches[patch, image]), float(distances[image]))
+            for image in np.argsort(distances, kind="stable")[:count]
+            if np.isfinite(distances[image])
+        ]
+
+
+class Scorer(Protocol):
+    """A method of scoring, made of the settings of a run and of what its encoder gives.
+
+    `passes` of units follow each other: a unit sees all that the passes before found of its category and layer, so that
+    what is known of every image may choose what the next pass compares with. The last one makes the patch scores.
+    """
+
+    passes: int
+
+    def __init__(self, config: ScoreConfig, layer: Layer) -> None:
+        """Raises `ConfigError` where the settings do not fit the encoder."""
+
+    def units(
+        self, number: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
+    ) -> list[Unit]:
+        """Cut a pass into units, the longest first.
+
+        Args:
+            number: of the pass, from 0.
+            categories: the encoded images of each, and their references.
+            layers: the encoder's blocks; each is scored by itself.
+            memory: bytes that a worker may hold.
+            operations: multiply-adds of one unit, about.
+
+        Raises:
+            ConfigError: when the memory is too small.
+        """
+
+    def cost(self, unit: Unit) -> Cost:
+        """Return what a unit costs."""
+
+    def untuned(self, device: str) -> Tuning:
+        """Return what is taken where measuring would cost more than it gains."""
+
+    def tune(self, device: str) -> Tuning:
+        """Measure on this worker."""
+
+    def question(self) -> dict[str, object]:
+        """Return what the answer of `tune` depends on beside the worker, as JSON."""
+
+    def score(self, number: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> Array:
+        """Return what a unit of a pass finds: of the last one (2, A, P), patch scores and their standard errors.
+
+        Standard errors that are not known are NaN.
+
+        Where memory runs out, the error of the allocator is raised, and the caller asks for halves of the unit.
+        """
+
+    def combine(self, layers: Sequence[Array]) -> Array:
+        """Return patch scores and errors (2, B, P) of images, of those of each layer (2, B, P)."""
+
+    def image_scores(self, maps: Array) -> NDArray[np.float64]:
+        """Return the score (B,) of each image, of its anomaly map (B, height, width)."""
+
+    def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> NDArray[np.float64]:
+        """Return final scores (N,) of a category's images, of their raw scores (N,) and embeddings (N, E)."""
+
+    def explain(
+        self,
+        patches: NDArray[np.int64],
+        images: Sequence[FeatureRef],
+        compared: Sequence[FeatureRef],
+        features: Sequence[CategoryFeatures],
+        block: int,
+    ) -> Matches:
+        """Say which patches of other images stand behind the scores of some patches.
+
+        Args:
+            patches: (A, K) of each of A images.
+            images: where the features of the A images lie.
+            compared: R references that are looked at.
+            features: of the category, for each layer.
+            block: images that may be held at a time.
+
+        Returns:
+            of the A * K patches, those of the first image first.
+        """
+
+
+def make_scorer(config: ScoreConfig, layer: Layer) -> Scorer:
+    """Return the scorer that the settings name; raises `ConfigError` where they do not fit the encoder."""
+    module, _, name = METHODS[config.method.name].partition(":")
+    kind = cast(type[Scorer], getattr(import_module(module), name))
+    return kind(config, layer)

@@ -1,0 +1,79 @@
+"""Maps: patch scores become anomaly maps, written as pictures, and raw scores of images."""
+
+import io
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.config import ScoreConfig
+from pipeline.io.names import file_key, partition
+from pipeline.metrics.stream import to_levels
+from pipeline.scoring.scorer import Layer, make_scorer
+from pipeline.stages.patch_scores import PatchScoreReader
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder, read_table
+from pipeline.tables.thresholds import count_pixels
+
+MAP_BLOCK = 64  # images of one task
+
+
+@dataclass
+class WriteMaps:
+    """A worker's part: writes the anomaly map of each image [start, stop) of a category."""
+
+    config: ScoreConfig
+    layer: Layer
+    store: FeatureStore
+    run: RunFolder
+    _patch_scores: PatchScoreReader = field(init=False)
+
+    def setup(self, device: str, threads: int) -> None:
+        self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.store, self.run)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Return raw scores and where the maps lie."""
+        from pipeline.scoring.maps import map_arrays
+
+        task = block.to_pylist()[0]
+        start, stop, category = task["start"], task["stop"], task["category"]
+        patch_scores, errors = self._patch_scores(category, start, stop)
+        maps = map_arrays(patch_scores, self.store.grid, self.config.encoder.size)
+        index = read_table(self.run.index(category)).slice(start, stop - start)
+        names = []
+        for uri, anomaly_map in zip(index["uri"].to_pylist(), maps, strict=True):
+            names.append(f"{self.run.name}/maps/{partition('category', category)}/{file_key(uri)}.png")
+            png = io.BytesIO()
+            levels = to_levels(anomaly_map).astype(np.uint16)
+            Image.fromarray(levels).save(png, "png", compress_level=1)
+            (self.run.output / names[-1]).write_bytes(png.getvalue())
+        counted = count_pixels(maps[self._counted(category, index)])
+        pixels = [counted, *[None] * (len(names) - 1)]  # of the block, in its first row
+        at_worst = np.take_along_axis(errors, patch_scores.argmax(axis=1)[:, None], axis=1)[:, 0].tolist()
+        if self.config.references.source == "pinned":  # chosen by somebody: nothing is known of their error
+            at_worst = [None] * len(names)
+        return pa.table(
+            {
+                "image": index["image"],
+                "category": [category] * len(names),
+                "score_raw": self._patch_scores.scorer.image_scores(maps),
+                "stderr": pa.array(at_worst, pa.float64(), from_pandas=True),  # null where it is not known
+                "map_uri": names,
+                "pixels": pa.array(pixels, pa.list_(pa.int64())),
+                "count": [1] * len(names),
+            }
+        )
+
+    def _counted(self, category: str, index: pa.Table) -> NDArray[np.bool_]:
+        """Say which images' maps the threshold on pixels is found from.
+
+        Those of the references, as far as they are scored in this run; of this run's images where none is, or where the
+        rule asks for a share of them.
+        """
+        inputs: NDArray[np.bool_] = index["input"].to_numpy(zero_copy_only=False)
+        if self.config.decision.pixel.of(category) == "share":
+            return inputs
+        positions = read_table(self.run.references(category))["position"].to_numpy()
+        return np.isin(index["position"].to_numpy(), positions) if (positions >= 0).any() else inputs

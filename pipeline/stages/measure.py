@@ -1,0 +1,110 @@
+"""Measure: image and pixel metrics of a category where labels are known."""
+
+import operator
+from dataclasses import asdict, dataclass, field
+from functools import partial, reduce
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.catalog.masks import loco_regions, read_masks
+from pipeline.config import ScoreConfig
+from pipeline.errors import CatalogError
+from pipeline.images.files import mask_values
+from pipeline.metrics.category import (
+    Metric,
+    PixelTruth,
+    image_metrics,
+    no_pixel_metrics,
+    pixel_metrics,
+    streamed_pixel_metrics,
+)
+from pipeline.metrics.stream import histogram
+from pipeline.scoring.scorer import Layer, make_scorer
+from pipeline.stages.patch_scores import PatchScoreReader
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder, read_table
+
+BLOCK = 64  # images whose maps are held at a time, where they are not held all together
+# Of a category's maps for exact pixel metrics, which take 12 bytes for each (60 where half of them are anomalous); the
+# metrics of more are streamed
+MOST_PIXELS = 2e8
+
+METRICS = pa.schema(
+    [
+        ("category", pa.string()),
+        ("name", pa.string()),
+        ("value", pa.float64()),
+        ("reason", pa.string()),
+        ("error", pa.float64()),
+    ]
+)
+
+
+@dataclass
+class MeasureCategory:
+    """A worker's part: measures a category."""
+
+    config: ScoreConfig
+    layer: Layer
+    store: FeatureStore
+    run: RunFolder
+    layout: str
+    mask_above: float
+    _patch_scores: PatchScoreReader = field(init=False)
+
+    def setup(self, device: str, threads: int) -> None:
+        self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.store, self.run)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Return a row for each metric, with METRICS' columns, for category and score of each image."""
+        category = block["category"][0].as_py()
+        index = read_table(self.run.index(category))
+        labels = index["label"].to_pylist()
+        known = np.array([label is not None for label in labels], bool)
+        truth = np.array([bool(label) for label in labels], bool)[known]
+        metrics = image_metrics(truth, block["score"].to_numpy()[known])
+        try:
+            metrics |= self._pixel_metrics(category, index, np.flatnonzero(known))
+        except CatalogError as error:
+            metrics |= no_pixel_metrics(str(error))
+        rows = [{"category": category, "name": name, **asdict(metric)} for name, metric in metrics.items()]
+        table = pa.Table.from_pylist(rows, schema=METRICS)
+        return table.append_column("count", pa.array([block.num_rows] + [0] * (len(rows) - 1)))
+
+    def _pixel_metrics(self, category: str, index: pa.Table, known: NDArray[np.intp]) -> dict[str, Metric]:
+        rows = index.take(known).to_pylist()
+        if not any(row["masks"] for row in rows):
+            return no_pixel_metrics("no masks" if len(rows) else "no labels")
+        if without := [row["uri"] for row in rows if row["label"] and not row["masks"]]:
+            raise CatalogError(f"{len(without)} anomalous images lack a mask, such as {without[0]}")
+        if len(rows) * self.config.encoder.size**2 <= MOST_PIXELS:
+            return pixel_metrics(*self._maps(category, index, known), self.config.metrics)
+        blocks = (known[known // BLOCK == number] for number in np.unique(known // BLOCK))
+        found = (self._maps(category, index, block) for block in blocks)
+        histograms = (histogram(maps, truth.masks, truth.regions) for maps, truth in found)
+        return streamed_pixel_metrics(reduce(operator.add, histograms), self.config.metrics)
+
+    def _maps(self, category: str, index: pa.Table, images: NDArray[np.intp]) -> tuple[NDArray[np.float32], PixelTruth]:
+        """Return the maps (n, size, size) of some images (n,) of a category, rising positions in its index."""
+        size = self.config.encoder.size
+        rows = index.take(images).to_pylist()
+        pixels = [(row["width"], row["height"]) for row in rows]
+        read = partial(mask_values, config=self.config.input)
+        masks = np.stack(
+            [read_masks(row["masks"], size, self.mask_above, wh, read) for row, wh in zip(rows, pixels, strict=True)]
+        )
+        regions = None
+        if self.layout == "loco":
+            regions = [
+                region
+                for image, (row, wh) in enumerate(zip(rows, pixels, strict=True))
+                for region in loco_regions(image, row["masks"], size, wh, read)
+            ]
+        from pipeline.scoring.maps import map_arrays
+
+        start = int(images[0])
+        patch_scores = self._patch_scores(category, start, int(images[-1]) + 1)[0, images - start]
+        maps = map_arrays(patch_scores, self.store.grid, size)
+        return maps, PixelTruth(masks, regions)

@@ -1,0 +1,49 @@
+"""Near duplicates: who of a category is not compared with whom, being nearly the same photograph."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.scoring.near_duplicates import find_near_duplicates
+from pipeline.stage import Runner
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder, read_table, write_table
+from pipeline.tables.references import COMPARED, feature_refs
+
+
+def exclude_pairs(categories: Iterable[str], stage: "FindNearDuplicates", runner: Runner) -> pa.Table:
+    """Write the pairs of each category that are not compared; return rows of COMPARED for its images."""
+    blocks = [pa.table({"category": [category]}) for category in categories]
+    with runner.progress("compare", "categories", len(blocks)) as progress:
+        if not blocks:
+            return COMPARED.empty_table()
+        return runner(stage, blocks, progress).select(COMPARED.names).cast(COMPARED)
+
+
+@dataclass
+class FindNearDuplicates:
+    """A worker's part: finds the pairs of one category whose embeddings have a cosine of `cosine` or more."""
+
+    store: FeatureStore
+    run: RunFolder
+    cosine: float
+
+    def setup(self, device: str, threads: int) -> None:
+        """Nothing."""
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Write the pairs, and count what each image is compared with."""
+        [category] = block["category"].to_pylist()
+        index, references = read_table(self.run.index(category)), read_table(self.run.references(category))
+        positions = references["position"].to_numpy()
+        images, others = (self.store.embeddings(feature_refs(table)) for table in (index, references))
+        pairs = find_near_duplicates(images, others, positions, self.cosine)
+        write_table(self.run.near_duplicates(category), pa.table({"image": pairs[:, 0], "reference": pairs[:, 1]}))
+        count = np.full(index.num_rows, references.num_rows)
+        count[positions[positions >= 0]] -= 1
+        count -= np.bincount(pairs[:, 0], minlength=index.num_rows)
+        nothing = pa.nulls(index.num_rows, pa.string())
+        done = [1] + [0] * (len(count) - 1)
+        return pa.table({"image": index["image"], "references": count, "reason": nothing, "count": done})

@@ -1,0 +1,32 @@
+"""What the last pass of scoring found, layers combined."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.plan.units import Unit
+from pipeline.scoring.scorer import Array, Scorer
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder, read_array, read_table
+
+
+@dataclass(frozen=True)
+class PatchScoreReader:
+    """Reads the patch scores of a run at work."""
+
+    scorer: Scorer
+    store: FeatureStore
+    run: RunFolder
+
+    def __call__(self, category: str, start: int, stop: int) -> Array:
+        """Return patch scores and standard errors (2, B, P) of images [start, stop) of a category."""
+        patches = self.store.grid[0] * self.store.grid[1]
+        layers = {layer: np.empty((2, stop - start, patches), np.float32) for layer in self.store.layers}
+        last = self.scorer.passes - 1
+        for row in read_table(self.run.units(category, last)).to_pylist():
+            unit = Unit(**row)
+            low, high = max(start, unit.start), min(stop, unit.stop)
+            if low < high:
+                found = read_array(self.run.found(last) / f"{unit.id}.npy")
+                layers[unit.layer][:, low - start : high - start] = found[:, low - unit.start : high - unit.start]
+        return self.scorer.combine(list(layers.values()))

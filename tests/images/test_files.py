@@ -1,0 +1,87 @@
+"""Files on their way to a decoder: what is read ahead, and masks within the limits of images."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from pipeline.catalog.masks import read_mask
+from pipeline.config import InputConfig
+from pipeline.errors import CatalogError
+from pipeline.images import Quarantine, files
+from pipeline.images.decoder import Decoder
+from pipeline.images.files import READERS, mask_values
+from tests.corpus import encoded
+from tests.decoders import misbehave
+
+SIDE = 32
+CONFIG = InputConfig(uri="lake", max_pixels=1_000_000, max_bytes=1_000_000)
+
+
+def listed(names: list[str]) -> pa.Table:
+    strings, sizes = pa.array(names, pa.string()), pa.array([0] * len(names), pa.int64())
+    return pa.table({"uri": strings, "etag": strings, "size": sizes})
+
+
+@pytest.fixture
+def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with closing(Decoder(60, 1 << 30, misbehave)) as decoder:
+        monkeypatch.setattr(files, "decoder_of", lambda *_: decoder)
+        yield
+
+
+def test_files_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(READERS, timeout=30)
+
+    def read(uri: str, etag: str, size: int, max_bytes: int) -> bytes:
+        together.wait()
+        return uri.encode()
+
+    monkeypatch.setattr(files, "_read", read)
+    names = [str(number) for number in range(3 * READERS)]
+    contents = [content.result() for content in files.read_ahead(listed(names), 1)]
+    assert contents == [name.encode() for name in names]
+
+
+@pytest.mark.parametrize("count", [0, 1, READERS, 5 * READERS])
+def test_no_more_files_are_held_than_there_are_readers_beside_the_one_in_hand(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def read(uri: str, etag: str, size: int, max_bytes: int) -> bytes:
+        begun.append(uri)
+        return b""
+
+    monkeypatch.setattr(files, "_read", read)
+    for done, content in enumerate(files.read_ahead(listed([str(n) for n in range(count)]), 1)):
+        content.result()
+        assert len(begun) <= done + READERS
+    assert sorted(begun, key=int) == [str(n) for n in range(count)]
+
+
+def test_mask_is_decoded_within_the_limits_of_images(tmp_path: Path) -> None:
+    mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    (tmp_path / "m.png").write_bytes(encoded(Image.fromarray(mask), "PNG"))
+    (tmp_path / "deep.png").write_bytes(encoded(Image.fromarray(mask.astype(np.uint16) * 256), "PNG"))
+    values, size = mask_values(str(tmp_path / "m.png"), 16, CONFIG)
+    np.testing.assert_array_equal(values, mask)
+    assert size == (16, 16) and values.dtype == np.float32
+    deep, _ = mask_values(str(tmp_path / "deep.png"), 16, CONFIG)
+    np.testing.assert_allclose(deep, mask * (256 / 257), rtol=1e-6)
+    for name, limits in {"pixels": {"max_pixels": 255}, "bytes": {"max_bytes": 50}}.items():
+        with pytest.raises(Quarantine, match=name):
+            mask_values(str(tmp_path / "m.png"), 16, CONFIG.model_copy(update=limits))
+
+
+@pytest.mark.usefixtures("misbehaving")
+def test_mask_that_ends_its_decoder_is_a_reason_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "m.png").write_bytes(b"segfault")
+    with pytest.raises(CatalogError, match="m.png cannot be decoded: crashed: the decoder ended by SIGSEGV"):
+        read_mask(str(tmp_path / "m.png"), SIDE, 0.5, (4, 4), partial(mask_values, config=CONFIG))

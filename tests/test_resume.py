@@ -1,0 +1,40 @@
+"""What makes two runs the same."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.config import ScoreConfig
+from pipeline.resume import identity
+
+
+def identity_of(**changed: dict[str, Any]) -> dict[str, Any]:
+    groups: dict[str, dict[str, Any]] = {"input": {"uri": "lake"}, "output": {"uri": "out"}}
+    for name, values in changed.items():
+        groups[name] = groups.get(name, {}) | values
+    return identity(ScoreConfig.model_validate(groups))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"input": {"max_seconds": 5}},
+        {"output": {"run_id": "other"}},
+        {"references": {"quadratic": True}},
+        {"search": {"memory_gb": 1}},
+        {"ray": {"score": {"max": 7}}},
+        {"report": {"images": 0}},
+    ],
+    ids=str,
+)
+def test_where_and_how_fast_a_run_is_computed_does_not_make_it_another(changed: dict[str, Any]) -> None:
+    assert identity_of(**changed) == identity_of()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"input": {"max_pixels": 5}}, {"input": {"max_bytes": 5}}, {"search": {"dtype": "int8"}}],
+    ids=str,
+)
+def test_settings_that_may_change_a_result_make_it_another(changed: dict[str, Any]) -> None:
+    assert identity_of(**changed) != identity_of()
