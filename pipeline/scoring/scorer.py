@@ -17,6 +17,7 @@ from pipeline.plan.cost import Cost
 from pipeline.plan.units import Members, Unit
 
 Array = NDArray[np.float32]
+Found = NDArray[np.floating]  # what a unit of any pass finds
 FeatureRef = tuple[str, int]  # where an image's features lie: a file of the store, and a row in it
 
 # Patch scores of all methods lie in 0 to LARGEST, so that maps, thresholds and reports have one scale. It is the
@@ -70,7 +71,7 @@ class CategoryFeatures:
     self_index: NDArray[np.int64]
     excluded_pairs: NDArray[np.int64]
     tokens: Callable[[Sequence[FeatureRef]], NDArray[np.floating]]
-    found: Callable[[int], list[Array]]
+    found: Callable[[int], list[Found]]
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Scorer(Protocol):
     def question(self) -> dict[str, object]:
         """Return what the answer of `tune` depends on beside the worker, as JSON."""
 
-    def score(self, number: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> Array:
+    def score(self, number: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> Found:
         """Return what a unit of a pass finds: of the last one (2, A, P), patch scores and their standard errors.
 
         Standard errors that are not known are NaN.

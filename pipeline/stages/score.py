@@ -16,7 +16,7 @@ from pipeline.encoders.spec import EncoderSpec
 from pipeline.errors import LakeScoreError
 from pipeline.memory import is_out_of_memory
 from pipeline.plan.units import Unit
-from pipeline.scoring.scorer import Array, CategoryFeatures, Layer, Scorer, Tuning, make_scorer
+from pipeline.scoring.scorer import CategoryFeatures, Found, Layer, Scorer, Tuning, make_scorer
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_array, read_table, write_array, write_table
@@ -86,7 +86,7 @@ class ScoreUnits:
         seconds = time.perf_counter() - start
         return pa.table({"unit": [number], "id": [unit.id], "seconds": [seconds], "count": [1]})
 
-    def found(self, number: int, unit: Unit) -> Array:
+    def found(self, number: int, unit: Unit) -> Found:
         """Return what a unit of a pass finds, in smaller parts where memory runs out."""
         assert self._scorer is not None, "setup comes first"
         try:
@@ -129,7 +129,7 @@ def features_of(run: RunFolder, category: str) -> CategoryFeatures:
     return CategoryFeatures(feature_refs(index), feature_refs(references), self_index, excluded, _no_layer, _no_layer)
 
 
-def found_before(run: RunFolder, category: str, layer: int, number: int) -> list[Array]:
+def found_before(run: RunFolder, category: str, layer: int, number: int) -> list[Found]:
     """Return what the units of an earlier pass found for a category and layer, in the order of their positions."""
     units = [Unit(**row) for row in read_table(run.units(category, number)).to_pylist() if row["layer"] == layer]
     ordered = sorted(units, key=lambda unit: unit.start)

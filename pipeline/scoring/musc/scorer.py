@@ -13,7 +13,7 @@ from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost, unit_cost
 from pipeline.plan.units import Members, Shape, Unit, plan_units
-from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning
+from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Found, Layer, Matches, Tuning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +81,7 @@ class MuscScorer:
         search, shape = self._search, self.shape
         return tune(search.kind, search.dtype, self._layer.grid, shape.width, shape.compared, device)
 
-    def score(self, number: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> Array:
+    def score(self, number: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> Found:
         import torch
 
         from pipeline.scoring.musc.mutual import PatchScores, mutual_scores, query_scores
