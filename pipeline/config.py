@@ -85,8 +85,10 @@ class EncoderConfig(_Group):
 class MethodConfig(_Group):
     """How patches are scored; the defaults are the paper's."""
 
-    name: Literal["musc"] = "musc"
-    """musc: mutual scoring of the images of a category."""
+    name: Literal["musc", "subspace"] = "musc"
+    """musc: mutual scoring of the images of a category; subspace: what the components of a category's tokens leave."""
+    variance: float = Field(0.99, gt=0, le=1)
+    """Share of the tokens' variance that the components of subspace hold."""
     degrees: tuple[int, ...] = (1, 3, 5)
     """Neighbourhood sizes of LNAMD, odd."""
     interval: float = Field(0.3, gt=0, le=1)

@@ -24,7 +24,10 @@ FeatureRef = tuple[str, int]  # where an image's features lie: a file of the sto
 # longest distance of two vectors of length 1.
 LARGEST = 2.0
 
-METHODS = {"musc": "pipeline.scoring.musc.scorer:MuscScorer"}
+METHODS = {
+    "musc": "pipeline.scoring.musc.scorer:MuscScorer",
+    "subspace": "pipeline.scoring.subspace:SubspaceScorer",
+}
 
 
 @dataclass(frozen=True)
