@@ -36,6 +36,7 @@ locals {
       Action = ["s3:GetObject", "s3:PutObject"]
       Resource = [
         "${local.scores}/features/*",
+        "${local.scores}/encoders/*",
         "${local.scores}/runs/*",
         "${local.scores}/work/*",
         "${local.scores}/locks/*",

@@ -1,8 +1,9 @@
 """One small interface over vision transformers: pixels in, patch tokens of several blocks and an embedding out."""
 
+import functools
 import hashlib
+import importlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,26 +11,13 @@ import torch
 from torch import Tensor
 
 from pipeline.config import EncoderConfig
-from pipeline.encoders.spec import EncoderSpec
+from pipeline.encoders.backbone import Backbone, Load
+from pipeline.encoders.libraries import split_name
+from pipeline.encoders.spec import FEATURES, EncoderSpec, check_layers, description_key
 from pipeline.encoders.weights import local_weights
 from pipeline.errors import EncoderError
 from pipeline.images import Pixels
 from pipeline.precision import DTYPES, keep_fp32_sums
-
-# (B, 3, S, S) -> the output of each wanted block [(B, P, D)], and the image embedding (B, E)
-Forward = Callable[[Tensor], tuple[list[Tensor], Tensor]]
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A loaded transformer as its library gives it, before our settings are checked against it."""
-
-    module: torch.nn.Module
-    depth: int
-    patch: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    make_forward: Callable[[tuple[int, ...]], Forward]
 
 
 @dataclass(frozen=True)
@@ -116,20 +104,28 @@ class Encoder:
         return images.div_(255).sub_(self._mean).div_(self._std).to(self._dtype)
 
 
+def encoder_of(config: EncoderConfig, device: str = "cpu") -> Encoder:
+    """Return this process's encoder, loaded again only when settings or weights change; raises as `Encoder` does."""
+    return _encoder(description_key(config), config, device)
+
+
+def take_encoder(config: EncoderConfig, device: str = "cpu") -> Encoder:
+    """Return the same, and keep it for nobody else: when its user is gone, so is its memory."""
+    encoder = encoder_of(config, device)
+    _encoder.cache_clear()
+    return encoder
+
+
+@functools.lru_cache(maxsize=1)
+def _encoder(key: str, config: EncoderConfig, device: str) -> Encoder:
+    return Encoder(config, device)
+
+
 def _load(config: EncoderConfig) -> Backbone:
-    library, _, name = config.name.partition(":")
-    if library not in ("open_clip", "timm") or not name:
-        raise EncoderError(
-            f"encoder.name {config.name!r} is not understood; "
-            "use open_clip:<model>/<pretrained tag> or timm:<model>[.<pretrained tag>]"
-        )
+    library, name = split_name(config.name)
     weights = local_weights(config.weights, config.weights_sha256)
-    # Each library takes seconds to import; a run needs one
-    if library == "open_clip":
-        from pipeline.encoders.open_clip import load
-    else:
-        from pipeline.encoders.timm import load
-    return load(name, config.size, weights)
+    load: Load = importlib.import_module(library.module).load
+    return load(name, config.size, weights.path if weights else None)
 
 
 def _layers(config: EncoderConfig, depth: int) -> tuple[int, ...]:
@@ -138,8 +134,7 @@ def _layers(config: EncoderConfig, depth: int) -> tuple[int, ...]:
         layers = tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
     if wrong := [layer for layer in layers if not 0 <= layer < depth]:
         raise EncoderError(f"encoder.layers: {wrong[0]} is out of range; {config.name} has blocks 0 to {depth - 1}")
-    if not layers or list(layers) != sorted(set(layers)):
-        raise EncoderError(f"encoder.layers {list(layers)} must rise, and name at least one block")
+    check_layers(layers)
     return layers
 
 
@@ -153,7 +148,7 @@ def _digest(module: torch.nn.Module) -> str:
 
 def _fingerprint(config: EncoderConfig, spec: EncoderSpec, backbone: Backbone, parameters: str) -> str:
     identity = {
-        "features": 2,  # raise it when decoding, preprocessing or the stored form changes
+        "features": FEATURES,
         "parameters": parameters,
         "architecture": config.name.partition("/")[0].partition(".")[0],
         "layers": spec.layers,

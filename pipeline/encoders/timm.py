@@ -6,7 +6,7 @@ from typing import Any
 import timm
 from torch import Tensor
 
-from pipeline.encoders.encoder import Backbone, Forward
+from pipeline.encoders.backbone import Backbone, Forward
 from pipeline.errors import EncoderError
 
 

@@ -5,7 +5,7 @@ import logging
 import ray
 
 from pipeline.config import EncoderConfig
-from pipeline.encoders.kept import keep_spec, kept_spec
+from pipeline.encoders.describe import describe, keep_spec, kept_spec
 from pipeline.encoders.spec import EncoderSpec
 from pipeline.engine.cluster import RETRIES
 from pipeline.engine.tasks import own_error
@@ -21,16 +21,10 @@ def spec_of(config: EncoderConfig, output: Location) -> EncoderSpec:
     """
     if kept := kept_spec(output, config):
         return kept
-    remote = ray.remote(_describe).options(num_cpus=1, max_retries=RETRIES)
+    remote = ray.remote(describe).options(num_cpus=1, max_retries=RETRIES)
     try:
         spec = ray.get(remote.remote(config))
     except ray.exceptions.RayError as error:
         raise own_error(error) from error
     keep_spec(output, config, spec)
     return spec
-
-
-def _describe(config: EncoderConfig) -> EncoderSpec:
-    from pipeline.encoders.describe import describe  # takes seconds to import
-
-    return describe(config)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import EncoderConfig, InputConfig, ScoreConfig
+from pipeline.encoders.describe import not_the_same
 from pipeline.encoders.spec import EncoderSpec
 from pipeline.errors import StorageError
 from pipeline.images import Pixels, Reason
@@ -80,15 +81,12 @@ class EncodeBlock:
     def setup(self, device: str, threads: int) -> None:
         import torch
 
-        from pipeline.encoders.encoder import Encoder
+        from pipeline.encoders.encoder import take_encoder
 
         torch.set_num_threads(threads)
-        self._encoder = Encoder(self.config, device)
+        self._encoder = take_encoder(self.config, device)
         if self._encoder.spec.fingerprint != self.fingerprint:
-            raise StorageError(
-                f"the weights of {self.config.name} on this node are not those of the driver "
-                f"(fingerprints {self._encoder.spec.fingerprint} and {self.fingerprint})"
-            )
+            raise StorageError(not_the_same(self.config, self._encoder.spec.fingerprint, self.fingerprint))
 
     def __call__(self, block: pa.Table) -> pa.Table:
         rows = block.drop_columns("pixels").to_pylist()

@@ -42,10 +42,10 @@ def test_weights_in_a_bucket_are_fetched_once(bucket: str, tmp_path: Path, monke
     location = Location.parse(bucket) / "vit.safetensors"
     location.write_bytes(b"weights")
     first = local_weights(location.uri, None)
-    assert first is not None and first.read_bytes() == b"weights"
+    assert first is not None and first.path.read_bytes() == b"weights"
     location.write_bytes(b"other weights")
     second = local_weights(location.uri, None)
-    assert second is not None and second != first and second.read_bytes() == b"other weights"
+    assert second is not None and second != first and second.path.read_bytes() == b"other weights"
 
 
 def test_weights_that_are_replaced_while_they_are_fetched_are_not_taken(

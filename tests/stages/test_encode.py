@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> FeatureStore:
 
 @pytest.fixture
 def worker(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> EncodeBlock:
-    monkeypatch.setattr(encoder, "Encoder", Bright)
+    monkeypatch.setattr(encoder, "take_encoder", Bright)
     worker = EncodeBlock(EncoderConfig(size=SIDE), SPEC.fingerprint, store)
     worker.setup("cpu", torch.get_num_threads())
     return worker

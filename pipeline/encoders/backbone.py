@@ -1,0 +1,27 @@
+"""What a module of this room makes of its library's model: the one thing that all of them have in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+# (B, 3, S, S) -> the output of each wanted block [(B, P, D)], and the image embedding (B, E)
+Forward = Callable[[Tensor], tuple[list[Tensor], Tensor]]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A loaded transformer as its library gives it, before our settings are checked against it."""
+
+    module: torch.nn.Module
+    depth: int
+    patch: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    make_forward: Callable[[tuple[int, ...]], Forward]
+
+
+# (name of the model, input size in pixels, file of weights or None for the hub's); raises `EncoderError`
+Load = Callable[[str, int, Path | None], Backbone]
