@@ -23,29 +23,31 @@ ROOMS = {
     "images": {"errors", "config", "io"},
     "plan": {"errors", "config"},
     "metrics": set[str](),
+    "schema": set[str](),
     "scoring": {"errors", "config", "precision", "plan"},
-    "store": {"errors", "io"},
-    "catalog": {"errors", "config", "images", "io", "metrics"},
+    "store": {"schema", "errors", "io"},
+    "catalog": {"schema", "errors", "config", "images", "io", "metrics"},
     "encoders": {"errors", "config", "images", "io", "precision"},
-    "result": {"errors", "store", "metrics"},
+    "result": {"schema", "errors", "store", "metrics"},
     "sample": {"errors", "io", "encoders"},
-    "tables": {"errors", "config", "images", "plan", "store", "catalog"},
+    "tables": {"errors", "schema", "config", "images", "plan", "store", "catalog"},
     "report": {
         *("errors", "config", "images", "io", "store", "catalog", "metrics", "result", "screen", "tables", "stage"),
+        *("schema",),
     },
     "stages": {
         *("errors", "config", "progress", "images", "memory", "scoring", "plan", "metrics", "io", "store", "catalog"),
-        *("encoders", "tables", "report", "stage"),
+        *("encoders", "tables", "report", "stage", "schema"),
     },
     "engine": {"errors", "config", "progress", "plan", "io", "encoders", "scoring", "store", "stage"},
     "resume": {"errors", "config", "result", "store"},
     "prepare": {
         *("config", "plan", "catalog", "encoders", "scoring", "store", "tables", "stages", "engine", "resume"),
     },
-    "publish": {"catalog", "metrics", "store", "tables", "stages", "prepare"},
+    "publish": {"schema", "catalog", "metrics", "store", "tables", "stages", "prepare"},
     "run": {
         *("config", "log", "metrics", "io", "store", "result", "tables", "stages", "engine", "report", "resume"),
-        *("prepare", "publish"),
+        *("prepare", "publish", "schema"),
     },
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

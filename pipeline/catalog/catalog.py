@@ -4,45 +4,33 @@ import itertools
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog.labels import apply_labels, read_labels
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
-from pipeline.catalog.manifest import KNOWN, describe, forbidden, read_manifest
+from pipeline.catalog.manifest import describe, forbidden, read_manifest
 from pipeline.catalog.masks import mask_above
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
 from pipeline.images import Reason
 from pipeline.io.storage import Entry, Location
+from pipeline.schema.table import TableSchema
+from pipeline.schema.tables import CATALOG, MANIFEST
 
 ROWS = 10_000  # built at a time
 
 log = logging.getLogger(__name__)
 
-SCHEMA = pa.schema(
-    [
-        ("image", pa.int64()),  # position in this table: the id of the row through all stages
-        ("uri", pa.string()),
-        ("category", pa.string()),
-        ("label", pa.bool_()),  # True: anomalous; null: unknown
-        ("masks", pa.list_(pa.string())),  # uris; empty for normal images and where there are none
-        ("reviewed", pa.bool_()),  # the label is a person's, from input.labels
-        ("size", pa.int64()),  # bytes
-        ("etag", pa.string()),
-        ("reason", pa.string()),  # set where it is known already that the image cannot be read
-        ("detail", pa.string()),
-    ]
-)
+UNNUMBERED = TableSchema(CATALOG.about, CATALOG.without("image"))
 
 
 @dataclass(frozen=True)
 class Catalog:
     """The images of a lake.
 
-    `table` follows SCHEMA; `kept` has a manifest's further columns, in the same order. `ignored` counts files that are
+    `table` follows CATALOG; `kept` has a manifest's further columns, in the same order. `ignored` counts files that are
     no inputs: notes, hidden ones excepted, and what the layout does not test. `mask_above` is the share of full
     scale above which a mask's pixel is anomalous.
     """
@@ -130,21 +118,39 @@ def _from_manifest(location: Location, roots: list[Location]) -> Catalog:
     table = read_manifest(location)
     if not table.num_rows:
         raise NothingToScore(f"the manifest {location} has no rows")
-    columns = {name: table[name].to_pylist() for name in KNOWN}
+    uris: list[str] = table["uri"].to_pylist()
+    categories: list[str] = table["category"].to_pylist()
+    labels: list[bool | None] = table["label"].to_pylist()
+    masks: list[str | None] = table["mask_uri"].to_pylist()
     roots = [Location(location.protocol, location.path.rpartition("/")[0] or "/"), *roots]
-    outside = [forbidden(uri, mask, roots) for uri, mask in zip(columns["uri"], columns["mask_uri"], strict=True)]
+    outside = [forbidden(uri, mask, roots) for uri, mask in zip(uris, masks, strict=True)]
     if all(outside):
         raise CatalogError(f"{location}: none of its {len(outside)} images may be read: {outside[0]}")
-    entries = iter(describe([uri for uri, why in zip(columns["uri"], outside, strict=True) if why is None]))
+    entries = iter(describe([uri for uri, why in zip(uris, outside, strict=True) if why is None]))
     rows = []
-    for uri, category, label, mask, why in zip(*columns.values(), outside, strict=True):
-        masks = [mask] if mask else []
+    for uri, category, label, mask, why in zip(uris, categories, labels, masks, outside, strict=True):
         if why is None:
-            rows.append(_row(uri=uri, category=category, label=label, masks=masks, entry=next(entries)))
+            own = [mask] if mask else []
+            rows.append(_row(uri=uri, category=category, label=label, masks=own, entry=next(entries)))
         else:
             entry = Entry(uri, 0, "", problem=why)
             rows.append(_row(uri=uri, category=category, label=label, masks=[], entry=entry, reason=Reason.FORBIDDEN))
-    return _catalog("manifest", rows, table.drop_columns(list(KNOWN)), ignored=0)
+    return _catalog("manifest", rows, table.drop_columns(MANIFEST.names), ignored=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An image before the catalog is sorted, and numbered."""
+
+    uri: str
+    category: str
+    label: bool | None
+    masks: list[str]
+    reviewed: bool
+    size: int
+    etag: str
+    reason: str | None
+    detail: str | None
 
 
 def _row(
@@ -155,26 +161,26 @@ def _row(
     masks: list[str],
     entry: Entry,
     reason: Reason = Reason.UNREADABLE,
-) -> dict[str, Any]:
-    return {
-        "uri": uri,
-        "category": category,
-        "label": label,
-        "masks": masks,
-        "reviewed": False,
-        "size": entry.size,
-        "etag": entry.etag,
-        "reason": reason if entry.problem else None,
-        "detail": entry.problem,
-    }
+) -> _Row:
+    return _Row(
+        uri=uri,
+        category=category,
+        label=label,
+        masks=masks,
+        reviewed=False,
+        size=entry.size,
+        etag=entry.etag,
+        reason=reason if entry.problem else None,
+        detail=entry.problem,
+    )
 
 
-def _catalog(layout: str, rows: Iterable[dict[str, Any]], kept: pa.Table, ignored: int) -> Catalog:
-    schema, rows = SCHEMA.remove(SCHEMA.get_field_index("image")), iter(rows)
-    # Rows as dicts are ten times as large as in Arrow: never all of them at once
-    parts = [schema.empty_table()]
+def _catalog(layout: str, rows: Iterable[_Row], kept: pa.Table, ignored: int) -> Catalog:
+    rows = iter(rows)
+    # Rows of Python are ten times as large as in Arrow: never all of them at once
+    parts = [UNNUMBERED.empty()]
     while part := list(itertools.islice(rows, ROWS)):
-        parts.append(pa.Table.from_pylist(part, schema=schema))
+        parts.append(UNNUMBERED.rows(part))
     table = pa.concat_tables(parts)
     order = pc.sort_indices(table, [("category", "ascending"), ("uri", "ascending")])
     table = table.take(order).combine_chunks().add_column(0, "image", pa.array(range(table.num_rows), pa.int64()))

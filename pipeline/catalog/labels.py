@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 
 from pipeline.errors import CatalogError, ConfigError
 from pipeline.io.storage import Location
+from pipeline.schema.table import set_columns
+from pipeline.schema.tables import CATALOG, LABELS
 
-COLUMNS = ("uri", "label")
-LABELS = {"normal": False, "defect": True}
+SAID = {"normal": False, "defect": True}
 EXAMPLES = 3  # unknown uris that a warning names
 
 log = logging.getLogger(__name__)
@@ -28,18 +29,18 @@ def read_labels(location: Location) -> dict[str, bool]:
     found: dict[str, bool] = {}
     try:
         rows = csv.DictReader(io.StringIO(location.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
-        if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+        if missing := [name for name in LABELS.names if name not in (rows.fieldnames or ())]:
             raise CatalogError(f"{location} lacks the column {missing[0]}; it has {', '.join(rows.fieldnames or ())}")
         for row in rows:
             uri, label = row["uri"], (row["label"] or "").strip().lower()
             where = f"{location}, line {rows.line_num}"
             if not uri:
                 raise CatalogError(f"{where}: there is no uri")
-            if label not in LABELS:
+            if label not in SAID:
                 raise CatalogError(f"{where}: label {row['label']!r} of {uri} is neither normal nor defect")
             if uri in found:
                 raise CatalogError(f"{where}: {uri} stands twice; keep the label that holds")
-            found[uri] = LABELS[label]
+            found[uri] = SAID[label]
     except (UnicodeDecodeError, csv.Error) as error:
         raise CatalogError(f"{location} is not a CSV that can be read: {error}") from error
     return found
@@ -58,15 +59,14 @@ def apply_labels(table: pa.Table, labels: Mapping[str, bool], location: Location
     _say_unknown(unknown, len(uris), location, "the lake")
     said = pa.array(list(labels.values()), pa.bool_()).take(pc.index_in(table["uri"], value_set=uris).combine_chunks())
     normal = pc.fill_null(pc.invert(said), False)
-    columns = {
-        "label": pc.coalesce(said, table["label"]),
-        "masks": pc.if_else(normal, pa.scalar([], table.schema.field("masks").type), table["masks"]),
-        "reviewed": pc.is_valid(said),
-    }
-    for name, values in columns.items():
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, table.schema.field(place), values)
-    return table.combine_chunks()
+    return set_columns(
+        table,
+        {
+            "label": pc.coalesce(said, table["label"]),
+            "masks": pc.if_else(normal, pa.scalar([], CATALOG["masks"].type), table["masks"]),
+            "reviewed": pc.is_valid(said),
+        },
+    ).combine_chunks()
 
 
 def confirmed_normals(scores: pa.Table, labels: Mapping[str, bool], location: Location) -> pa.Table:

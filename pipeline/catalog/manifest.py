@@ -11,8 +11,9 @@ import pyarrow.csv
 from pipeline.errors import CatalogError, ConfigError, StorageError
 from pipeline.io.parquet import read_parquet
 from pipeline.io.storage import Entry, Location
+from pipeline.schema.table import set_columns
+from pipeline.schema.tables import MANIFEST
 
-KNOWN = ("uri", "category", "label", "mask_uri")
 _LABELS = {"0": False, "1": True, "false": False, "true": True, "": None, "none": None}
 
 
@@ -22,7 +23,7 @@ def read_manifest(location: Location) -> pa.Table:
     Relative uris are taken from the manifest's folder.
 
     Returns:
-        a table with uri, category (string), label (bool), mask_uri (string) and the further columns.
+        MANIFEST, and the further columns.
 
     Raises:
         CatalogError: for a column that is missing, a label that is neither 0 nor 1, or a uri that stands twice.
@@ -35,7 +36,9 @@ def read_manifest(location: Location) -> pa.Table:
                 parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
                 # names such as 007 are names, and an empty field is no value
                 convert_options=pyarrow.csv.ConvertOptions(
-                    column_types={name: pa.string() for name in KNOWN}, strings_can_be_null=True, null_values=[""]
+                    column_types={name: pa.string() for name in MANIFEST.names},
+                    strings_can_be_null=True,
+                    null_values=[""],
                 ),
             )
         else:
@@ -47,7 +50,7 @@ def read_manifest(location: Location) -> pa.Table:
     if missing := [name for name in ("uri", "category") if name not in table.column_names]:
         raise CatalogError(f"{location} lacks the column {missing[0]}; it has {', '.join(table.column_names)}")
 
-    texts = {name: _strings(location, table, name) for name in KNOWN}
+    texts = {name: _strings(location, table, name) for name in MANIFEST.names}
     uris, categories = texts["uri"], texts["category"]
     for name, values in (("uri", uris), ("category", categories)):
         if None in values:
@@ -58,13 +61,15 @@ def read_manifest(location: Location) -> pa.Table:
         some = ", ".join(repr(uri) for uri in twice[:5])
         raise CatalogError(f"{location}: {len(twice)} uris stand more than once, such as {some}; keep one row each")
 
-    columns = {
-        "uri": pa.array(resolved, pa.string()),
-        "category": pa.array(categories, pa.string()),
-        "label": pa.array([_label(location, value) for value in texts["label"]], pa.bool_()),
-        "mask_uri": pa.array([_resolve(folder, uri) if uri else None for uri in texts["mask_uri"]], pa.string()),
-    }
-    return pa.table(columns | {name: table[name] for name in table.column_names if name not in KNOWN})
+    known = MANIFEST.of(
+        {
+            "uri": resolved,
+            "category": categories,
+            "label": [_label(location, value) for value in texts["label"]],
+            "mask_uri": [_resolve(folder, uri) if uri else None for uri in texts["mask_uri"]],
+        }
+    )
+    return set_columns(known, {name: table[name] for name in table.column_names if name not in MANIFEST.names})
 
 
 def describe(uris: list[str]) -> list[Entry]:

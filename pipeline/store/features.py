@@ -25,6 +25,8 @@ from pipeline.io import traffic
 from pipeline.io.names import partition
 from pipeline.io.parquet import read_parquet
 from pipeline.io.storage import Location
+from pipeline.schema import tables
+from pipeline.schema.tables import FEATURES
 from pipeline.store.int8 import pack, unpack
 
 BLOCK_BYTES = 128e6  # one file, and one task of the encoder
@@ -36,23 +38,13 @@ DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError)  # what reading a da
 log = logging.getLogger(__name__)
 
 
-IMAGE_STATS = ("brightness", "contrast", "sharpness")
-# What is kept of each image beside tokens and embedding: sizes are in pixels of the original, and the look of its
-# pixels in shares of full scale
-ROW = pa.schema(
-    [
-        ("key", pa.string()),
-        ("uri", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        *((name, pa.float32()) for name in IMAGE_STATS),
-    ]
-)
+IMAGE_STATS = tuple(column.name for column in tables.IMAGE_STATS)
+ROW = FEATURES.arrow
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An image in the store: `file` and `row` say where its features lie, the rest is ROW's."""
+    """An image in the store: `file` and `row` say where its features lie, the rest is of FEATURES."""
 
     file: str
     row: int
@@ -101,7 +93,7 @@ class FeatureStore:
     def _stored(self, file: str) -> list[tuple[str, Stored]]:
         content = (self.root / "images" / file).read_bytes()
         try:
-            rows = read_parquet(content, ROW.names).to_pylist()
+            rows = read_parquet(content, FEATURES.names).to_pylist()
         except DAMAGE as error:  # or not ours: its images are encoded again
             log.warning("features %s cannot be used: %s", self.root / "images" / file, error)
             return []
@@ -114,7 +106,7 @@ class FeatureStore:
 
         Args:
             category: the partition.
-            rows: the columns of ROW, B values each.
+            rows: the columns of FEATURES, B values each.
             tokens: (B, L, P, D).
             embeddings: (B, E), fp32.
         """
@@ -131,7 +123,7 @@ class FeatureStore:
                 pa.large_binary(), len(stored), [None, pa.py_buffer(offsets), pa.py_buffer(stored)]
             )
         _write(self.root / "tokens" / file, pa.table(columns), row_group_size=1)
-        images = pa.table({field.name: pa.array(rows[field.name], field.type) for field in ROW})
+        images = FEATURES.of(rows)
         vectors = pa.FixedSizeListArray.from_arrays(embeddings.ravel(), embeddings.shape[1])
         _write(self.root / "images" / file, images.append_column("embedding", vectors))
         return file
@@ -146,7 +138,7 @@ class FeatureStore:
                 parquet = pq.ParquetFile(opened)
                 for index in indices:
                     group = parquet.read_row_group(refs[index][1], columns=[f"tokens_{layer}"])
-                    content = group.column(0).chunk(0)[0].as_buffer()
+                    content = memoryview(group.column(0).chunk(0)[0].as_buffer())
                     if self.dtype == "int8":
                         result[index] = unpack(content, patches, self.width)
                     else:
@@ -183,6 +175,5 @@ def _of_each_file(refs: Sequence[tuple[str, int]], read: Callable[[str, list[int
 
 def _write(location: Location, table: pa.Table, row_group_size: int | None = None) -> None:
     sink = pa.BufferOutputStream()
-    form = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-    pq.write_table(table, sink, row_group_size=row_group_size, **form)
+    pq.write_table(table, sink, row_group_size, compression="none", use_dictionary=False, write_statistics=False)
     location.write_bytes(sink.getvalue().to_pybytes())

@@ -8,55 +8,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.catalog import Catalog
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
-from pipeline.store.features import IMAGE_STATS
+from pipeline.schema import tables
+from pipeline.schema.scores import with_manifest
+from pipeline.schema.table import set_columns
+from pipeline.schema.tables import FOUND, SCORES
 from pipeline.tables.drift import Drift, distribution_drift, share_drift
 
-# What is found out about each image, in this run or the one that its row is carried over from
-FOUND = pa.schema(
-    [
-        ("image", pa.int64()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("score", pa.float64()),
-        ("score_raw", pa.float64()),
-        ("stderr", pa.float64()),
-        ("references", pa.int64()),
-        ("anomalous", pa.bool_()),
-        ("rule", pa.string()),
-        ("threshold", pa.float64()),
-        ("pixel_threshold", pa.float64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        *((name, pa.float32()) for name in IMAGE_STATS),
-        ("map_uri", pa.string()),
-        ("scored_by", pa.string()),
-        ("scored_at", pa.timestamp("s", "UTC")),
-    ]
-)
-# Patches of reference images that come nearest to one patch, nearest first; x and y of their middles in shares of width
-# and height
-EVIDENCE = pa.list_(
-    pa.struct(
-        [
-            ("uri", pa.string()),
-            ("etag", pa.string()),
-            ("x", pa.float32()),
-            ("y", pa.float32()),
-            ("distance", pa.float32()),
-        ]
-    )
-)
-# Of images that the report shows: evidence for their worst patch, and for their most normal one
-EXPLAINED = pa.schema([("evidence", EVIDENCE), ("evidence_normal", EVIDENCE)])
-LISTED = ("category", "uri", "etag")  # by the catalog
-COLUMNS = (*LISTED, *(name for name in FOUND.names if name != "image"))  # of scores, before label and a manifest's own
-# What later runs read of scores
-KEPT = pa.schema([*((name, pa.string()) for name in LISTED), *list(FOUND)[1:], *EXPLAINED])
+OF_CATALOG = ("category", "uri", "etag", "label")  # the other columns of scores are found out
+EVIDENCE, EXPLAINED, KEPT = tables.MATCHES, tables.EXPLAINED.arrow, tables.KEPT.arrow
 
 
 def check_rows(stage: str, expected: Iterable[int], found: Iterable[int]) -> None:
@@ -115,51 +79,49 @@ def found_now(
     scored = pc.is_null(table["reason"])
     if unscored := pc.sum(pc.and_(scored, pc.is_null(table["score"]))).as_py():
         raise IncompleteRun(f"{unscored} images have neither a score nor a reason; nothing was published")
-    categories = table["category"].to_pylist()
-    nothing = pa.scalar(None, pa.string())
-    columns = {
-        "status": pc.if_else(scored, "scored", "quarantined"),
-        "anomalous": pc.greater(table["score_raw"], table["threshold"]),
-        "pixel_threshold": pc.if_else(
-            scored, pa.array([pixel_thresholds.get(c) for c in categories], pa.float64()), pa.scalar(None, pa.float64())
-        ),
-        "scored_by": pc.if_else(scored, run_id, nothing),
-        "scored_at": pc.if_else(
-            scored, pa.scalar(now, pa.timestamp("s", "UTC")), pa.scalar(None, pa.timestamp("s", "UTC"))
-        ),
-    }
-    for name, values in columns.items():
-        table = table.append_column(name, values)
-    return table.select(FOUND.names).cast(FOUND)
+    categories: list[str] = table["category"].to_pylist()
+    of_pixels = pa.array([pixel_thresholds.get(category) for category in categories], pa.float64())
+    moment = FOUND["scored_at"].type
+    return FOUND.cast(
+        set_columns(
+            table,
+            {
+                "status": pc.if_else(scored, "scored", "quarantined"),
+                "anomalous": pc.greater(table["score_raw"], table["threshold"]),
+                "pixel_threshold": pc.if_else(scored, of_pixels, pa.scalar(None, pa.float64())),
+                "scored_by": pc.if_else(scored, run_id, pa.scalar(None, pa.string())),
+                "scored_at": pc.if_else(scored, pa.scalar(now, moment), pa.scalar(None, moment)),
+            },
+        )
+    )
 
 
 def scores_table(catalog: Catalog, found: pa.Table, carried: pa.Table | None) -> pa.Table:
     """Return one row for each image of the catalog, in its order, with a manifest's further columns behind ours.
 
-    Of EXPLAINED it has what rows bring that are carried over.
+    Of evidence it has what rows bring that are carried over.
     """
-    explained = carried
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {**_explained(len(catalog), carried)}
     if carried is not None:
-        found = pa.concat_tables([found, carried.select(FOUND.names).cast(FOUND)])
+        found = pa.concat_tables([found, FOUND.cast(carried)])
     found = found.sort_by("image").combine_chunks()
     check_rows("run", catalog.table["image"].to_pylist(), found["image"].to_pylist())
-    columns = {name: (catalog.table if name in LISTED else found)[name] for name in COLUMNS}
-    columns["label"] = catalog.table["label"]
-    columns |= _explained(len(catalog), explained)
-    for name in catalog.kept.column_names:
-        columns[f"manifest_{name}" if name in columns else name] = catalog.kept[name]
-    return pa.table(columns).combine_chunks()
+    for name in SCORES.names:
+        if name not in columns:
+            columns[name] = (catalog.table if name in OF_CATALOG else found)[name]
+    kept = {name: catalog.kept[name] for name in catalog.kept.column_names}
+    return with_manifest(SCORES.of(columns), kept).combine_chunks()
 
 
 def with_evidence(scores: pa.Table, found: pa.Table) -> pa.Table:
-    """Return scores with the columns of EXPLAINED that were found for some rows: `found` has their numbers, n."""
+    """Return scores with the evidence that was found for some rows: `found` has their numbers, n."""
     place = np.arange(scores.num_rows)
     place[found["n"].to_numpy()] = scores.num_rows + np.arange(found.num_rows)
-    for field in EXPLAINED:
-        values = pa.chunked_array([*scores[field.name].chunks, *found[field.name].chunks], field.type)
-        at = scores.schema.get_field_index(field.name)
-        scores = scores.set_column(at, field, values.combine_chunks().take(pa.array(place)))
-    return scores
+    evidence = {}
+    for column in tables.EXPLAINED.columns:
+        values = pa.chunked_array([*scores[column.name].chunks, *found[column.name].chunks], column.type)
+        evidence[column.name] = values.combine_chunks().take(pa.array(place))
+    return set_columns(scores, evidence)
 
 
 def counts(scores: pa.Table, run_id: str) -> dict[str, Any]:
@@ -178,14 +140,14 @@ def counts(scores: pa.Table, run_id: str) -> dict[str, Any]:
 
 
 def _explained(total: int, carried: pa.Table | None) -> dict[str, pa.Array]:
-    """Return the columns of EXPLAINED for so many images, null where no row is carried over that has them."""
-    columns = {field.name: pa.nulls(total, field.type) for field in EXPLAINED}
-    for name in columns:
-        if carried is not None and name in carried.column_names:  # runs of before lack it
+    """Return evidence for so many images, null where no row is carried over that has it."""
+    columns = {column.name: pa.nulls(total, column.type) for column in tables.EXPLAINED.columns}
+    for column in tables.EXPLAINED.columns:
+        if carried is not None and column.name in carried.column_names:  # runs of before lack it
             place = np.full(total, -1)
             place[carried["image"].to_numpy()] = np.arange(carried.num_rows)
-            values = carried[name].cast(EXPLAINED.field(name).type).combine_chunks()
-            columns[name] = values.take(pa.array(place, mask=place < 0))
+            values = carried[column.name].cast(column.type).combine_chunks()
+            columns[column.name] = values.take(pa.array(place, mask=place < 0))
     return columns
 
 
@@ -202,7 +164,7 @@ def drifts(config: DriftConfig, new: pa.Table, before: pa.Table | None) -> dict[
         then = before.filter(pc.equal(before["category"], category))
         compared = {
             name: distribution_drift(config, _numbers(then, name), _numbers(now, name))
-            for name in ("score_raw", *IMAGE_STATS)
+            for name in ("score_raw", *(column.name for column in tables.IMAGE_STATS))
         }
         compared["quarantined"] = share_drift(config, _quarantined(then), _quarantined(now))
         if kept := {name: drift for name, drift in compared.items() if drift is not None}:
@@ -210,7 +172,7 @@ def drifts(config: DriftConfig, new: pa.Table, before: pa.Table | None) -> dict[
     return found
 
 
-def _numbers(rows: pa.Table, name: str) -> Any:
+def _numbers(rows: pa.Table, name: str) -> NDArray[np.float64]:
     return rows[name].to_numpy().astype(np.float64)
 
 

@@ -1,9 +1,8 @@
 """What a run has to do: what it lists, less what the window has scored already, and the references that are pinned."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,15 +10,14 @@ import pyarrow.compute as pc
 from pipeline.catalog import Catalog, build_catalog
 from pipeline.config import InputConfig, ScoreConfig
 from pipeline.errors import CatalogError
+from pipeline.schema.table import count_by, set_columns
+from pipeline.schema.tables import SELECTION
 from pipeline.store.history import History
 
 
 @dataclass(frozen=True)
 class Selection:
-    """`todo` has the catalog's columns, and for each image whether it is `pinned`, and an `input` of this run at all.
-
-    `carried` has rows of earlier scores with `image`, their position in this run's catalog.
-    """
+    """`todo` follows SELECTION; `carried` has rows of earlier scores with `image`, their row in this run's catalog."""
 
     todo: pa.Table
     carried: pa.Table | None
@@ -27,8 +25,7 @@ class Selection:
     @property
     def pinned(self) -> Mapping[str, int]:
         """How many pinned references each category has."""
-        rows = self.todo.filter(self.todo["pinned"])
-        return {row["values"]: row["counts"] for row in pc.value_counts(rows["category"]).to_pylist()}
+        return count_by(self.todo.filter(self.todo["pinned"]), "category")
 
 
 def select(catalog: Catalog, config: ScoreConfig, history: History) -> Selection:
@@ -49,31 +46,42 @@ def select(catalog: Catalog, config: ScoreConfig, history: History) -> Selection
         chosen = build_catalog(InputConfig(uri=config.references.pinned, roots=roots, layout="manifest")).table
     except CatalogError as error:
         raise CatalogError(f"references.pinned: {error}") from error
-    both = set(zip(chosen["category"].to_pylist(), chosen["uri"].to_pylist(), strict=True))
-    names = list(zip(table["category"].to_pylist(), table["uri"].to_pylist(), strict=True))
+    pinned, names = _names(chosen), _names(table)
+    both, there, wanted = set(pinned), set(names), {category for category, _ in names}
     table = table.append_column("pinned", pa.array([name in both for name in names], pa.bool_()))
-    wanted = set(table["category"].to_pylist())
-    there = set(names)
-    others = [
-        row | {"image": len(catalog) + place, "label": None, "masks": [], "input": False, "pinned": True}
-        for place, row in enumerate(chosen.to_pylist())
-        if row["category"] in wanted and (row["category"], row["uri"]) not in there
-    ]
-    return Selection(pa.concat_tables([table, pa.Table.from_pylist(others, schema=table.schema)]), carried)
+    unlisted = [name[0] in wanted and name not in there for name in pinned]
+    others = chosen.filter(pa.array(unlisted, pa.bool_()))
+    count = others.num_rows
+    others = set_columns(
+        others,
+        {
+            "image": pc.add(others["image"], len(catalog)),
+            "label": pa.nulls(count, pa.bool_()),
+            "masks": pa.array([[]] * count, SELECTION["masks"].type),
+            "input": pa.array([False] * count, pa.bool_()),
+            "pinned": pa.array([True] * count, pa.bool_()),
+        },
+    )
+    return Selection(pa.concat_tables([table, others]), carried)
+
+
+def _names(table: pa.Table) -> list[tuple[str, str]]:
+    """Return category and uri of each row."""
+    return list(zip(table["category"].to_pylist(), table["uri"].to_pylist(), strict=True))
 
 
 def _carried(table: pa.Table, scored: pa.Table) -> pa.Table:
     """Return the earlier rows of images that are listed again, unchanged, with `image`."""
-    known: dict[tuple[Any, ...], int] = {
-        key: place
-        for place, key in enumerate(
-            zip(*(scored[name].to_pylist() for name in ("category", "uri", "etag")), strict=True)
-        )
-    }
-    listed = zip(*(table[name].to_pylist() for name in ("image", "category", "uri", "etag")), strict=True)
-    found = [(image, known[key]) for image, *rest in listed if (key := tuple(rest)) in known]
+    known = {key: place for place, key in enumerate(_contents(scored))}
+    images: list[int] = table["image"].to_pylist()
+    found = [(image, known[key]) for image, key in zip(images, _contents(table), strict=True) if key in known]
     rows = scored.take(pa.array([place for _, place in found], pa.int64()))
     return rows.append_column("image", pa.array([image for image, _ in found], pa.int64()))
+
+
+def _contents(table: pa.Table) -> Iterator[tuple[str, str, str]]:
+    """Yield category, uri and etag of each row."""
+    return zip(*(table[name].to_pylist() for name in ("category", "uri", "etag")), strict=True)
 
 
 def window_of(history: History, since: datetime, count: int) -> pa.Table | None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.catalog import Catalog, build_catalog
-from pipeline.catalog.catalog import SCHEMA
 from pipeline.config import InputConfig, Layout
 from pipeline.errors import CatalogError, ConfigError, NothingToScore, StorageError
+from pipeline.schema.tables import CATALOG
 from tests.corpus import HOSTILE_NAMES, write_files
 
 
@@ -52,7 +52,7 @@ def test_table_has_one_row_for_each_image_after_the_schema(tmp_path: Path) -> No
     write_files(tmp_path, "line/a.png", content=b"12345")
     catalog = catalog_of(tmp_path)
     assert catalog.layout == "folder"
-    assert catalog.table.schema == SCHEMA
+    assert catalog.table.schema == CATALOG.arrow
     (row,) = catalog.table.to_pylist()
     assert row.pop("etag")
     assert row == {

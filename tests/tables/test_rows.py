@@ -10,23 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.catalog import Catalog
-from pipeline.catalog.catalog import SCHEMA
-from pipeline.catalog.catalog import SCHEMA as CATALOG
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
-from pipeline.stages.encode import SCHEMA as EXTRACTED
-from pipeline.tables.references import COMPARED
-from pipeline.tables.rows import (
-    COLUMNS,
-    EXPLAINED,
-    FOUND,
-    counts,
-    drifts,
-    found_now,
-    scores_table,
-    with_evidence,
-    with_references,
-)
+from pipeline.schema.tables import CATALOG, COMPARED, EXPLAINED, EXTRACTED, FOUND, SCORES, SELECTION
+from pipeline.tables.rows import counts, drifts, found_now, scores_table, with_evidence, with_references
 
 NOW = datetime(2026, 3, 8, 1, 2, 3, 456_789, tzinfo=UTC)
 LINES = {"nut": 1.5, "bolt": None}
@@ -74,7 +61,7 @@ def catalog(total: int, kept: pa.Table | None = None) -> Catalog:
         {"image": i, "uri": f"/{i}.png", "category": "nut", "etag": str(i), "masks": [], "size": 1, "label": True}
         for i in range(total)
     ]
-    return Catalog("folder", pa.Table.from_pylist(rows, schema=SCHEMA), pa.table({}) if kept is None else kept, 0, 0.5)
+    return Catalog("folder", CATALOG.rows(rows), pa.table({}) if kept is None else kept, 0, 0.5)
 
 
 def stored(table: pa.Table) -> pa.Table:
@@ -93,7 +80,7 @@ def test_scored_and_quarantined_images_are_told_apart_in_any_order() -> None:
         {"image": 9, "score_raw": 0.9, "threshold": 0.5},  # a pinned reference, and no input
     )
     table = found(some, scored)
-    assert table.schema == FOUND
+    assert table.schema == FOUND.arrow
     rows = table.to_pylist()
     assert [row["image"] for row in rows] == [0, 1, 2, 3]
     assert [row["status"] for row in rows] == ["scored", "quarantined", "scored", "scored"]
@@ -123,7 +110,7 @@ def test_an_image_without_score_and_without_reason_ends_the_run() -> None:
 @pytest.mark.parametrize("some", [images(), images({"reason": "empty"}, {"reason": "alone"})])
 def test_a_run_that_scores_nothing_has_rows_all_the_same(some: pa.Table) -> None:
     table = found(some, REDUCED.empty_table())
-    assert table.schema == FOUND and table["status"].to_pylist() == ["quarantined"] * some.num_rows
+    assert table.schema == FOUND.arrow and table["status"].to_pylist() == ["quarantined"] * some.num_rows
     scores = scores_table(catalog(some.num_rows), table, None)
     assert counts(scores, "tonight")["scored"] == 0 and counts(scores, "tonight")["anomalous"] == 0
 
@@ -132,14 +119,14 @@ def test_carried_rows_take_their_places() -> None:
     before = stored(
         scores_table(catalog(3), found(images({}, {}, {}), reduced(*({"image": i} for i in range(3)))), None)
     )
-    assert before["scored_at"].type != FOUND.field("scored_at").type
+    assert before["scored_at"].type != FOUND["scored_at"].type
     carried = before.slice(1, 2).append_column("same", pa.array([True, True])).append_column("image", pa.array([3, 0]))
     now = found_now(images({"image": 2}, {"image": 1}), reduced({"image": 1}, {"image": 2}), LINES, "b", NOW)
     scores = scores_table(catalog(4), now, carried)
-    assert scores.column_names == [*COLUMNS, "label", *EXPLAINED.names]
+    assert scores.column_names == SCORES.names
     assert scores["uri"].to_pylist() == ["/0.png", "/1.png", "/2.png", "/3.png"]
     assert scores["scored_by"].to_pylist() == ["tonight", "b", "b", "tonight"]
-    assert scores.schema.field("scored_at").type == FOUND.field("scored_at").type
+    assert scores.schema.field("scored_at").type == FOUND["scored_at"].type
     assert counts(scores, "b") == {
         "images": 4,
         "scored": 4,
@@ -155,7 +142,7 @@ def spots(*names: str) -> list[dict[str, Any]]:
 
 
 def explained(scores: pa.Table, *rows: dict[str, Any]) -> pa.Table:
-    schema = EXPLAINED.insert(0, pa.field("n", pa.int64()))
+    schema = EXPLAINED.arrow.insert(0, pa.field("n", pa.int64()))
     return with_evidence(scores, pa.Table.from_pylist(list(rows), schema=schema))
 
 
@@ -178,7 +165,7 @@ def test_rows_that_are_carried_over_keep_their_evidence(without: list[str]) -> N
     now = found_now(images({"image": 1}), reduced({"image": 1}), LINES, "b", NOW)
     after = scores_table(catalog(3), now, carried)
     for name, values in (("evidence", spots("a", "b")), ("evidence_normal", spots("c"))):
-        assert after.schema.field(name).equals(EXPLAINED.field(name))
+        assert after.schema.field(name).equals(EXPLAINED.arrow.field(name))
         assert after[name].to_pylist() == [None, None, None if name in without else values]
 
 
@@ -204,7 +191,7 @@ def test_a_row_that_is_lost_or_doubled_ends_the_run(carried: list[int]) -> None:
 def test_a_manifests_columns_stand_behind_ours_and_take_no_name_of_them() -> None:
     kept = pa.table({"score": ["theirs"], "weight": pa.nulls(1), "label": [1]})
     scores = scores_table(catalog(1, kept), found(images({}), reduced({"image": 0})), None)
-    assert scores.column_names == [*COLUMNS, "label", *EXPLAINED.names, "manifest_score", "weight", "manifest_label"]
+    assert scores.column_names == [*SCORES.names, "manifest_score", "weight", "manifest_label"]
     assert scores["score"].to_pylist() == [0.5] and scores["manifest_score"].to_pylist() == ["theirs"]
     assert stored(scores)["weight"].to_pylist() == [None]
 
@@ -252,9 +239,6 @@ def test_where_all_are_quarantined_their_share_is_compared_and_nothing_else() ->
     assert drifts(DriftConfig(), nulls, night(300, bad=3)) == told
 
 
-TODO = CATALOG.append(pa.field("input", pa.bool_())).append(pa.field("pinned", pa.bool_()))
-
-
 def test_each_image_is_told_how_many_it_is_compared_with_or_that_it_is_alone() -> None:
     names = ("a", "b", "c", "d")
     listed = [
@@ -269,9 +253,9 @@ def test_each_image_is_told_how_many_it_is_compared_with_or_that_it_is_alone() -
         {"image": 6, "reason": "alone"},
     ]  # in no order: categories end when they do
     images = with_references(
-        pa.Table.from_pylist(extracted, schema=EXTRACTED),
-        pa.Table.from_pylist(listed, schema=TODO),
-        pa.Table.from_pylist(counted, schema=COMPARED),
+        EXTRACTED.rows(extracted),
+        SELECTION.rows(listed),
+        COMPARED.rows(counted),
     )
     rows = images.to_pylist()
     assert [row["uri"] for row in rows] == list(names)
@@ -282,5 +266,5 @@ def test_each_image_is_told_how_many_it_is_compared_with_or_that_it_is_alone() -
 
 
 def test_a_night_without_news_goes_through_all_stages() -> None:
-    images = with_references(EXTRACTED.empty_table(), TODO.empty_table(), COMPARED.empty_table())
+    images = with_references(EXTRACTED.empty(), SELECTION.empty(), COMPARED.empty())
     assert images.num_rows == 0

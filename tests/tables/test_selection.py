@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.catalog import Catalog, build_catalog
-from pipeline.catalog.catalog import SCHEMA
 from pipeline.config import InputConfig, ScoreConfig
 from pipeline.errors import CatalogError
+from pipeline.schema.tables import CATALOG
 from pipeline.store.history import History
 from pipeline.tables.selection import Selection, select, unseen, window_of
 from tests.corpus import write_files
@@ -39,7 +39,7 @@ def listed(*names: tuple[str, str, str], reviewed: str | None = None) -> Catalog
         {"image": image, "category": category, "uri": uri, "etag": etag, "reviewed": uri == reviewed, **usual}
         for image, (category, uri, etag) in enumerate(names)
     ]
-    return Catalog("folder", pa.Table.from_pylist(rows, schema=SCHEMA), pa.table({}), 0, 0.5)
+    return Catalog("folder", CATALOG.rows(rows), pa.table({}), 0, 0.5)
 
 
 def before(*rows: dict[str, Any]) -> History:
@@ -110,7 +110,7 @@ def test_an_image_that_somebody_labelled_is_scored_again() -> None:
 def test_a_night_without_news_has_nothing_to_do() -> None:
     work = select(listed(("nut", "a", "1"), ("nut", "b", "1")), WINDOW, before({"uri": "b"}, {"uri": "a"}))
     assert todo(work) == [] and work.pinned == {} and carried(work) == {0: "a", 1: "b"}
-    assert work.todo.schema.names == [*SCHEMA.names, "input", "pinned"]
+    assert work.todo.schema.names == [*CATALOG.names, "input", "pinned"]
 
 
 @pytest.mark.parametrize("category", HOSTILE)

@@ -1,0 +1,41 @@
+"""Scores of any version, and the columns of a manifest behind them."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from pipeline.schema.tables import SCORES
+
+
+def with_manifest(scores: pa.Table, kept: Mapping[str, pa.ChunkedArray]) -> pa.Table:
+    """Return scores with a manifest's own columns behind: one called as ours is called manifest_<name>."""
+    for name, values in kept.items():
+        new = name
+        while new in scores.column_names:
+            new = f"manifest_{new}"
+        scores = scores.append_column(new, values)
+    return scores
+
+
+def upgrade_scores(table: pa.Table) -> pa.Table:
+    """Return a run's scores with the columns of SCORES, null where its version had them not, then a manifest's own.
+
+    A column of another type is a manifest's, from before the name was ours. Times are of whole seconds, whatever unit
+    Parquet has kept them in.
+    """
+    ours, clashing, others = {}, {}, {}
+    for field in table.schema:
+        if field.name not in SCORES.names:
+            others[field.name] = table[field.name]
+        elif _is(field.type, SCORES[field.name].type):
+            ours[field.name] = table[field.name].cast(SCORES[field.name].type, safe=False)
+        else:
+            clashing[field.name] = table[field.name]
+    columns = {of.name: ours.get(of.name, pa.nulls(table.num_rows, of.type)) for of in SCORES.columns}
+    return with_manifest(SCORES.of(columns), others | clashing)
+
+
+def _is(found: pa.DataType, ours: pa.DataType) -> bool:
+    if pa.types.is_timestamp(found) and pa.types.is_timestamp(ours):
+        return found.tz == ours.tz
+    return found == ours

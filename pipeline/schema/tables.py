@@ -1,0 +1,224 @@
+"""Every table that crosses a room, column by column."""
+
+import pyarrow as pa
+
+from pipeline.schema.table import Column, TableSchema
+
+# One image has four numbers, each with a name of its own
+IMAGE = Column("image", pa.int64(), "Row of the run's catalog, and of its scores: the image's number in all stages.")
+POSITION = Column("position", pa.int64(), "Place among the encoded images of its category.")
+REFERENCE = Column("reference", pa.int64(), "Place among the references of its category.")
+ROW = Column("row", pa.int32(), "Row of its file of features.")
+
+CATEGORY = Column("category", pa.string(), "Name of the category.")
+URI = Column("uri", pa.string(), "Address of the image.")
+ETAG = Column("etag", pa.string(), "Tag of its content, as the store has it.")
+LABEL = Column("label", pa.bool_(), "True for anomalous, null where nobody knows.")
+MASKS = Column(
+    "masks", pa.list_(pa.string()), "Addresses of its masks: none of normal images, and where there are none."
+)
+SIZE = Column("size", pa.int64(), "Size of its file.", "bytes")
+REASON = Column("reason", pa.string(), "Why it is quarantined, of a fixed list; null where it is not.")
+DETAIL = Column("detail", pa.string(), "The reason in words.")
+WIDTH = Column("width", pa.int32(), "Width of the upright original.", "pixels")
+HEIGHT = Column("height", pa.int32(), "Height of the upright original.", "pixels")
+FILE = Column("file", pa.string(), "Path of its file of features, below tokens/ and images/ of the store.")
+MAP_URI = Column("map_uri", pa.string(), "Its anomaly map, below the output.")
+SCORE = Column("score", pa.float64(), "The final score, relative to the other images of its run.", "0 to 1")
+SCORE_RAW = Column(
+    "score_raw", pa.float64(), "Largest value of its map, which compares between runs.", "distance, 0 to 2"
+)
+STDERR = Column("stderr", pa.float64(), "Standard error of score_raw that a sample of references brings.", "distance")
+REFERENCES_COUNT = Column("references", pa.int64(), "How many other images it was compared with.", "images")
+THRESHOLD = Column("threshold", pa.float64(), "score_raw above which its category is anomalous.", "distance")
+RULE = Column("rule", pa.string(), "How the threshold was found.")
+PIXEL_THRESHOLD = Column("pixel_threshold", pa.float64(), "Value above which pixels of its map are.", "distance")
+IMAGE_STATS = (
+    Column("brightness", pa.float32(), "Mean of its grey values.", "share of full scale"),
+    Column("contrast", pa.float32(), "Deviation of its grey values.", "share of full scale"),
+    Column("sharpness", pa.float32(), "Mean step between neighbouring grey values.", "share of full scale"),
+)
+# Of what workers return: it is told to whoever shows progress, and dropped
+COUNT = Column("count", pa.int64(), "How much of a stage's progress the row stands for.")
+
+# ---- what there is to score
+
+MANIFEST = TableSchema(
+    "What a manifest is read for, beside columns of its own.",
+    (URI, CATEGORY, LABEL, Column("mask_uri", pa.string(), "Address of its mask.")),
+)
+LABELS = TableSchema(
+    "The CSV of what people said of images.",
+    (URI, Column("label", pa.string(), "normal or defect.")),
+)
+CATALOG = TableSchema(
+    "The images of a lake, sorted by category and uri.",
+    (
+        *(IMAGE, URI, CATEGORY, LABEL, MASKS),
+        Column("reviewed", pa.bool_(), "Whether the label is a person's, from input.labels."),
+        *(SIZE, ETAG, REASON, DETAIL),
+    ),
+)
+LISTED = TableSchema("catalog.parquet.", CATALOG.without("image", "reason", "detail"))
+SELECTION = TableSchema(
+    "What a run has to encode: rows of its catalog, and pinned references that it does not list, numbered behind.",
+    (
+        *CATALOG.columns,
+        Column("input", pa.bool_(), "Whether it is an image of this run's lake."),
+        Column("pinned", pa.bool_(), "Whether somebody pinned it as a reference."),
+    ),
+)
+
+# ---- features
+
+DECODED = TableSchema(
+    "What decoding adds to an image.",
+    (
+        Column("pixels", pa.binary(), "RGB, row by row, in the size that the encoder takes; null with a reason."),
+        *(WIDTH, HEIGHT, *IMAGE_STATS, REASON, DETAIL),
+    ),
+)
+EXTRACTED = TableSchema(
+    "What extracting finds out about each image: where its features lie, or a reason why it has none.",
+    (
+        *(IMAGE, REASON, DETAIL, WIDTH, HEIGHT, *IMAGE_STATS, FILE, ROW),
+        Column("node", pa.string(), "The node that encoded it; null where nothing had to be done."),
+    ),
+)
+FEATURES = TableSchema(
+    "images/*.parquet of the feature store, with a column `embedding` behind.",
+    (Column("key", pa.string(), "Name of its content and the encoder."), URI, WIDTH, HEIGHT, *IMAGE_STATS),
+)
+
+# ---- who is compared with whom
+
+INDEX = TableSchema(
+    "The encoded images of a category, in the order of their positions.",
+    (
+        *EXTRACTED.columns,
+        *SELECTION.only("uri", "etag", "category", "label", "masks", "pinned", "input"),
+        POSITION,
+    ),
+)
+REFERENCES = TableSchema(
+    "The references of a category.",
+    (
+        *(URI, ETAG, FILE, ROW),
+        Column("position", pa.int64(), "Its position among the category's images; -1: not scored in this run."),
+        Column(
+            "score_raw", pa.float64(), "What an earlier run gave it; null where it is scored in this one.", "distance"
+        ),
+    ),
+)
+NEAR_DUPLICATES = TableSchema("Pairs of a category's image and reference that are not compared.", (POSITION, REFERENCE))
+COMPARED = TableSchema("What an encoded image is compared with.", (IMAGE, REFERENCES_COUNT, REASON))
+
+# ---- what scoring finds
+
+MAPPED = TableSchema(
+    "An image whose map is written.",
+    (
+        *(IMAGE, CATEGORY, SCORE_RAW, STDERR, MAP_URI),
+        Column("pixels", pa.list_(pa.int64()), "Counts of the values of a block's maps, in the block's first row."),
+    ),
+)
+RESCORED = TableSchema("An image whose category has been scored.", (IMAGE, SCORE, THRESHOLD, RULE))
+REDUCED = TableSchema(
+    "An encoded image that was scored.", (IMAGE, CATEGORY, SCORE_RAW, STDERR, MAP_URI, SCORE, THRESHOLD, RULE)
+)
+METRICS = TableSchema(
+    "metrics.parquet.",
+    (
+        Column("category", pa.string(), "Name of the category; null: the mean over those that have the metric."),
+        Column("name", pa.string(), "Name of the metric."),
+        Column("value", pa.float64(), "The figure; null with a reason.", "0 to 1"),
+        Column("reason", pa.string(), "Why there is none."),
+        Column("error", pa.float64(), "How far off a streamed figure may be.", "0 to 1"),
+    ),
+)
+PIXELS = TableSchema(
+    "pixels.parquet.",
+    (
+        CATEGORY,
+        Column(
+            "counts", pa.list_(pa.int64()), "How often each value occurs in its maps, in even bins of 0 to 2.", "pixels"
+        ),
+    ),
+)
+
+# ---- one row for each input
+
+MATCHES = pa.list_(
+    pa.struct(
+        [
+            ("uri", pa.string()),
+            ("etag", pa.string()),
+            ("x", pa.float32()),  # middle of the patch, in shares of width and height
+            ("y", pa.float32()),
+            ("distance", pa.float32()),
+        ]
+    )
+)
+EXPLAINED = TableSchema(
+    "Evidence for an image that the report draws.",
+    (
+        Column(
+            "evidence",
+            MATCHES,
+            "Patches of other images nearest to its worst patch, nearest first; null where it is not drawn.",
+        ),
+        Column("evidence_normal", MATCHES, "The same of its most normal patch."),
+    ),
+)
+FOUND = TableSchema(
+    "What is found out about each image, in this run or the one that its row is carried over from.",
+    (
+        IMAGE,
+        Column("status", pa.string(), "scored or quarantined."),
+        *(REASON, DETAIL, SCORE, SCORE_RAW, STDERR, REFERENCES_COUNT),
+        Column("anomalous", pa.bool_(), "Whether score_raw is above the threshold; null where there is none."),
+        *(RULE, THRESHOLD, PIXEL_THRESHOLD, WIDTH, HEIGHT, *IMAGE_STATS, MAP_URI),
+        Column("scored_by", pa.string(), "The run that scored it."),
+        Column("scored_at", pa.timestamp("s", "UTC"), "When that run started."),
+    ),
+)
+# Of what a run leaves: run.json, which says it, and scores. 1, which is not written down: up to November 2026. Whoever
+# changes a column of SCORES or a key of run.json counts up, and says in `upgrade` what earlier versions wrote instead
+VERSION = 2
+SCORES = TableSchema(
+    "scores/part-00000.parquet: the product. A manifest's own columns stand behind.",
+    (CATEGORY, URI, ETAG, *FOUND.without("image"), LABEL, *EXPLAINED.columns),
+)
+KEPT = TableSchema("What later runs read of scores.", SCORES.without("label"))
+
+# ---- the report
+
+PATCHES = TableSchema(
+    "The worst and the most normal patch of an image to draw; null where its map is gone.",
+    (
+        *(IMAGE, URI, DETAIL),
+        Column("worst", pa.int64(), "Its worst patch, counted row by row."),
+        Column("normal", pa.int64(), "Its most normal patch."),
+        *EXPLAINED.columns,
+    ),
+)
+CUTS = TableSchema(
+    "What is made of an image of the lake: the picture of an image of the run, or one of its crops.",
+    (
+        *(URI, ETAG, SIZE, IMAGE),
+        Column("i", pa.int64(), "Which crop; null: the picture."),
+        Column("x", pa.float64(), "Its middle.", "share of width"),
+        Column("y", pa.float64(), "Its middle.", "share of height"),
+    ),
+)
+CUT = TableSchema("What became of an image of the lake.", (URI, ETAG, DETAIL))
+DETAILS = TableSchema(
+    "What is drawn of an image beside pictures of the lake.",
+    (
+        *(IMAGE, URI, MAP_URI, WIDTH, HEIGHT, MASKS, PIXEL_THRESHOLD),
+        Column("low", pa.float64(), "Where the colours of its map begin.", "distance"),
+        Column("high", pa.float64(), "Where they end.", "distance"),
+        Column("about", pa.string(), "What is known already of its file of details, as JSON."),
+    ),
+)
+DRAWN = TableSchema("What became of an image of the report.", (IMAGE, URI, DETAIL))

@@ -1,0 +1,121 @@
+"""Tables and run.json as they are written down: what is published is held to it, and so is what the README says."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+
+from pipeline.schema import tables
+from pipeline.schema.scores import upgrade_scores, with_manifest
+from pipeline.schema.table import Column, TableSchema, count_by, records, set_columns
+from pipeline.schema.tables import SCORES, VERSION
+from tests.conftest import REPOSITORY
+
+PAIR = TableSchema("A pair.", (Column("uri", pa.string(), "Its name."), Column("row", pa.int32(), "Its row.")))
+TABLES = {name: value for name, value in vars(tables).items() if isinstance(value, TableSchema)}
+
+
+@dataclass(frozen=True)
+class Pair:
+    uri: str
+    row: int | None
+
+
+def test_a_table_is_made_of_rows_and_of_columns_and_read_back_as_rows() -> None:
+    made = PAIR.rows([Pair("a", 1), {"uri": "b"}])
+    assert made.schema == PAIR.arrow and made.equals(PAIR.of({"row": [1, None], "uri": ["a", "b"]}))
+    assert records(made, Pair) == [Pair("a", 1), Pair("b", None)]
+    assert PAIR.empty().schema == PAIR.arrow and PAIR.empty().num_rows == 0
+    wide = made.append_column("more", pa.array([True, False])).cast(
+        pa.schema([("uri", pa.large_string()), ("row", pa.int64()), ("more", pa.bool_())])
+    )
+    assert PAIR.cast(wide).equals(made)
+
+
+def test_what_is_no_column_is_refused_and_so_is_a_column_that_lacks() -> None:
+    with pytest.raises(ValueError, match=r"\['size'\] are none of the columns"):
+        PAIR.rows([{"uri": "a", "size": 1}])
+    with pytest.raises(ValueError, match="and not"):
+        PAIR.of({"uri": ["a"]})
+    with pytest.raises(ValueError, match="and not"):
+        PAIR.of({"uri": ["a"], "row": [1], "size": [1]})
+    with pytest.raises(KeyError):
+        PAIR.cast(pa.table({"uri": ["a"]}))
+
+
+def test_columns_are_set_in_their_place_or_behind_the_others() -> None:
+    columns = {"uri": pa.array(["b", "b"]), "new": pa.array([True, False])}
+    table = set_columns(PAIR.rows([Pair("a", 1), Pair("a", 2)]), columns)
+    assert table.column_names == ["uri", "row", "new"] and count_by(table, "uri") == {"b": 2}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_each_column_says_what_it_is_in_one_sentence(name: str) -> None:
+    names = TABLES[name].names
+    assert len(names) == len(set(names)) and TABLES[name].about.endswith(".")
+    for column in TABLES[name].columns:
+        assert re.fullmatch(r"[^.]+(json|parquet|\.labels)?[^.]*\.", column.about), column.about
+
+
+def test_scores_change_with_their_version() -> None:
+    """Whoever changes this list counts VERSION up, and has `upgrade_scores` read what was written before."""
+    evidence = "list<item: struct<uri: string, etag: string, x: float, y: float, distance: float>>"
+    assert VERSION == 2
+    assert [(column.name, str(column.type)) for column in SCORES.columns] == [
+        *((name, "string") for name in ("category", "uri", "etag", "status", "reason", "detail")),
+        *((name, "double") for name in ("score", "score_raw", "stderr")),
+        *(("references", "int64"), ("anomalous", "bool"), ("rule", "string")),
+        *((name, "double") for name in ("threshold", "pixel_threshold")),
+        *((name, "int32") for name in ("width", "height")),
+        *((name, "float") for name in ("brightness", "contrast", "sharpness")),
+        *(("map_uri", "string"), ("scored_by", "string"), ("scored_at", "timestamp[s, tz=UTC]"), ("label", "bool")),
+        *((name, evidence) for name in ("evidence", "evidence_normal")),
+    ]
+
+
+def first_scores() -> pa.Table:
+    """Return scores as the first version wrote them, with columns of a manifest whose names became ours."""
+    names = ("category", "uri", "etag", "status", "reason", "detail", "score", "score_raw", "references", "label")
+    first = TableSchema("Scores.", SCORES.only(*names, "width", "height", "map_uri"))
+    row = {"category": "nut", "uri": "/a", "etag": "1", "status": "scored", "score": 0.5, "score_raw": 0.25}
+    size = {"references": 7, "label": True, "width": 640, "height": 480, "map_uri": "a.png"}
+    kept = {"stderr": pa.array(["theirs"]), "manifest_rule": pa.array([1]), "rule": pa.array([2])}
+    return set_columns(first.rows([row | size]), kept | {"weight": pa.array([3])})
+
+
+def test_the_first_versions_scores_get_all_columns_and_keep_a_manifests() -> None:
+    scores = upgrade_scores(first_scores())
+    own = ["manifest_rule", "weight", "manifest_stderr", "manifest_manifest_rule"]
+    assert scores.column_names == [*SCORES.names, *own] and scores.select(SCORES.names).schema == SCORES.arrow
+    [row] = scores.to_pylist()
+    assert (row["score_raw"], row["references"], row["width"], row["map_uri"]) == (0.25, 7, 640, "a.png")
+    later = {"stderr", "anomalous", "rule", "threshold", "pixel_threshold", "scored_by", "scored_at", "evidence"}
+    assert {name for name in SCORES.names if row[name] is None} >= later
+    assert [row[name] for name in own] == [1, 3, "theirs", 2]
+    assert upgrade_scores(scores).equals(scores)
+
+
+def test_times_are_of_whole_seconds_and_those_of_no_zone_are_a_manifests() -> None:
+    moment = datetime(2026, 3, 8, 1, 2, 3, tzinfo=UTC)
+    stored = first_scores().append_column("scored_at", pa.array([moment], pa.timestamp("ms", "UTC")))
+    assert upgrade_scores(stored)["scored_at"].to_pylist() == [moment]
+    theirs = first_scores().append_column("scored_at", pa.array([moment.replace(tzinfo=None)], pa.timestamp("ms")))
+    found = upgrade_scores(theirs)
+    assert found["scored_at"].null_count == 1 and found["manifest_scored_at"].null_count == 0
+
+
+def test_no_column_of_a_manifest_takes_the_place_of_another() -> None:
+    kept = {"uri": pa.chunked_array([[1]]), "manifest_uri": pa.chunked_array([[2]])}
+    scores = with_manifest(SCORES.rows([{"uri": "/a"}]), kept)
+    assert scores.select(["uri", "manifest_uri", "manifest_manifest_uri"]).to_pylist() == [
+        {"uri": "/a", "manifest_uri": 1, "manifest_manifest_uri": 2}
+    ]
+
+
+def test_the_readmes_table_has_each_column_of_scores_and_no_other() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    table = readme[readme.index("| column | meaning |") :].split("\n\n")[0]
+    told = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert sorted(told) == sorted(SCORES.names)
