@@ -153,7 +153,7 @@ def _extraction(lake: Path, output: Path, workers: int, images: int) -> Extracti
     TimedBlock.log = output.with_suffix(".log")
     start = time.perf_counter()
     with mock.patch.object(encode, "EncodeBlock", TimedBlock):
-        extracted = encode.extract(catalog, config, spec, store)
+        extracted = encode.extract(catalog.table, config, spec, store)
     seconds = time.perf_counter() - start
     if extracted.images["reason"].null_count != images:
         raise RuntimeError("not every image was encoded")

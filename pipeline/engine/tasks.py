@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -76,8 +77,8 @@ class OnRay:
                     else:
                         preparing.add(prepare.remote(execution, 0, self.before, block, 1, progress.stage))
                 while ready and len(working) < self.pool.max:
-                    block = ready.popleft()
-                    working.add(work.remote(execution, 1, stage, block, self.pool.cpus, progress.stage))
+                    made = ready.popleft()
+                    working.add(work.remote(execution, 1, stage, made, self.pool.cpus, progress.stage))
                 done, _ = ray.wait([*preparing, *working], num_returns=1, fetch_local=False)
                 for reference in done:
                     if reference in preparing:
@@ -116,7 +117,9 @@ class OnRay:
                 max_restarts=RETRIES,
                 max_task_retries=CALLS,
             )
-            yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+            for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                assert isinstance(table, pa.Table), "as was asked for"
+                yield table
 
 
 class _Actor:
@@ -136,7 +139,7 @@ class _Before:
 
     stage: Stage
 
-    def __call__(self, block: pa.Table) -> pa.Table:
+    def __call__(self, block: Any) -> pa.Table:  # Ray Data has batches of several kinds
         self.stage.setup("cpu", 1)
         return _done(self.stage, block, "")
 

@@ -27,7 +27,7 @@ def known_columns(scores: pa.Table, columns: Mapping[str, pa.DataType] = COLUMNS
     found = {}
     for name, kind in columns.items():
         ours = name in scores.column_names and scores.schema.field(name).type == kind
-        values = scores[name] if ours else pa.nulls(scores.num_rows, kind)
+        values = scores[name].combine_chunks() if ours else pa.nulls(scores.num_rows, kind)
         if kind == pa.float64():
             values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, kind))
         found[name] = values

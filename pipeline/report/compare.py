@@ -113,8 +113,8 @@ def compare(before: Result, after: Result, most: int, category: str | None = Non
         table.select(["uri", *JOINED]).rename_columns(["uri", *(f"{name}_{side}" for name in JOINED)])
         for side, table in zip(SIDES, tables, strict=True)
     )
-    order = [("category_after", "ascending"), ("uri", "ascending")]
-    both = left.join(right, "uri", join_type="inner", use_threads=False).sort_by(order)
+    both = left.join(right, "uri", join_type="inner", use_threads=False)
+    both = both.sort_by([("category_after", "ascending"), ("uri", "ascending")])
     alike = [pc.equal(both[f"{name}_before"], both[f"{name}_after"]) for name in ("category", "etag")]
     same = pc.fill_null(pc.and_(*alike), False)
     pairs = both.filter(same)
@@ -189,8 +189,8 @@ def _agreement(category: str, pairs: pa.Table) -> Agreement:
 
 def _spearman(pairs: pa.Table) -> float | None:
     """Return the correlation of mean ranks; Arrow's are quantiles, which are ranks but for a shift and a scale."""
-    ranks = [pc.rank_quantile(pairs[f"score_raw_{side}"]).to_numpy() for side in SIDES]
-    return None if any(np.ptp(of) == 0 for of in ranks) else float(np.corrcoef(*ranks)[0, 1])
+    before, after = (pc.rank_quantile(pairs[f"score_raw_{side}"]).to_numpy() for side in SIDES)
+    return None if np.ptp(before) == 0 or np.ptp(after) == 0 else float(np.corrcoef(before, after)[0, 1])
 
 
 def _moved(pairs: Mapping[str, pa.Table], most: int) -> list[Move]:

@@ -141,7 +141,7 @@ def _histogram(axes: Axes, rows: pa.Table) -> None:
     )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
-    thresholds = rows["threshold"].drop_null() if "threshold" in rows.column_names else []
+    thresholds = rows["threshold"].drop_null() if "threshold" in rows.column_names else pa.nulls(0, pa.float64())
     if len(thresholds):  # carried rows may have that of another night
         most = pc.mode(thresholds)[0].as_py()["mode"]
         axes.axvline(most, color="black", linewidth=1.2, linestyle="--", label="threshold")
@@ -195,8 +195,8 @@ def _figures(result: Result, metric: str) -> dict[str, float]:
 
 def _counted(result: Result, category: str) -> Histogram:
     """Count the levels of a category's maps, within its masks and outside."""
-    rows = _measured(result)
-    rows = rows.filter(pc.equal(rows["category"], category)).to_pylist()
+    measured = _measured(result)
+    rows = measured.filter(pc.equal(measured["category"], category)).to_pylist()
     listed = read_table(result.folder.results / "catalog.parquet")
     masks = dict(zip(listed["uri"].to_pylist(), listed["masks"].to_pylist(), strict=True))
     read = partial(_map_and_mask, result, masks, mask_above(result.run["layout"]))

@@ -157,6 +157,6 @@ def _spread(scores: pa.Table, category: str) -> CategoryScores:
 
 
 def _worst(scores: pa.Table, most: int) -> list[Scored]:
-    order = [("score_raw", "descending"), ("category", "ascending"), ("uri", "ascending")]
-    rows = scores.filter(pc.is_valid(scores["score_raw"])).sort_by(order).slice(0, most)
+    rows = scores.filter(pc.is_valid(scores["score_raw"]))
+    rows = rows.sort_by([("score_raw", "descending"), ("category", "ascending"), ("uri", "ascending")]).slice(0, most)
     return [Scored(**row) for row in rows.select(["category", "uri", "score", "score_raw", "stderr"]).to_pylist()]

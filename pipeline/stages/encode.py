@@ -93,9 +93,8 @@ class EncodeBlock:
         good = [index for index, row in enumerate(rows) if row["reason"] is None]
         if good:
             side = self.config.size
-            pixels = np.stack(
-                [np.frombuffer(block["pixels"][i].as_buffer(), np.uint8).reshape(side, side, 3) for i in good]
-            )
+            buffers = [memoryview(block["pixels"][i].as_buffer()) for i in good]
+            pixels = np.stack([np.frombuffer(buffer, np.uint8).reshape(side, side, 3) for buffer in buffers])
             self._encode(pixels, [rows[i] for i in good])
         kept = [{name: row.get(name) for name in MADE.names} | {"count": 1} for row in rows]
         return pa.Table.from_pylist(kept, schema=MADE.append(pa.field("count", pa.int64())))

@@ -40,8 +40,8 @@ def score(passes: Sequence[Sequence[Unit]], stage: "ScoreUnits", runner: Runner)
     run = stage.run
     for number, units in enumerate(passes):
         for category in dict.fromkeys(unit.category for unit in units):
-            rows = [vars(unit) for unit in units if unit.category == category]
-            write_table(run.units(category, number), pa.Table.from_pylist(rows))
+            listed = pa.Table.from_pylist([vars(unit) for unit in units if unit.category == category])
+            write_table(run.units(category, number), listed)
         done = {entry.path for entry in run.found(number).files()}
         todo = [index for index, unit in enumerate(units) if f"{unit.id}.npy" not in done]
         name = "score" if number == len(passes) - 1 else f"pass {number + 1}"

@@ -39,7 +39,7 @@ def hostile(made: Path, wrap: str = "plain") -> pa.Table:
     elif wrap == "struct":
         column, code = pa.StructArray.from_arrays([values], ["code"]), pa.field("code", pa.struct([code]))
     text = pa.array(["a.png"])
-    schema = pa.schema([("uri", pa.string()), ("category", pa.string()), ("key", pa.string()), code])
+    schema = pa.schema([(name, pa.string()) for name in ("uri", "category", "key")]).append(code)
     return pa.Table.from_arrays([text, text, text, column], schema=schema)
 
 

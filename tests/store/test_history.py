@@ -201,7 +201,7 @@ def test_a_run_without_rows_or_of_quarantined_ones_keeps_the_types(place: Locati
     publish(place, "good", [image("c", 0.5)])
     rows, scored = read(place).rows, read(place).scored()
     assert rows is not None and scored is not None
-    assert rows["score_raw"].type == pa.float64() and rows["scored_at"].type.tz == "UTC"
+    assert rows["score_raw"].type == pa.float64() and rows["scored_at"].type == pa.timestamp("ms", "UTC")
     assert scored["uri"].to_pylist() == ["c"]
 
 

@@ -245,9 +245,11 @@ def test_each_image_is_told_how_many_it_is_compared_with_or_that_it_is_alone() -
         {"image": 3 * n, "uri": uri, "etag": uri, "category": "nut", "masks": ["m"], "input": True, "pinned": False}
         for n, uri in enumerate(names)
     ]
-    extracted = [{"image": 3 * n, "reason": "damaged" if n == 1 else None, "detail": None} for n in range(4)]
+    extracted: list[dict[str, object]] = [
+        {"image": 3 * n, "reason": "damaged" if n == 1 else None, "detail": None} for n in range(4)
+    ]
     extracted[1]["detail"] = "why"
-    counted = [
+    counted: list[dict[str, object]] = [
         {"image": 9, "references": 1},
         {"image": 0, "references": 1},
         {"image": 6, "reason": "alone"},
