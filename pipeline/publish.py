@@ -18,8 +18,8 @@ from pipeline.catalog import Catalog
 from pipeline.metrics.category import mean_metrics
 from pipeline.metrics.stream import MAP_SCALE
 from pipeline.prepare import Prepared
+from pipeline.schema.tables import METRICS
 from pipeline.stages.encode import Extracted
-from pipeline.stages.measure import METRICS
 from pipeline.stages.reduce import Reduced
 from pipeline.store.run_folder import RunFolder, write_json, write_table
 from pipeline.tables.drift import Drift
@@ -45,7 +45,7 @@ def publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Redu
         for category, of in [*metrics.items(), (None, mean)]  # null: the mean over the categories
         for name, metric in of.items()
     ]
-    write_table(folder.results / "metrics.parquet", pa.Table.from_pylist(rows, schema=METRICS))
+    write_table(folder.results / "metrics.parquet", METRICS.rows(rows))
     if any(metric.value is not None for of in metrics.values() for metric in of.values()):
         content = {name: {key: asdict(metric) for key, metric in of.items()} for name, of in metrics.items()}
         means = {name: asdict(metric) for name, metric in mean.items()}

@@ -96,11 +96,13 @@ BRINGS = {
     "publish": {"ray"},
     "run": {"ray", "matplotlib"},  # no torch, and no ray.data: a driver has no use for them
 }
-NOTHING = ("config", "command", "schema.tables", "progress", "stage", "io.storage", "images.files", "encoders.describe")
-NOTHING += ("scoring.scorer", "scoring.musc.scorer", "scoring.subspace", "plan.sizing", "catalog", "metrics.category")
-NOTHING += ("store.features", "store.history", "store.garbage", "tables.rows", "tables.selection", "tables.references")
-NOTHING += ("tables.thresholds", "tables.drift", "result", "resume", "stages.decode", "stages.encode", "stages.score")
-NOTHING += ("stages.maps", "stages.rescore", "stages.measure", "stages.reduce", "stages.evidence", "report.page")
+NOTHING: tuple[str, ...] = (
+    *("config", "command", "schema.tables", "progress", "stage", "io.storage", "images.files", "encoders.describe"),
+    *("scoring.scorer", "scoring.musc.scorer", "scoring.subspace", "plan.sizing", "catalog", "metrics.category"),
+    *("store.features", "store.history", "store.garbage", "tables.rows", "tables.selection", "tables.references"),
+    *("tables.thresholds", "tables.drift", "result", "resume", "stages.decode", "stages.encode", "stages.score"),
+    *("stages.maps", "stages.rescore", "stages.measure", "stages.reduce", "stages.evidence", "report.page"),
+)
 
 
 @pytest.mark.parametrize("modules", [NOTHING, *((module,) for module in BRINGS)], ids=lambda modules: modules[0])

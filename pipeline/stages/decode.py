@@ -9,18 +9,8 @@ from pipeline.config import InputConfig
 from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
 from pipeline.images import Quarantine, Reason, image_stats
 from pipeline.images.files import decoder_of, read_ahead
-from pipeline.store.features import IMAGE_STATS
-
-DECODED = pa.schema(
-    [
-        ("pixels", pa.binary()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        *((name, pa.float32()) for name in IMAGE_STATS),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-    ]
-)
+from pipeline.schema.table import set_columns
+from pipeline.schema.tables import DECODED, IMAGE_STATS
 
 
 @dataclass
@@ -46,7 +36,7 @@ class DecodeBlock:
             try:
                 pixels, (row["width"], row["height"]) = decoder(content.result(), self.size, self.config.max_pixels)
                 row["pixels"] = pixels.tobytes()
-                row |= zip(IMAGE_STATS, image_stats(pixels), strict=True)
+                row |= zip((column.name for column in IMAGE_STATS), image_stats(pixels), strict=True)
             except Quarantine as error:
                 row |= {"reason": str(error.reason), "detail": error.detail}
             except ObjectChanged as error:
@@ -56,7 +46,5 @@ class DecodeBlock:
             except StorageError as error:
                 row |= {"reason": str(Reason.UNREADABLE), "detail": str(error)}
             rows.append(row)
-        decoded = pa.Table.from_pylist(rows, schema=DECODED)
-        for name in DECODED.names:
-            block = block.append_column(DECODED.field(name), decoded[name])
-        return block
+        decoded = DECODED.rows(rows)
+        return set_columns(block, {name: decoded[name] for name in DECODED.names})

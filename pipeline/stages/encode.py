@@ -16,8 +16,10 @@ from pipeline.encoders.spec import EncoderSpec
 from pipeline.errors import StorageError
 from pipeline.images import Pixels, Reason
 from pipeline.memory import is_out_of_memory
+from pipeline.schema.table import TableSchema
+from pipeline.schema.tables import COUNT, EXTRACTED
 from pipeline.stage import Runner
-from pipeline.store.features import IMAGE_STATS, ROW, FeatureStore, Stored, block_images, feature_key
+from pipeline.store.features import ROW, FeatureStore, Stored, block_images, feature_key
 from pipeline.tables.rows import check_rows
 
 if TYPE_CHECKING:
@@ -25,27 +27,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What this stage finds out about each image. `file` and `row` are null where `reason` says why there are no features;
-# `node` is null where nothing had to be done.
-SCHEMA = pa.schema(
-    [
-        ("image", pa.int64()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        *((name, pa.float32()) for name in IMAGE_STATS),
-        ("file", pa.string()),
-        ("row", pa.int32()),
-        ("node", pa.string()),
-    ]
-)
-MADE = SCHEMA.remove(SCHEMA.get_field_index("node"))  # by a worker; who runs it says where
+MADE = TableSchema("What a worker says of each image; who runs it says where.", (*EXTRACTED.without("node"), COUNT))
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """`images` follows SCHEMA, one row for each image, rising."""
+    """`images` follows EXTRACTED, one row for each image, rising."""
 
     images: pa.Table
     reused: int
@@ -64,7 +51,7 @@ def extract(images: pa.Table, config: ScoreConfig, spec: EncoderSpec, store: Fea
         if todo.num_rows:
             blocks = _blocks(todo, spec, store, config.encoder.batch_size)
             encoded = runner(EncodeBlock(config.encoder, spec.fingerprint, store), blocks, progress)
-            known = pa.concat_tables([known, encoded.select(SCHEMA.names).cast(SCHEMA)])
+            known = pa.concat_tables([known, EXTRACTED.cast(encoded)])
     check_rows("extract", images["image"].to_pylist(), known["image"].to_pylist())
     return Extracted(known.sort_by("image"), reused)
 
@@ -96,8 +83,7 @@ class EncodeBlock:
             buffers = [memoryview(block["pixels"][i].as_buffer()) for i in good]
             pixels = np.stack([np.frombuffer(buffer, np.uint8).reshape(side, side, 3) for buffer in buffers])
             self._encode(pixels, [rows[i] for i in good])
-        kept = [{name: row.get(name) for name in MADE.names} | {"count": 1} for row in rows]
-        return pa.Table.from_pylist(kept, schema=MADE.append(pa.field("count", pa.int64())))
+        return MADE.rows({name: row.get(name) for name in MADE.names} | {"count": 1} for row in rows)
 
     def _encode(self, pixels: Pixels, rows: list[dict[str, Any]]) -> None:
         """Encode images and write their features; with less at a time where memory runs out."""
@@ -142,11 +128,11 @@ class EncodeBlock:
 
 
 def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, config: InputConfig) -> pa.Table:
-    """Return rows of SCHEMA for images whose features are stored, and for those that cannot be opened."""
+    """Return rows of EXTRACTED for images whose features are stored, and for those that cannot be opened."""
     rows: list[dict[str, Any]] = []
     stored: dict[str, dict[str, Stored]] = {}
     for image in images.to_pylist():
-        row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
+        row: dict[str, Any] = dict.fromkeys(EXTRACTED.names)
         row["image"] = image["image"]
         if image["reason"] is not None:
             rows.append(row | {"reason": image["reason"], "detail": image["detail"]})
@@ -158,7 +144,7 @@ def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, config: Inp
         fits = image["size"] <= config.max_bytes  # what is stored obeys tonight's limits, too
         if place is not None and fits and place.width * place.height <= config.max_pixels:
             rows.append(row | {name: value for name, value in vars(place).items() if name in row})
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return EXTRACTED.rows(rows)
 
 
 def _blocks(todo: pa.Table, spec: EncoderSpec, store: FeatureStore, batch: int) -> list[pa.Table]:

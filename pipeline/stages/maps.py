@@ -11,6 +11,8 @@ from PIL import Image
 from pipeline.config import ScoreConfig
 from pipeline.io.names import file_key, partition
 from pipeline.metrics.stream import to_levels
+from pipeline.schema.table import TableSchema, records
+from pipeline.schema.tables import COUNT, MAPPED
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
 from pipeline.store.features import FeatureStore
@@ -18,6 +20,22 @@ from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.thresholds import count_pixels
 
 MAP_BLOCK = 64  # images of one task
+
+
+MADE = TableSchema("What a worker says of each image.", (*MAPPED.columns, COUNT))
+
+
+@dataclass(frozen=True)
+class MapBlock:
+    """Images [start, stop) of a category, by position."""
+
+    category: str
+    start: int
+    stop: int
+
+    def table(self) -> pa.Table:
+        """Return it as a block for a worker."""
+        return pa.table({"category": [self.category], "start": [self.start], "stop": [self.stop]})
 
 
 @dataclass
@@ -37,13 +55,14 @@ class WriteMaps:
         """Return raw scores and where the maps lie."""
         from pipeline.scoring.maps import map_arrays
 
-        task = block.to_pylist()[0]
-        start, stop, category = task["start"], task["stop"], task["category"]
+        [task] = records(block, MapBlock)
+        start, stop, category = task.start, task.stop, task.category
         patch_scores, errors = self._patch_scores(category, start, stop)
         maps = map_arrays(patch_scores, self.store.grid, self.config.encoder.size)
         index = read_table(self.run.index(category)).slice(start, stop - start)
-        names = []
-        for uri, anomaly_map in zip(index["uri"].to_pylist(), maps, strict=True):
+        names: list[str] = []
+        uris: list[str] = index["uri"].to_pylist()
+        for uri, anomaly_map in zip(uris, maps, strict=True):
             names.append(f"{self.run.name}/maps/{partition('category', category)}/{file_key(uri)}.png")
             png = io.BytesIO()
             levels = to_levels(anomaly_map).astype(np.uint16)
@@ -51,10 +70,10 @@ class WriteMaps:
             (self.run.output / names[-1]).write_bytes(png.getvalue())
         counted = count_pixels(maps[self._counted(category, index)])
         pixels = [counted, *[None] * (len(names) - 1)]  # of the block, in its first row
-        at_worst = np.take_along_axis(errors, patch_scores.argmax(axis=1)[:, None], axis=1)[:, 0].tolist()
+        at_worst = np.take_along_axis(errors, patch_scores.argmax(axis=1)[:, None], axis=1)[:, 0]
         if self.config.references.source == "pinned":  # chosen by somebody: nothing is known of their error
-            at_worst = [None] * len(names)
-        return pa.table(
+            at_worst = np.full(len(names), np.nan)
+        return MADE.of(
             {
                 "image": index["image"],
                 "category": [category] * len(names),

@@ -21,6 +21,7 @@ from pipeline.metrics.category import (
     streamed_pixel_metrics,
 )
 from pipeline.metrics.stream import histogram
+from pipeline.schema.tables import METRICS
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
 from pipeline.store.features import FeatureStore
@@ -31,15 +32,16 @@ BLOCK = 64  # images whose maps are held at a time, where they are not held all 
 # metrics of more are streamed
 MOST_PIXELS = 2e8
 
-METRICS = pa.schema(
-    [
-        ("category", pa.string()),
-        ("name", pa.string()),
-        ("value", pa.float64()),
-        ("reason", pa.string()),
-        ("error", pa.float64()),
-    ]
-)
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A row of METRICS."""
+
+    category: str
+    name: str
+    value: float | None
+    reason: str | None
+    error: float | None
 
 
 @dataclass
@@ -70,7 +72,7 @@ class MeasureCategory:
         except CatalogError as error:
             metrics |= no_pixel_metrics(str(error))
         rows = [{"category": category, "name": name, **asdict(metric)} for name, metric in metrics.items()]
-        table = pa.Table.from_pylist(rows, schema=METRICS)
+        table = METRICS.rows(rows)
         return table.append_column("count", pa.array([block.num_rows] + [0] * (len(rows) - 1)))
 
     def _pixel_metrics(self, category: str, index: pa.Table, known: NDArray[np.intp]) -> dict[str, Metric]:

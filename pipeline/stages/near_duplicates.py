@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from pipeline.schema.tables import COMPARED
 from pipeline.scoring.near_duplicates import find_near_duplicates
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table, write_table
-from pipeline.tables.references import COMPARED, feature_refs
+from pipeline.tables.references import feature_refs
 
 
 def exclude_pairs(categories: Iterable[str], stage: "FindNearDuplicates", runner: Runner) -> pa.Table:
@@ -18,8 +19,8 @@ def exclude_pairs(categories: Iterable[str], stage: "FindNearDuplicates", runner
     blocks = [pa.table({"category": [category]}) for category in categories]
     with runner.progress("compare", "categories", len(blocks)) as progress:
         if not blocks:
-            return COMPARED.empty_table()
-        return runner(stage, blocks, progress).select(COMPARED.names).cast(COMPARED)
+            return COMPARED.empty()
+        return COMPARED.cast(runner(stage, blocks, progress))
 
 
 @dataclass

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from pipeline.config import RuleConfig, ScoreConfig
 from pipeline.metrics.category import Metric
+from pipeline.schema.table import records
+from pipeline.schema.tables import REDUCED, RESCORED
 from pipeline.scoring.scorer import Layer
 from pipeline.stage import Runner
-from pipeline.stages.maps import MAP_BLOCK, WriteMaps
-from pipeline.stages.measure import MeasureCategory
+from pipeline.stages.maps import MAP_BLOCK, MapBlock, WriteMaps
+from pipeline.stages.measure import MeasureCategory, MetricRow
 from pipeline.stages.rescore import RescoreCategory
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
@@ -23,23 +25,10 @@ from pipeline.tables.thresholds import PIXEL_BINS
 
 log = logging.getLogger(__name__)
 
-IMAGES = pa.schema(
-    [
-        ("image", pa.int64()),
-        ("category", pa.string()),
-        ("score_raw", pa.float64()),
-        ("stderr", pa.float64()),
-        ("map_uri", pa.string()),
-        ("score", pa.float64()),
-        ("threshold", pa.float64()),
-        ("rule", pa.string()),
-    ]
-)
-
 
 @dataclass(frozen=True)
 class Reduced:
-    """`images` follows IMAGES, a row for each encoded image; metrics and counts of maps' values by category."""
+    """`images` follows REDUCED, a row for each encoded image; metrics and counts of maps' values by category."""
 
     images: pa.Table
     metrics: dict[str, dict[str, Metric]]
@@ -64,11 +53,11 @@ class Reduction:
         """
         count = sum(totals.values())
         if not count:
-            return Reduced(IMAGES.empty_table(), {}, {})
+            return Reduced(REDUCED.empty(), {}, {})
         shared = self.config, self.layer, self.store, self.run
         with runner.progress("maps", "images", count) as progress:
             blocks = [
-                pa.table({"category": [category], "start": [start], "stop": [min(start + MAP_BLOCK, total)]})
+                MapBlock(category, start, min(start + MAP_BLOCK, total)).table()
                 for category, total in totals.items()
                 for start in range(0, total, MAP_BLOCK)
             ]
@@ -80,16 +69,17 @@ class Reduction:
         with runner.progress("rescore", "images", count) as progress:
             rescored = runner(RescoreCategory(*shared), _by_category(images), progress)
         check_rows("rescore", images["image"].to_pylist(), rescored["image"].to_pylist())
-        found = rescored.select(["image", "score", "threshold", "rule"])
-        images = images.join(found, "image").sort_by([("category", "ascending"), ("image", "ascending")])
+        images = images.join(RESCORED.cast(rescored), "image").sort_by(
+            [("category", "ascending"), ("image", "ascending")]
+        )
         say_what_is_not_fitted(self.config.decision.image, images)
         with runner.progress("metrics", "images", count) as progress:
             measure = MeasureCategory(*shared, self.layout, self.mask_above)
-            rows = runner(measure, _by_category(images), progress).to_pylist()
+            measured = records(runner(measure, _by_category(images), progress), MetricRow)
         metrics: dict[str, dict[str, Metric]] = {category: {} for category in totals}
-        for row in rows:
-            metrics[row["category"]][row["name"]] = Metric(row["value"], row["reason"], row["error"])
-        return Reduced(images.select(IMAGES.names), metrics, pixels)
+        for found in measured:
+            metrics[found.category][found.name] = Metric(found.value, found.reason, found.error)
+        return Reduced(images.select(REDUCED.names), metrics, pixels)
 
 
 def say_what_is_not_fitted(rule: RuleConfig, images: pa.Table) -> None:

@@ -6,11 +6,15 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import ScoreConfig
+from pipeline.schema.table import TableSchema
+from pipeline.schema.tables import COUNT, RESCORED
 from pipeline.scoring.scorer import Layer, Scorer, make_scorer
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.references import feature_refs
 from pipeline.tables.thresholds import threshold
+
+MADE = TableSchema("What a worker says of each image.", (*RESCORED.columns, COUNT))
 
 
 @dataclass
@@ -42,7 +46,7 @@ class RescoreCategory:
         inputs = index["input"].to_numpy(zero_copy_only=False)
         labels = index["label"].filter(index["input"]).to_pylist()
         found = threshold(self.config.decision.image, category, of_references, own[inputs], labels)
-        return pa.table(
+        return MADE.of(
             {
                 "image": block["image"],
                 "score": scores,

@@ -15,23 +15,9 @@ from pipeline.errors import ConfigError
 from pipeline.images import Reason
 from pipeline.plan.sampling import choose_references, expected_references, samples
 from pipeline.plan.units import Members
+from pipeline.schema.tables import COMPARED, REFERENCES
 from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.run_folder import RunFolder, write_table
-
-# A category's references: which images, where their features lie, their position among its images (-1: not scored in
-# this run), and the raw score that an earlier run gave those
-REFERENCES = pa.schema(
-    [
-        ("uri", pa.string()),
-        ("etag", pa.string()),
-        ("file", pa.string()),
-        ("row", pa.int32()),
-        ("position", pa.int64()),
-        ("score_raw", pa.float64()),
-    ]
-)
-
-COMPARED = pa.schema([("image", pa.int64()), ("references", pa.int64()), ("reason", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -95,8 +81,8 @@ class Chooser:
             numbered = index.append_column("position", pa.array(np.arange(index.num_rows)))
             write_table(self.run.index(category), numbered)
             write_table(self.run.references(category), references)
-        tables = [table.select(COMPARED.names).cast(COMPARED) for table in counted]
-        return pa.concat_tables([COMPARED.empty_table(), *tables]), members
+        tables = [COMPARED.cast(table) for table in counted]
+        return pa.concat_tables([COMPARED.empty(), *tables]), members
 
     def _pool_size(self, own: int, earlier: int, pinned: int) -> int:
         source = self.config.references.source
@@ -118,10 +104,10 @@ class Chooser:
             self._need_pinned(category, pool.num_rows)
         if config.source == "window" and self.earlier is not None:
             earlier = self._earlier(category, index)
-            pool = earlier if earlier.num_rows >= config.count else pa.concat_tables([pool.cast(REFERENCES), earlier])
+            pool = earlier if earlier.num_rows >= config.count else pa.concat_tables([REFERENCES.cast(pool), earlier])
         chosen = choose_references(config, pool["uri"].to_pylist())
         population = pool.num_rows if samples(config, pool.num_rows) else len(chosen)
-        return pool.take(chosen).cast(REFERENCES), population
+        return REFERENCES.cast(pool.take(pa.array(chosen, pa.int64()))), population
 
     def _need_pinned(self, category: str, count: int) -> None:
         config = self.config.references
@@ -142,7 +128,7 @@ class Chooser:
             place = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint))
             if place is not None and (row["uri"], row["etag"]) not in now:
                 found.append({"file": place.file, "row": place.row, "position": -1, **row})
-        return pa.Table.from_pylist(found, schema=REFERENCES)
+        return REFERENCES.rows(found)
 
 
 def feature_refs(table: pa.Table) -> list[tuple[str, int]]:

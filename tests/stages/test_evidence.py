@@ -17,6 +17,7 @@ from pipeline.errors import StoreUnavailable
 from pipeline.io.storage import Location
 from pipeline.metrics.stream import MAP_SCALE
 from pipeline.report.evidence import FOUND, centre, explain
+from pipeline.schema.tables import REFERENCES
 from pipeline.scoring.maps import anomaly_maps
 from pipeline.scoring.musc.lnamd import Aggregation
 from pipeline.scoring.musc.mutual import mutual_scores
@@ -26,7 +27,6 @@ from pipeline.stage import Here
 from pipeline.stages.evidence import NEAREST, FindEvidence
 from pipeline.store.features import IMAGE_STATS, FeatureStore
 from pipeline.store.run_folder import RunFolder, write_table
-from pipeline.tables.references import REFERENCES
 
 CATEGORY = "a/b'größe"
 GRID, WIDTH, LAYERS, SIDE = (3, 4), 16, (2, 5), 112
@@ -58,7 +58,7 @@ class Night:
 
     def compared_with(self, positions: list[int]) -> None:
         rows = [self.images.slice(at, 1).to_pylist()[0] | {"position": at, "score_raw": None} for at in positions]
-        write_table(self.run.references(CATEGORY), pa.Table.from_pylist(rows, schema=REFERENCES))
+        write_table(self.run.references(CATEGORY), REFERENCES.rows(rows))
 
     def near_duplicates(self, pairs: list[tuple[int, int]]) -> None:
         columns = np.array(pairs, np.int64).reshape(-1, 2)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.config import RuleConfig, ScoreConfig
 from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
+from pipeline.schema.tables import REFERENCES
 from pipeline.scoring.musc.rscin import rscin
 from pipeline.scoring.scorer import Layer
 from pipeline.stages.maps import WriteMaps
@@ -20,7 +21,6 @@ from pipeline.stages.reduce import say_what_is_not_fitted
 from pipeline.stages.rescore import RescoreCategory
 from pipeline.store.features import IMAGE_STATS, FeatureStore
 from pipeline.store.run_folder import RunFolder, write_array, write_table
-from pipeline.tables.references import REFERENCES
 from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
 
 CATEGORY = "a/b'größe"
@@ -80,7 +80,7 @@ def lists(
         row = sum(reference["file"] == then for reference in listed)
         own = {"file": now, "row": position, "score_raw": None}
         listed.append({"position": position} | (own if position >= 0 else before(row) | {"file": then, "row": row}))
-    write_table(run.references(CATEGORY), pa.Table.from_pylist(listed, schema=REFERENCES))
+    write_table(run.references(CATEGORY), REFERENCES.rows(listed))
     config = ScoreConfig.model_validate(
         {
             "input": {"uri": "in"},

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.io.storage import Location
+from pipeline.schema.tables import COMPARED, REFERENCES
 from pipeline.stage import Here
 from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
 from pipeline.store.features import IMAGE_STATS, FeatureStore, feature_key
 from pipeline.store.run_folder import RunFolder, read_table
-from pipeline.tables.references import COMPARED, REFERENCES, Chooser
+from pipeline.tables.references import Chooser
 
 HOSTILE = ("a/b", "..", "größe", "x" * 300, "line\nbreak", "'quote\"", "category=1", " ")
 ENCODED = pa.schema(
@@ -75,7 +76,7 @@ class Lake:
         """Choose, and return references and reason of each image."""
         alone, members = self.chooser()(self.encoded)
         table = pa.concat_tables([alone, exclude_pairs(members, self.find_near_duplicates(), Here())])
-        assert table.schema == COMPARED
+        assert table.schema == COMPARED.arrow
         rows = table.to_pylist()
         assert len({row["image"] for row in rows}) == len(rows)
         return {row["image"]: (row["references"], row["reason"]) for row in rows}
@@ -86,7 +87,7 @@ class Lake:
     def chosen(self, category: str) -> list[tuple[str, int, float | None]]:
         """Return uri, position and earlier score of the references that the workers are told of."""
         table = read_table(self.run.references(category))
-        assert table.schema == REFERENCES
+        assert table.schema == REFERENCES.arrow
         return [(row["uri"], row["position"], row["score_raw"]) for row in table.to_pylist()]
 
     def _store(self, category: str, uris: Sequence[str], bursts: Sequence[int]) -> str:
@@ -132,7 +133,7 @@ def test_an_image_without_another_one_is_alone(tmp_path: Path) -> None:
 
 def test_nothing_encoded_is_compared_with_nothing(tmp_path: Path) -> None:
     table, members = Lake(tmp_path).chooser()(ENCODED.empty_table())
-    assert table == COMPARED.empty_table() and members == {}
+    assert table == COMPARED.empty() and members == {}
     assert Lake(tmp_path).chooser().expected(ENCODED.empty_table(), {}) == {}
 
 
