@@ -25,6 +25,7 @@ def main() -> int:
     from pipeline.report.summary import summarise
     from pipeline.report.text import headline, json_text, outcome_text
     from pipeline.run import score_lake
+    from pipeline.schema.record import setting
 
     result = score_lake(config)
     summary = summarise(result, most=10)
@@ -34,9 +35,9 @@ def main() -> int:
         width = shutil.get_terminal_size((80, 24)).columns
         apart = "\n" if sys.stdout.isatty() else ""  # from the stages above
         print(f"{apart}{coloured(headline(summary, width), 'bold', sys.stdout)}\n\n{outcome_text(summary, width)}")
-        if result.run["config"].get("report", {}).get("images"):  # what is published is not asked for again
+        if setting(result.run.config, "report.images"):  # what is published is not asked for again
             print(f"report:  {printable((result.folder.results / 'report' / 'index.html').uri)}")
-    return 0 if result.run["counts"]["scored"] else 3
+    return 0 if result.run.counts.scored else 3
 
 
 if __name__ == "__main__":

@@ -13,14 +13,13 @@ from pipeline.engine.clock import Clock
 from pipeline.engine.cluster import Pool, pool
 from pipeline.engine.describe import spec_of
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Unit
-from pipeline.resume import Settings
+from pipeline.schema.record import Settings
 from pipeline.scoring.scorer import Layer, Scorer, Tuning, make_scorer
 from pipeline.stages.score import layer_of
 from pipeline.store.features import FeatureStore
 from pipeline.store.history import History, read_history
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.references import Chooser
-from pipeline.tables.rows import KEPT
 from pipeline.tables.selection import Selection, select, window_of
 
 log = logging.getLogger(__name__)
@@ -81,7 +80,7 @@ def prepare(begun: Begun) -> Prepared:
         dtype={"fp16": "float16", "fp32": "float32", "int8": "int8"}[config.encoder.store],
     )
     since = begun.started - timedelta(days=config.references.days)
-    history = read_history(folder.output, since, spec.fingerprint, settings, KEPT)
+    history = read_history(folder.output, since, spec.fingerprint, settings)
     selection = select(begun.catalog, config, history)
     earlier = window_of(history, since, config.references.count)
     choose = Chooser(config, store, folder, spec.fingerprint, earlier, settings)

@@ -18,7 +18,8 @@ from pipeline.catalog import Catalog
 from pipeline.metrics.category import mean_metrics
 from pipeline.metrics.stream import MAP_SCALE
 from pipeline.prepare import Prepared
-from pipeline.schema.tables import METRICS
+from pipeline.schema.record import RunRecord
+from pipeline.schema.tables import METRICS, VERSION
 from pipeline.stages.encode import Extracted
 from pipeline.stages.reduce import Reduced
 from pipeline.store.run_folder import RunFolder, write_json, write_table
@@ -31,7 +32,7 @@ PIXELS = pa.schema([("category", pa.string()), ("counts", pa.list_(pa.int64()))]
 VERSIONS = ("ray", "torch", "faiss-gpu", "faiss-cpu", "timm", "open_clip_torch", "pyarrow", "numpy", "pillow")
 
 
-def publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Reduced, run: dict[str, Any]) -> None:
+def publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Reduced, run: RunRecord) -> None:
     """Write tables, then run.json, then latest.json; raises `StorageError`."""
     metrics = reduced.metrics
     pixels = [{"category": category, "counts": counted} for category, counted in reduced.pixels.items()]
@@ -55,14 +56,15 @@ def publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Redu
 
 def describe_run(
     of: Prepared, scores: pa.Table, extracted: Extracted, units: Mapping[str, int], drift: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> RunRecord:
     """Return run.json: what was scored, with which settings, versions and seconds.
 
     `units` are those that each node scored, `drift` is what `say_drift` returned.
     """
     images = Counter(node for node in extracted.images["node"].to_pylist() if node is not None)
     more = {"features_reused": extracted.reused, "other_files": of.catalog.ignored}
-    return {
+    told = {
+        "version": VERSION,
         "run_id": of.folder.run_id,
         "started": of.started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -79,6 +81,7 @@ def describe_run(
         "config": of.config.model_dump(mode="json"),
         **surroundings(),
     }
+    return RunRecord.model_validate(told)
 
 
 def say_drift(drifted: Mapping[str, Mapping[str, Drift]]) -> dict[str, Any]:

@@ -1,23 +1,25 @@
 """A published run as the jobs see it; reading one back needs neither Ray nor torch."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.metrics.category import Metric
-from pipeline.store.run_folder import RunFolder, read_table
+from pipeline.schema.record import RunRecord
+from pipeline.schema.table import records
+from pipeline.schema.tables import METRICS
+from pipeline.store.run_folder import RunFolder, read_scores, read_table
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run did: where it lies, its scores (a row for each input), metrics by category, and run.json."""
+    """What a run did: where it lies, its scores (SCORES, a row for each input), metrics by category, and run.json."""
 
     folder: RunFolder
     scores: pa.Table
     metrics: dict[str, dict[str, Metric]]
-    run: dict[str, Any]
+    run: RunRecord
 
 
 def read_result(folder: RunFolder) -> Result:
@@ -26,8 +28,18 @@ def read_result(folder: RunFolder) -> Result:
     if run is None:
         raise ConfigError(f"there is no finished run at {folder.results}; give the id of another one")
     metrics: dict[str, dict[str, Metric]] = {}
-    for row in read_table(folder.results / "metrics.parquet").to_pylist():
-        if row["category"] is not None:
-            found = Metric(row["value"], row["reason"], row.get("error"))  # runs of before errors were told lack them
-            metrics.setdefault(row["category"], {})[row["name"]] = found
-    return Result(folder, read_table(folder.results / "scores" / "part-00000.parquet"), metrics, run)
+    for of in records(METRICS.completed(read_table(folder.results / "metrics.parquet")), _Measured):
+        if of.category is not None:
+            metrics.setdefault(of.category, {})[of.name] = Metric(of.value, of.reason, of.error)
+    return Result(folder, read_scores(folder), metrics, run)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A row of METRICS."""
+
+    category: str | None
+    name: str
+    value: float | None
+    reason: str | None
+    error: float | None

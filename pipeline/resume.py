@@ -2,14 +2,12 @@
 
 import json
 import logging
-from typing import Any
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.result import Result, read_result
+from pipeline.schema.record import Settings, upgrade_settings
 from pipeline.store.run_folder import RunFolder, write_json
-
-Settings = dict[str, Any]  # as run.json holds them
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +26,7 @@ def finished_run(folder: RunFolder, settings: Settings) -> Result | None:
     published = folder.finished()
     if published is None:
         return None
-    check_same(folder, settings, published["settings"])
+    check_same(folder, settings, published.settings)
     log.info("run %s is finished already; nothing was done", folder.run_id)
     if folder.work.exists():
         folder.point_at_it()
@@ -47,6 +45,6 @@ def begin(folder: RunFolder, settings: Settings) -> None:
     """Claim the run's work folder, which also shows that the output can be written before hours are spent."""
     begun = folder.work / "settings.json"
     if begun.exists():
-        check_same(folder, settings, json.loads(begun.read_bytes()))
+        check_same(folder, settings, upgrade_settings(json.loads(begun.read_bytes())))
         log.info("run %s was begun before; what it finished is kept", folder.run_id)
     write_json(begun, settings)

@@ -102,5 +102,5 @@ def _score(of: Prepared, lock: RunLock) -> Result:
     if extras is not None:
         write_page(report, run, scores, reduced.metrics, replace(extras, window=window_scores(of.history)))
     publish(folder, of.catalog, scores, reduced, run)
-    count_published(scores, len(run["drifted"]))
+    count_published(scores, len(run.drifted or ()))
     return Result(folder, scores, reduced.metrics, run)

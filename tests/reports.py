@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.report.page import PageExtras, write_page
-from tests.published import facts
+from tests.published import COUNTS, record
 
 HOSTILE = (
     "<script>window.hacked = 1</script>.png",
@@ -70,7 +70,7 @@ def make_report(folder: Path, count: int, drawn: int, labels: bool = True, carri
         window={name: np.random.default_rng(9).normal(0.42, 0.09, 3 * count) for name in CATEGORIES[:2]},
     )
     kept = pc.sum(pc.equal(scores["scored_by"], BEFORE)).as_py() or 0
-    run = facts(TONIGHT) | {"drift": drift(), "drifted": ["bottle"], "counts": {"carried": kept}}
+    run = record(TONIGHT, {"drift": drift(), "drifted": ["bottle"], "counts": COUNTS | {"carried": kept}})
     write_page(Location.parse(str(folder)), run, scores, metrics() if labels else {}, extras)
     for n in pictured:
         draw(folder, n, rows)

@@ -118,12 +118,13 @@ def run_script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess
 
 def stored(result: Result, rows: pd.DataFrame) -> tuple[FeatureStore, list[tuple[str, int]]]:
     """Return the features of a run, and where in them those of some rows of one category lie."""
-    encoder = result.run["encoder"]
-    root = result.folder.features / encoder["fingerprint"]
-    store = FeatureStore(root, tuple(encoder["grid"]), encoder["width"], tuple(encoder["layers"]), "float16")
+    encoder = result.run.encoder
+    store = FeatureStore(
+        result.folder.features / encoder.fingerprint, encoder.grid, encoder.width, encoder.layers, "float16"
+    )
     [category] = set(rows["category"])
     found = store.find(category)
-    keys = [feature_key(uri, etag, encoder["fingerprint"]) for uri, etag in zip(rows["uri"], rows["etag"], strict=True)]
+    keys = [feature_key(uri, etag, encoder.fingerprint) for uri, etag in zip(rows["uri"], rows["etag"], strict=True)]
     return store, [(found[key].file, found[key].row) for key in keys]
 
 

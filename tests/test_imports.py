@@ -40,9 +40,9 @@ ROOMS = {
         *("encoders", "tables", "report", "stage", "schema"),
     },
     "engine": {"errors", "config", "progress", "plan", "io", "encoders", "scoring", "store", "stage"},
-    "resume": {"errors", "config", "result", "store"},
+    "resume": {"errors", "schema", "config", "result", "store"},
     "prepare": {
-        *("config", "plan", "catalog", "encoders", "scoring", "store", "tables", "stages", "engine", "resume"),
+        *("config", "plan", "schema", "catalog", "encoders", "scoring", "store", "tables", "stages", "engine"),
     },
     "publish": {"schema", "catalog", "metrics", "store", "tables", "stages", "prepare"},
     "run": {

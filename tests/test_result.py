@@ -23,7 +23,7 @@ def test_a_run_is_read_back_with_metrics_that_were_written_before_they_had_error
     ]
     folder = publish(tmp_path, "one", [row("a", "x", 0.25)], metrics)
     result = read_result(folder)
-    assert result.scores["uri"].to_pylist() == ["x"] and result.run["run_id"] == "one"
+    assert result.scores["uri"].to_pylist() == ["x"] and result.run.run_id == "one"
     assert result.metrics == {"a": {"image_auroc": Metric(0.5)}, "b": {"image_auroc": Metric(None, "no labels")}}
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from pipeline.config import ScoreConfig
 from pipeline.resume import identity
+from pipeline.schema.record import Settings
 
 
-def identity_of(**changed: dict[str, Any]) -> dict[str, Any]:
+def identity_of(**changed: dict[str, Any]) -> Settings:
     groups: dict[str, dict[str, Any]] = {"input": {"uri": "lake"}, "output": {"uri": "out"}}
     for name, values in changed.items():
         groups[name] = groups.get(name, {}) | values

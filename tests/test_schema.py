@@ -1,5 +1,6 @@
 """Tables and run.json as they are written down: what is published is held to it, and so is what the README says."""
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,10 +9,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.schema import tables
+from pipeline.schema.record import RunRecord
 from pipeline.schema.scores import upgrade_scores, with_manifest
 from pipeline.schema.table import Column, TableSchema, count_by, records, set_columns
 from pipeline.schema.tables import SCORES, VERSION
 from tests.conftest import REPOSITORY
+from tests.published import facts, first_facts, record
 
 PAIR = TableSchema("A pair.", (Column("uri", pa.string(), "Its name."), Column("row", pa.int32(), "Its row.")))
 TABLES = {name: value for name, value in vars(tables).items() if isinstance(value, TableSchema)}
@@ -119,3 +122,27 @@ def test_the_readmes_table_has_each_column_of_scores_and_no_other() -> None:
     table = readme[readme.index("| column | meaning |") :].split("\n\n")[0]
     told = [name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
     assert sorted(told) == sorted(SCORES.names)
+
+
+def test_the_run_json_of_today_is_read_as_it_was_written() -> None:
+    written = facts("one")
+    assert record("one").told() == written and list(record("one").told()) == list(written)
+    assert record("one").started.tzinfo is not None and record("one").setting("references.count") == 256
+    assert record("one").setting("references.days") is record("one").setting("metrics.more") is None
+
+
+def test_the_first_versions_run_json_tells_what_it_can() -> None:
+    run = RunRecord.read(json.dumps(first_facts("old")).encode())
+    assert (run.version, run.search.kind, run.search.tile, run.estimate) == (VERSION, "gemm", None, None)
+    assert (run.counts.scored, run.counts.carried, run.counts.anomalous) == (1, None, None)
+    assert (run.drifted, run.drift, run.nodes.units) == (None, {}, {})
+    assert run.setting("references") is None and RunRecord.read(json.dumps(run.told()).encode()) == run
+
+
+def test_settings_of_before_have_the_names_of_today() -> None:
+    old = facts("old", references__burst=0.999)
+    del old["version"]
+    run = RunRecord.read(json.dumps(old).encode())
+    expected = {"source": "window", "mode": "auto", "count": 256, "near_duplicates": 0.999}
+    assert run.settings["references"] == run.config["references"] == expected
+    assert run.settings == facts("new", references__near_duplicates=0.999)["settings"]

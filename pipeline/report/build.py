@@ -19,7 +19,7 @@ from pipeline.report.pictures import colours
 from pipeline.report.summary import ranked_by
 from pipeline.stage import Runner, Stage
 from pipeline.store.history import History
-from pipeline.tables.rows import EXPLAINED, with_evidence
+from pipeline.tables.rows import with_evidence
 from pipeline.tables.thresholds import LARGEST, PIXEL_BINS
 
 MOST = 5_000  # images with pictures in one report, each of them some 18 files
@@ -51,12 +51,6 @@ def draw_report(
         runner: gives blocks to workers.
         find: finds evidence while the run is at work; None for a published run, whose scores hold what there is.
     """
-    for field in EXPLAINED:
-        at = scores.schema.get_field_index(field.name)
-        if at < 0:  # a run of before
-            scores = scores.append_column(field, pa.nulls(scores.num_rows, field.type))
-        elif scores.schema.field(at).type != field.type:  # a manifest's own in a run of before
-            scores = scores.set_column(at, field, pa.nulls(scores.num_rows, field.type))
     chosen = worst_images(scores, most, run_id)
     rows = scores.select(["category", "uri", "map_uri"]).take(chosen).append_column("n", pa.array(chosen))
     scored_now = pc.equal(scores["scored_by"], run_id).fill_null(False).to_numpy()[chosen]

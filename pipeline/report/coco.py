@@ -46,7 +46,7 @@ def coco(result: Result) -> dict[str, Any]:
     return {
         "info": {
             "description": f"LakeScore run {result.folder.run_id}",
-            "date_created": result.run["finished"],
+            "date_created": result.run.finished.isoformat(),
             "image_root": root,
         },
         "licenses": [],

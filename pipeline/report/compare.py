@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +9,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
-from pipeline.report.columns import known_columns
+from pipeline.report.columns import finite_columns
 from pipeline.report.summary import categories_of, counts_of, reasons_of
 from pipeline.report.values import flat
 from pipeline.result import Result
+from pipeline.schema.record import RunRecord
+from pipeline.schema.table import records
 
 SIDES = ("before", "after")
 JOINED = ("category", "etag", "status", "reason", "score_raw")
@@ -87,8 +88,8 @@ class Comparison:
 
     before: str
     after: str
-    settings: dict[str, tuple[Any, Any]]
-    counts: dict[str, tuple[Any, Any]]
+    settings: dict[str, tuple[object, object]]
+    counts: dict[str, tuple[int, int]]
     only_before: Uris
     only_after: Uris
     changed: Uris
@@ -105,7 +106,7 @@ def compare(before: Result, after: Result, most: int, category: str | None = Non
 
     Raises `ConfigError` when neither run has the category.
     """
-    tables = [known_columns(result.scores) for result in (before, after)]
+    tables = [finite_columns(result.scores) for result in (before, after)]
     categories = categories_of(pa.concat_tables(tables))
     if category is not None and category not in categories:
         raise ConfigError(f"neither run has a category {category!r}")
@@ -140,26 +141,25 @@ def compare(before: Result, after: Result, most: int, category: str | None = Non
     )
 
 
-def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(run: RunRecord) -> dict[str, object]:
     """Return all that was set and could matter, by dotted names, where the results lie excepted."""
-    told = {name: value for name, value in run.get("config", {}).items() if name != "output"}
-    told |= {"encoder_fingerprint": run.get("encoder", {}).get("fingerprint"), "versions": run.get("versions", {})}
-    return dict(flat(told))
+    told: dict[str, object] = {name: value for name, value in run.config.items() if name != "output"}
+    return dict(flat(told | {"encoder_fingerprint": run.encoder.fingerprint, "versions": run.versions}))
 
 
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _differences(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, tuple[object, object]]:
     names = dict.fromkeys([*before, *after])
     pairs = {name: (before.get(name), after.get(name)) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _counts(tables: Sequence[pa.Table], runs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, Any]]:
+def _counts(tables: Sequence[pa.Table], runs: Sequence[RunRecord]) -> dict[str, tuple[int, int]]:
     reasons = [reasons_of(table) for table in tables]
     names = sorted({name for of in reasons for name in of})
     before, after = (
         counts_of(table)
         | {f"reasons.{name}": of.get(name, 0) for name in names}
-        | {name: run.get("counts", {}).get(name) for name in ("features_reused", "other_files")}
+        | {"features_reused": run.counts.features_reused, "other_files": run.counts.other_files}
         for table, of, run in zip(tables, reasons, runs, strict=True)
     )
     return {name: (before[name], after[name]) for name in before}
@@ -177,7 +177,7 @@ def _status(both: pa.Table, most: int) -> StatusChanges:
     ends = {side: pc.coalesce(both[f"reason_{side}"], both[f"status_{side}"]) for side in SIDES}
     columns = pa.table({"category": both["category_after"], "uri": both["uri"], **ends})
     changes = columns.filter(pc.not_equal(columns["before"], columns["after"]))
-    return StatusChanges(changes.num_rows, [StatusChange(**row) for row in changes.slice(0, most).to_pylist()])
+    return StatusChanges(changes.num_rows, records(changes.slice(0, most), StatusChange))
 
 
 def _agreement(category: str, pairs: pa.Table) -> Agreement:

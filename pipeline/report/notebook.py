@@ -17,6 +17,7 @@ from pipeline.metrics.category import Metric
 from pipeline.report.stored_map import read_map
 from pipeline.report.summary import Summary, summarise
 from pipeline.result import Result, read_result
+from pipeline.schema.record import RunRecord
 from pipeline.screen import printable
 from pipeline.store.run_folder import RunFolder, latest_run
 
@@ -51,14 +52,13 @@ class Run:
         return self.result.metrics
 
     @property
-    def run(self) -> dict[str, Any]:
+    def run(self) -> RunRecord:
         """What run.json holds: settings, counts, versions, seconds."""
         return self.result.run
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the scores as a frame."""
-        frame: pd.DataFrame = self.scores.to_pandas()
-        return frame
+        return self.scores.to_pandas()
 
     def map(self, image: "str | Mapping[Any, Any] | pd.Series[Any]") -> NDArray[np.float32]:
         """Return the anomaly map [height, width] of a uri, or of a row of scores, in distances from 0 to 2.

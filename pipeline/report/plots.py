@@ -49,7 +49,7 @@ def plots(result: Result, worst: int) -> Iterator[tuple[str, Figure]]:
         "precision_recall": precision_recall,
         "pro": pro,
         "histogram": histograms,
-        "worst": lambda of: draw_sheet(of.folder.output, of.scores, of.run["map_scale"], worst),
+        "worst": lambda of: draw_sheet(of.folder.output, of.scores, of.run.map_scale, worst),
     }
     for name, draw in drawn.items():
         try:
@@ -127,7 +127,7 @@ def histograms(result: Result) -> Figure:
 
 def _histogram(axes: Axes, rows: pa.Table) -> None:
     raw = rows["score_raw"].to_numpy()
-    labels = rows["label"].to_pylist() if "label" in rows.column_names else [None] * len(raw)
+    labels: list[bool | None] = rows["label"].to_pylist()
     kinds = {"normal": (False, NORMAL), "no label": (None, UNKNOWN), "defect": (True, DEFECT)}
     shown = {name: (raw[[label is kind for label in labels]], colour) for name, (kind, colour) in kinds.items()}
     shown = {name: found for name, found in shown.items() if len(found[0])}
@@ -141,7 +141,7 @@ def _histogram(axes: Axes, rows: pa.Table) -> None:
     )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
-    thresholds = rows["threshold"].drop_null() if "threshold" in rows.column_names else pa.nulls(0, pa.float64())
+    thresholds = rows["threshold"].drop_null()
     if len(thresholds):  # carried rows may have that of another night
         most = pc.mode(thresholds)[0].as_py()["mode"]
         axes.axvline(most, color="black", linewidth=1.2, linestyle="--", label="threshold")
@@ -179,10 +179,8 @@ def _labelled(result: Result) -> dict[str, tuple[Array, Array]]:
 def _measured(result: Result) -> pa.Table:
     """Return the labelled rows that this run scored: scores of carried ones are relative to another night's."""
     scores = result.scores
-    if "label" not in scores.column_names:
-        return scores.slice(0, 0)
     here = pc.and_(pc.is_valid(scores["label"]), pc.is_valid(scores["score"]))
-    if "scored_by" in scores.column_names:
+    if scores["scored_by"].null_count < scores.num_rows:  # else a run of before that was told: it scored all
         here = pc.and_(here, pc.equal(scores["scored_by"], result.folder.run_id))
     return scores.filter(here)
 
@@ -199,7 +197,7 @@ def _counted(result: Result, category: str) -> Histogram:
     rows = measured.filter(pc.equal(measured["category"], category)).to_pylist()
     listed = read_table(result.folder.results / "catalog.parquet")
     masks = dict(zip(listed["uri"].to_pylist(), listed["masks"].to_pylist(), strict=True))
-    read = partial(_map_and_mask, result, masks, mask_above(result.run["layout"]))
+    read = partial(_map_and_mask, result, masks, mask_above(result.run.layout))
     counted: Histogram | None = None
     with ThreadPoolExecutor() as readers:
         for start in range(0, len(rows), READ_AT_A_TIME):

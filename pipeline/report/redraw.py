@@ -2,9 +2,11 @@
 
 import logging
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from pipeline.config import ReportConfig, ScoreConfig
@@ -12,14 +14,13 @@ from pipeline.errors import ConfigError
 from pipeline.io.storage import Location
 from pipeline.report.build import add_pixels, draw_report, drawing_of, window_scores
 from pipeline.report.page import write_page
-from pipeline.report.report_images import READ
 from pipeline.result import Result
+from pipeline.schema.table import records
 from pipeline.stage import Here
-from pipeline.store.history import read_history
+from pipeline.store.history import PixelCounts, read_history
 from pipeline.store.run_folder import read_table
-from pipeline.tables.rows import EXPLAINED, KEPT
 
-NEEDED = (*(name for name in READ if name not in EXPLAINED.names), "score", "score_raw", "anomalous", "scored_by")
+NEEDED = ("width", "height", "map_uri", "scored_by")  # of each image that was scored
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +40,29 @@ def redraw(result: Result, report: Location, images: int | None = None) -> None:
     if report == folder.results or report.is_below(folder.results):
         raise ConfigError(f"{report} belongs to a published run, which is never changed; choose another folder")
     try:
-        config = ScoreConfig.model_validate(run["config"] | {"output": {"uri": folder.output.uri}})
-        layout, grid, started = run["layout"], run["encoder"]["grid"], datetime.fromisoformat(run["started"])
-        scores.select(NEEDED)
-    except (KeyError, ValidationError) as error:
-        raise ConfigError(f"run {folder.run_id} was made by a version whose reports are not known here") from error
+        config = ScoreConfig.model_validate({**run.config, "output": {"uri": folder.output.uri}})
+    except ValidationError as error:
+        raise ConfigError(f"run {folder.run_id} was made by a version whose settings are not known here") from error
+    if _lacks(scores):
+        raise ConfigError(f"run {folder.run_id} was made by a version whose reports are not known here")
     if (report / "index.html").exists():
         log.warning("%s holds a report already: pictures that the new one does not have will stay beside it", report)
-    since = started - timedelta(days=config.references.days)
-    history = read_history(folder.output, since, run["encoder"]["fingerprint"], run["settings"], KEPT, until=started)
-    own = read_table(folder.results / "pixels.parquet").to_pylist()
+    since = run.started - timedelta(days=config.references.days)
+    history = read_history(folder.output, since, run.encoder.fingerprint, run.settings, until=run.started)
+    own = records(read_table(folder.results / "pixels.parquet"), PixelCounts)
     scores, extras = draw_report(
-        drawing_of(config, layout, grid, report),
+        drawing_of(config, run.layout, run.encoder.grid, report),
         scores,
         read_table(folder.results / "catalog.parquet"),
-        add_pixels({row["category"]: np.asarray(row["counts"]) for row in own}, history.pixels),
+        add_pixels({of.category: np.asarray(of.counts) for of in own}, history.pixels),
         folder.run_id,
         images if images is not None else config.report.images or ReportConfig().images,
         Here(),
     )
     write_page(report, run, scores, result.metrics, replace(extras, window=window_scores(history)))
+
+
+def _lacks(scores: pa.Table) -> bool:
+    """Tell whether scores are of a version that had not yet what a picture is drawn from."""
+    scored = scores.filter(pc.equal(scores["status"], "scored"))
+    return any(scored[name].null_count for name in NEEDED)

@@ -21,7 +21,7 @@ def read_map(result: Result, row: Mapping[str, Any]) -> NDArray[np.float32]:
     """
     if row["map_uri"] is None:
         raise ConfigError(f"{row['uri']} has no map: it is {row['status']}, {row['reason']}: {row['detail']}")
-    return map_at(result.folder.output / row["map_uri"], result.run["map_scale"])
+    return map_at(result.folder.output / row["map_uri"], result.run.map_scale)
 
 
 def map_at(location: Location, map_scale: float) -> NDArray[np.float32]:

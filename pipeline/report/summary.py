@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +9,9 @@ import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
 from pipeline.metrics.category import Metric, mean_metrics
-from pipeline.report.columns import known_columns
+from pipeline.report.columns import finite_columns
 from pipeline.result import Result
+from pipeline.schema.table import count_by, records
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,52 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class EncoderUsed:
+    """The encoder of a run."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class ReferencesUsed:
+    """Where references come from, and how many other images an image was compared with."""
+
+    source: str | None
+    mode: str | None
+    fewest: int | None
+    most: int | None
+
+
+@dataclass(frozen=True)
+class SearchUsed:
+    """The search of a run."""
+
+    kind: str
+    tile: int | None
+    dtype: str | None
+
+
+@dataclass(frozen=True)
 class Summary:
     """A run's facts; images and reasons are counted in its scores, and None is what an older run does not tell."""
 
     run_id: str
     results: str
-    started: str | None
-    finished: str | None
+    started: str
+    finished: str
     seconds: dict[str, float]
-    layout: str | None
+    layout: str
     counts: dict[str, int]
     anomalous: int | None
     reasons: dict[str, int]
     carried: int | None
     drifted: list[str] | None
-    features_reused: int | None
-    other_files: int | None
-    encoder: dict[str, Any]
-    references: dict[str, Any]
-    search: dict[str, Any]
+    features_reused: int
+    other_files: int
+    encoder: EncoderUsed
+    references: ReferencesUsed
+    search: SearchUsed
     metrics: dict[str, dict[str, Metric]]
     mean: dict[str, Metric]
     categories: list[CategoryScores]
@@ -72,35 +99,30 @@ def summarise(result: Result, most: int, category: str | None = None) -> Summary
 
     Raises `ConfigError` when there is no such category.
     """
-    run, scores = result.run, known_columns(result.scores)
-    told, settings, encoder, search = (run.get(name, {}) for name in ("counts", "settings", "encoder", "search"))
-    compared = pc.min_max(scores["references"]).as_py()
+    run, scores = result.run, finite_columns(result.scores)
+    compared: dict[str, int | None] = pc.min_max(scores["references"]).as_py()
     return Summary(
         run_id=result.folder.run_id,
         results=result.folder.results.uri,
-        started=run.get("started"),
-        finished=run.get("finished"),
-        seconds=run.get("seconds", {}),
-        layout=run.get("layout"),
+        started=run.started.isoformat(),
+        finished=run.finished.isoformat(),
+        seconds=run.seconds,
+        layout=run.layout,
         counts=counts_of(scores),
-        anomalous=pc.sum(scores["anomalous"]).as_py(),
+        anomalous=anomalous_in(scores),
         reasons=reasons_of(scores),
-        carried=told.get("carried"),
-        drifted=run.get("drifted"),
-        features_reused=told.get("features_reused"),
-        other_files=told.get("other_files"),
-        encoder={name: encoder.get(name) for name in ("name", "fingerprint")},
-        references={
-            "source": settings.get("references", {}).get("source"),
-            "mode": settings.get("references", {}).get("mode"),
-            "fewest": compared["min"],
-            "most": compared["max"],
-        },
-        search={
-            "kind": search.get("kind"),
-            "tile": search.get("tile"),
-            "dtype": settings.get("search", {}).get("dtype"),
-        },
+        carried=run.counts.carried,
+        drifted=run.drifted,
+        features_reused=run.counts.features_reused,
+        other_files=run.counts.other_files,
+        encoder=EncoderUsed(run.encoder.name, run.encoder.fingerprint),
+        references=ReferencesUsed(
+            _word(run.setting("references.source")),
+            _word(run.setting("references.mode")),
+            compared["min"],
+            compared["max"],
+        ),
+        search=SearchUsed(run.search.kind, run.search.tile, _word(run.setting("search.dtype"))),
         metrics=result.metrics,
         mean=mean_metrics(result.metrics.values()),
         categories=[_spread(scores, name) for name in categories_of(scores)],
@@ -108,20 +130,31 @@ def summarise(result: Result, most: int, category: str | None = None) -> Summary
     )
 
 
+def _word(setting: object) -> str | None:
+    return setting if isinstance(setting, str) else None
+
+
 def categories_of(scores: pa.Table) -> list[str]:
     """Return the names of all categories, sorted."""
-    return sorted(pc.unique(scores["category"]).to_pylist())
+    names: list[str] = pc.unique(scores["category"]).to_pylist()
+    return sorted(names)
 
 
 def counts_of(scores: pa.Table) -> dict[str, int]:
     """Count images and how they ended, so that the sums are right: scored and quarantined are all images."""
-    scored = pc.sum(pc.equal(scores["status"], "scored")).as_py() or 0
+    scored = count_by(scores, "status").get("scored", 0)
     return {"images": scores.num_rows, "scored": scored, "quarantined": scores.num_rows - scored}
+
+
+def anomalous_in(scores: pa.Table) -> int | None:
+    """Count the images that are called anomalous; None where that was decided of none."""
+    found: int | None = pc.sum(scores["anomalous"]).as_py()
+    return found
 
 
 def reasons_of(scores: pa.Table) -> dict[str, int]:
     """Count the reasons of quarantine, the most frequent first."""
-    return dict(Counter(scores["reason"].drop_null().to_pylist()).most_common())
+    return dict(Counter[str](scores["reason"].drop_null().to_pylist()).most_common())
 
 
 def ranked_by(scores: pa.Table) -> str:
@@ -130,8 +163,6 @@ def ranked_by(scores: pa.Table) -> str:
     The final score weighs an image among those of its own night. Where rows of a category come from several nights, the
     raw score is what compares.
     """
-    if "scored_by" not in scores.column_names:  # a run of before
-        return "score"
     nights = scores.filter(pc.is_valid(scores["scored_by"])).group_by(["category", "scored_by"]).aggregate([])
     return "score" if nights.num_rows == len(pc.unique(nights["category"])) else "score_raw"
 
@@ -152,11 +183,10 @@ def _spread(scores: pa.Table, category: str) -> CategoryScores:
     of = scores.filter(pc.equal(scores["category"], category))
     raw = of["score_raw"].drop_null().to_numpy()
     lowest, median, highest = np.quantile(raw, [0, 0.5, 1]).tolist() if len(raw) else (None, None, None)
-    anomalous = pc.sum(of["anomalous"]).as_py()
-    return CategoryScores(category, of.num_rows, counts_of(of)["scored"], lowest, median, highest, anomalous)
+    return CategoryScores(category, of.num_rows, counts_of(of)["scored"], lowest, median, highest, anomalous_in(of))
 
 
 def _worst(scores: pa.Table, most: int) -> list[Scored]:
     rows = scores.filter(pc.is_valid(scores["score_raw"]))
     rows = rows.sort_by([("score_raw", "descending"), ("category", "ascending"), ("uri", "ascending")]).slice(0, most)
-    return [Scored(**row) for row in rows.select(["category", "uri", "score", "score_raw", "stderr"]).to_pylist()]
+    return records(rows, Scored)

@@ -5,7 +5,6 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 from pipeline.report.compare import Comparison, Uris
 from pipeline.report.summary import Summary
@@ -100,18 +99,18 @@ def _facts(summary: Summary) -> list[list[str]]:
         "started": _when(summary.started),
         "finished": _when(summary.finished),
         "seconds": f"{sum(summary.seconds.values()):.1f}: {seconds}" if seconds else "-",
-        "layout": _value(summary.layout),
+        "layout": summary.layout,
         "images": f"{counts['images']} = {counts['scored']} scored + {counts['quarantined']} quarantined",
         "anomalous": _count(summary.anomalous),
         "quarantined": ", ".join(f"{count} {reason}" for reason, count in summary.reasons.items()) or "none",
-        "other files": _count(summary.other_files),
-        "features": f"{_count(summary.features_reused)} reused",
+        "other files": str(summary.other_files),
+        "features": f"{summary.features_reused} reused",
         "carried": f"{_count(summary.carried)} rows of earlier runs",
         "drifted": "-" if summary.drifted is None else ", ".join(summary.drifted) or "nothing",
-        "encoder": f"{_value(encoder['name'])}, fingerprint {_value(encoder['fingerprint'])}",
-        "references": f"{_value(references['source'])}, {_value(references['mode'])}: "
-        + _span(references["fewest"], references["most"]),
-        "search": f"{_value(search['kind'])}, {_value(search['dtype'])}, tile {_value(search['tile'])}",
+        "encoder": f"{encoder.name}, fingerprint {encoder.fingerprint}",
+        "references": f"{_value(references.source)}, {_value(references.mode)}: "
+        + _span(references.fewest, references.most),
+        "search": f"{search.kind}, {_value(search.dtype)}, tile {_count(search.tile)}",
     }
     return [[name, value] for name, value in facts.items()]
 
@@ -139,7 +138,7 @@ def _listed(what: str, uris: Uris, width: int) -> list[str]:
     return [f"{what}: {uris.count}", *(f"  {shortened(printable(uri), width - 2)}" for uri in uris.first), *more]
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
@@ -159,6 +158,6 @@ def _span(fewest: int | None, most: int | None) -> str:
     return "-" if fewest is None else f"{fewest}" if fewest == most else f"{fewest} to {most}"
 
 
-def _when(moment: str | None) -> str:
+def _when(moment: str) -> str:
     """Return a moment without the T, in UTC as it is kept."""
-    return "-" if moment is None else datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M:%S %Z")
+    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M:%S %Z")

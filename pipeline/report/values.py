@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 
-def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:
     """Yield settings as pairs of a dotted name and a value."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
@@ -14,7 +13,7 @@ def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
             yield above + name, value
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> object:
     """Return a value without numbers that JSON does not have: null stands for them."""
     if isinstance(value, Mapping):
         return {name: finite(of) for name, of in value.items()}

@@ -78,6 +78,13 @@ class TableSchema:
             found.append(told)
         return pa.Table.from_pylist(found, schema=self.arrow)
 
+    def completed(self, table: pa.Table) -> pa.Table:
+        """Return these columns of a table of an earlier version, null where it had them not yet."""
+        there, rows = set(table.column_names), table.num_rows
+        return self.of(
+            {of.name: table[of.name] if of.name in there else pa.nulls(rows, of.type) for of in self.columns}
+        )
+
     def cast(self, table: pa.Table) -> pa.Table:
         """Return these columns of a table that may have more, in their types; raises `KeyError`, `pa.ArrowInvalid`."""
         return table.select(self.names).cast(self.arrow)

@@ -157,10 +157,10 @@ def _published(output: Location) -> dict[str, list[_Scores]]:
         run = RunFolder(output, folder.removeprefix("run_id="))
         if (published := run.finished()) is None:
             continue
-        fingerprint = published.get("encoder", {}).get("fingerprint")
+        fingerprint = published.encoder.fingerprint
         parts = [entry.path for entry in (run.results / "scores").files() if fnmatchcase(entry.path, "part-*.parquet")]
-        if fingerprint is None or not parts:
-            raise StorageError(f"{run.results} lacks its scores or the encoder's fingerprint; mend or remove this run")
+        if not parts:
+            raise StorageError(f"{run.results} lacks its scores; mend or remove this run")
         for name in parts:
             file = run.results / "scores" / name
             names = {name for batch in _batches(file, ["category"]) for name in batch["category"].unique().to_pylist()}

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +13,14 @@ from numpy.typing import NDArray
 
 from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.io.storage import Location
-from pipeline.store.run_folder import RunFolder, read_table
+from pipeline.schema.record import Settings, setting
+from pipeline.schema.table import records
+from pipeline.schema.tables import KEPT
+from pipeline.store.run_folder import RunFolder, read_scores, read_table
 
 READERS = 16  # runs read at a time
+# What decides an image's row, wherever the image lies
+DECIDE = ("input.max_pixels", "input.max_bytes", "encoder", "method", "references", "search", "decision")
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +29,8 @@ log = logging.getLogger(__name__)
 class History:
     """Rows of earlier runs' scores, that of the last run for each content of each uri, and their images' pixels.
 
-    `rows` has columns of scores and `same`: whether the run had the settings of this one. `pixels` counts, for each
-    category, the values of the anomaly maps that those runs made, by `metrics.thresholds.PIXEL_BINS`.
+    `rows` has the columns of KEPT, and `same`: whether the run had the settings of this one. `pixels` counts, for each
+    category, the values of the anomaly maps that those runs made, in the bins of PIXELS.
     """
 
     rows: pa.Table | None
@@ -45,8 +49,7 @@ def read_history(
     output: Location,
     since: datetime,
     fingerprint: str,
-    settings: Mapping[str, Any],
-    columns: pa.Schema,
+    settings: Settings,
     until: datetime | None = None,
 ) -> History:
     """Read the whole runs that ended since a time, and scored by the same encoder and method.
@@ -58,15 +61,13 @@ def read_history(
         since: with a time zone.
         fingerprint: the encoder's.
         settings: of this run, as run.json holds them.
-        columns: of scores, as far as a run has them. A manifest's further columns differ from run to run, and may be
-            called anything: one of another type is none of these.
         until: the last moment at which a run may have ended. Default: now.
     """
     ids = [name.removeprefix("run_id=") for name in (output / "runs").folders() if name.startswith("run_id=")]
 
     def read(run_id: str) -> _Run | None:
         try:
-            return _read(RunFolder(output, run_id), since, until, fingerprint, settings, columns)
+            return _read(RunFolder(output, run_id), since, until, fingerprint, settings)
         except StoreUnavailable:
             raise
         except (StorageError, pa.ArrowException, OSError) as error:  # damaged Parquet pages are OSErrors
@@ -77,18 +78,24 @@ def read_history(
         runs = sorted((run for run in readers.map(read, ids) if run is not None), key=lambda run: run.finished)
     pixels = dict[str, NDArray[np.int64]]()
     for run in runs:
-        for row in run.pixels:
-            pixels[row["category"]] = pixels.get(row["category"], 0) + np.array(row["counts"], np.int64)
-    if not runs:
-        return History(None, pixels)
-    return History(_newest(pa.concat_tables([run.rows for run in runs], promote_options="default")), pixels)
+        for of in run.pixels:
+            pixels[of.category] = pixels.get(of.category, 0) + np.array(of.counts, np.int64)
+    return History(_newest(pa.concat_tables([run.rows for run in runs])) if runs else None, pixels)
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """A row of PIXELS."""
+
+    category: str
+    counts: list[int]
 
 
 @dataclass(frozen=True)
 class _Run:
     finished: datetime
     rows: pa.Table
-    pixels: list[dict[str, Any]]
+    pixels: list[PixelCounts]
 
 
 def _read(
@@ -96,34 +103,18 @@ def _read(
     since: datetime,
     until: datetime | None,
     fingerprint: str,
-    settings: Mapping[str, Any],
-    columns: pa.Schema,
+    settings: Settings,
 ) -> _Run | None:
     """Read a run; None where it is not whole, too old or too new, or scored by another encoder or method."""
     run = folder.finished()
-    if run is None or (finished := datetime.fromisoformat(run["finished"])) < since:
+    if run is None or run.finished < since or (until is not None and run.finished > until):
         return None
-    if until is not None and finished > until:
+    if run.encoder.fingerprint != fingerprint or run.settings.get("method") != settings.get("method"):
         return None
-    if run["encoder"]["fingerprint"] != fingerprint or run["settings"]["method"] != settings["method"]:
-        return None
-    pixels = read_table(folder.results / "pixels.parquet").to_pylist()
-    rows = read_table(folder.results / "scores" / "part-00000.parquet")
-    rows = rows.select([field.name for field in columns if field.name in rows.column_names and _same(field, rows)])
-    same = _decides(run["settings"]) == _decides(settings)
-    return _Run(finished, rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_())), pixels)
-
-
-def _same(field: pa.Field, rows: pa.Table) -> bool:
-    """Tell whether a column is ours: Parquet keeps times in other units."""
-    kind = rows.schema.field(field.name).type
-    return bool(kind == field.type or (pa.types.is_timestamp(kind) and pa.types.is_timestamp(field.type)))
-
-
-def _decides(settings: Mapping[str, Any]) -> list[Any]:
-    """Return the settings that decide an image's row, wherever the image lies."""
-    limits = [settings["input"][name] for name in ("max_pixels", "max_bytes")]
-    return [limits, *(settings[group] for group in ("encoder", "method", "references", "search", "decision"))]
+    pixels = records(read_table(folder.results / "pixels.parquet"), PixelCounts)
+    rows = KEPT.cast(read_scores(folder))
+    same = all(setting(run.settings, name) == setting(settings, name) for name in DECIDE)
+    return _Run(run.finished, rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_())), pixels)
 
 
 def _newest(rows: pa.Table) -> pa.Table:

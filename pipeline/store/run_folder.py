@@ -20,6 +20,8 @@ from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
 from pipeline.io.names import partition
 from pipeline.io.parquet import read_parquet
 from pipeline.io.storage import Location
+from pipeline.schema.record import NewerVersion, RunRecord
+from pipeline.schema.scores import upgrade_scores
 
 
 @dataclass(frozen=True)
@@ -66,20 +68,22 @@ class RunFolder:
         """Where `<unit>.npy` lies, what a unit of a pass found: its presence says that the unit is done."""
         return self.work / "found" / str(number)
 
-    def finished(self) -> dict[str, Any] | None:
-        """Return run.json of a published run, or None."""
+    def finished(self) -> RunRecord | None:
+        """Return run.json of a published run, or None; raises `StorageError` where it cannot be read."""
         location = self.results / "run.json"
         if not location.exists():
             return None
         try:
-            run: dict[str, Any] = json.loads(location.read_bytes())
+            return RunRecord.read(location.read_bytes())
+        except NewerVersion as error:
+            said = f"{location} was written by a newer version of LakeScore: {error}"
+            raise StorageError(f"{said}; read it with that version, or choose another output.run_id") from error
         except ValueError as error:
             raise StorageError(f"{location} is damaged: {error}; choose another output.run_id") from error
-        return run
 
-    def publish(self, run: dict[str, Any]) -> None:
+    def publish(self, run: RunRecord) -> None:
         """Make the results readable: run.json, then latest.json. Nothing of the run is written afterwards."""
-        if not (self.results / "run.json").create(_json(run)):
+        if not (self.results / "run.json").create(_json(run.told())):
             raise StorageError(f"run {self.run_id} was published by another process meanwhile; nothing was changed")
         self.point_at_it()
 
@@ -123,12 +127,12 @@ def latest_run(output: Location) -> str:
         raise StorageError(f"{error}; no run was published below {output}, or it is no output.uri") from error
 
 
-def write_json(location: Location, value: Any) -> None:
+def write_json(location: Location, value: object) -> None:
     """Write a value as readable JSON, never with NaN, which JSON does not have."""
     location.write_bytes(_json(value))
 
 
-def _json(value: Any) -> bytes:
+def _json(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -145,6 +149,11 @@ def read_table(location: Location) -> pa.Table:
         return read_parquet(location.read_bytes())
     except pa.ArrowException as error:
         raise StorageError(f"cannot read {location}: {error}") from error
+
+
+def read_scores(run: RunFolder) -> pa.Table:
+    """Read the scores of a run of any version as SCORES, and what a manifest had beside; raises `StorageError`."""
+    return upgrade_scores(read_table(run.results / "scores" / "part-00000.parquet"))
 
 
 def write_array(location: Location, array: NDArray[Any]) -> None:

@@ -101,11 +101,11 @@ def scores_table(catalog: Catalog, found: pa.Table, carried: pa.Table | None) ->
 
     Of evidence it has what rows bring that are carried over.
     """
-    columns: dict[str, pa.Array | pa.ChunkedArray] = {**_explained(len(catalog), carried)}
     if carried is not None:
         found = pa.concat_tables([found, FOUND.cast(carried)])
     found = found.sort_by("image").combine_chunks()
     check_rows("run", catalog.table["image"].to_pylist(), found["image"].to_pylist())
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {**_explained(len(catalog), carried)}
     for name in SCORES.names:
         if name not in columns:
             columns[name] = (catalog.table if name in OF_CATALOG else found)[name]
@@ -143,7 +143,7 @@ def _explained(total: int, carried: pa.Table | None) -> dict[str, pa.Array]:
     """Return evidence for so many images, null where no row is carried over that has it."""
     columns = {column.name: pa.nulls(total, column.type) for column in tables.EXPLAINED.columns}
     for column in tables.EXPLAINED.columns:
-        if carried is not None and column.name in carried.column_names:  # runs of before lack it
+        if carried is not None:
             place = np.full(total, -1)
             place[carried["image"].to_numpy()] = np.arange(carried.num_rows)
             values = carried[column.name].cast(column.type).combine_chunks()

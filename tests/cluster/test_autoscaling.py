@@ -113,5 +113,5 @@ def test_nodes_come_for_a_run_and_go_after_it(ray_here: None, tmp_path: Path) ->
     assert max(nodes["cpu"] for *_, nodes in seen) >= 1  # decoding
     assert max(nodes["gpu"] for *_, nodes in seen) == 2
     run = read_result(RunFolder(Location.parse(str(tmp_path / "grown")), "test")).run
-    assert len(run["nodes"]["units"]) == 2
+    assert len(run.nodes.units) == 2
     assert largest_difference(read_scores(tmp_path / "plain"), read_scores(tmp_path / "grown")) <= 1e-6

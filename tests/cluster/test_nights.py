@@ -53,7 +53,7 @@ def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows
     shutil.copytree(lake, grown)  # keeps the times of modification, by which a local file's content is known
     window = ["--references.source=window", "--references.count=10", "--references.near_duplicates=1"]
     first = night(grown, output, "monday", *window)
-    assert first.run["counts"]["carried"] == 0 and first.run["counts"]["scored"] == 2 * IMAGES
+    assert first.run.counts.carried == 0 and first.run.counts.scored == 2 * IMAGES
     before = read_scores(output, "monday")
 
     new = small_lake(tmp_path / "new", categories=("brick", "gravel"), images=IMAGES + 3)
@@ -62,7 +62,7 @@ def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows
         shutil.copy(path, grown / path.relative_to(new))
     (grown / "gravel" / "test" / "good" / "000.png").unlink()
     second = night(grown, output, "tuesday", *window)
-    assert second.run["counts"] | {"anomalous": 0} == {
+    assert second.run.counts.model_dump() | {"anomalous": 0} == {
         "images": 2 * IMAGES + 2,
         "scored": 2 * IMAGES + 2,
         "carried": 2 * IMAGES - 1,
@@ -84,10 +84,10 @@ def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows
     # the threshold is the quantile of the references' own scores
     assert added["threshold"].iloc[0] == pytest.approx(brick["score_raw"].quantile(0.95))
     assert (added["anomalous"] == (added["score_raw"] > added["threshold"])).all()
-    assert set(second.run["drift"]) == {"brick"} and second.run["drifted"] == []
+    assert set(second.run.drift) == {"brick"} and second.run.drifted == []
 
     third = night(grown, output, "wednesday", *window)  # nothing is new
-    assert third.run["counts"]["carried"] == 2 * IMAGES + 2 and third.run["seconds"]["score"] < 1
+    assert third.run.counts.carried == 2 * IMAGES + 2 and third.run.seconds["score"] < 1
     assert read_scores(output, "wednesday")["score"].equals(scores["score"])
 
 

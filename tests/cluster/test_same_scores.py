@@ -103,14 +103,14 @@ def test_ray_job_submit_gives_the_scores_of_the_plain_run(head: Head, lake: Path
 
 def test_either_search_gives_the_same_scores(lake: Path, plain: Path, tmp_path: Path) -> None:
     result = run(lake, tmp_path, "--search.kind=faiss")
-    assert result.run["search"]["kind"] == "faiss"
+    assert result.run.search.kind == "faiss"
     assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-5
 
 
 def test_more_workers_on_smaller_units_give_the_same_scores(lake: Path, plain: Path, tmp_path: Path) -> None:
     pools = [f"--ray.{stage}.{end}=4" for stage in ("encode", "score") for end in ("min", "max")]
     result = run(lake, tmp_path, *pools, "--search.memory_gb=0.003")
-    assert sum(result.run["nodes"]["units"].values()) > 8  # a unit for each category and layer holds it whole
+    assert sum(result.run.nodes.units.values()) > 8  # a unit for each category and layer holds it whole
     assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-6
 
 
@@ -145,7 +145,7 @@ def test_pinned_references_are_taken_with_fused_and_projected_vectors_in_units_o
     more += ["--method.fuse_degrees=true"]
     more += ["--method.projection=pca", "--method.projection_width=48", "--search.memory_gb=0.002"]
     result = run(lake, tmp_path / "out", *more)
-    assert sum(result.run["nodes"]["units"].values()) > 8
+    assert sum(result.run.nodes.units.values()) > 8
     scores = read_scores(tmp_path / "out")
     assert scores["stderr"].isna().all()  # nobody knows how they were chosen
     references = scores["uri"].isin(chosen)
@@ -212,8 +212,8 @@ def test_the_next_run_encodes_only_what_is_new(lake: Path, plain: Path, tmp_path
     first = run(grown, output)
     shutil.copy(grown / "brick" / "test" / "good" / "000.png", grown / "brick" / "test" / "good" / "new.png")
     second = run(grown, output, "--output.run_id=second")
-    assert first.run["counts"]["features_reused"] == 0
-    assert second.run["counts"]["features_reused"] == 24 and second.run["counts"]["scored"] == 25
+    assert first.run.counts.features_reused == 0
+    assert second.run.counts.features_reused == 24 and second.run.counts.scored == 25
     # what is stored obeys tonight's limits, too
     third = run(grown, output, "--output.run_id=third", "--input.max_pixels=1000")
-    assert third.run["counts"]["reasons"] == {"too_large": 25}
+    assert third.run.counts.reasons == {"too_large": 25}

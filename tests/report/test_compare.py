@@ -1,5 +1,7 @@
 """Two runs beside each other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -7,16 +9,17 @@ from scipy.stats import spearmanr
 from pipeline.errors import ConfigError
 from pipeline.metrics.category import Metric
 from pipeline.report.compare import Agreement, MetricChange, Move, StatusChange, Uris, compare
-from tests.published import result, row
+from pipeline.schema.record import RunRecord
+from tests.published import COUNTS, ENCODER, first_result, record, result, row
 
 
 def test_settings_that_differ_are_named_with_both_values_and_no_others() -> None:
-    before = result("one", [], references__mode="all", method__degrees=[1, 3], search__kind="auto")
+    # `dtype` of the search came later
+    before = result("one", [], references__mode="all", method__degrees=[1, 3], search={"kind": "auto"})
     after = result("two", [], references__mode="sample", method__degrees=[1, 3, 5], search__kind="faiss")
-    after.run["encoder"]["fingerprint"] = "fed"
-    after.run["versions"] = {"python": "3.11.7", "torch": "2.15.0"}
-    after.run["config"]["output"]["uri"] = "/elsewhere"
-    del before.run["config"]["search"]["dtype"]  # a setting that came later
+    told = {"encoder": ENCODER | {"fingerprint": "fed"}, "versions": {"python": "3.11.7", "torch": "2.15.0"}}
+    elsewhere = {"config": {**after.run.config, "output": {"uri": "/elsewhere"}}}
+    after = replace(after, run=RunRecord.model_validate(after.run.told() | told | elsewhere))
     differ = compare(before, after, 10).settings
     assert differ == {
         "references.mode": ("all", "sample"),
@@ -31,7 +34,7 @@ def test_settings_that_differ_are_named_with_both_values_and_no_others() -> None
 def test_counts_stand_beside_each_other_and_a_reason_that_did_not_occur_is_0() -> None:
     before = result("one", [row("a", "/1", 0.5), row("a", "/2", None, reason="empty")])
     after = result("two", [row("a", "/1", 0.5), row("a", "/3", 0.5), row("a", "/4", None, reason="damaged")])
-    after.run["counts"] = {"features_reused": 1}
+    after = replace(after, run=record("two", {"counts": COUNTS | {"features_reused": 1, "other_files": 0}}))
     assert compare(before, after, 10).counts == {
         "images": (2, 3),
         "scored": (1, 2),
@@ -39,7 +42,7 @@ def test_counts_stand_beside_each_other_and_a_reason_that_did_not_occur_is_0() -
         "reasons.damaged": (0, 1),
         "reasons.empty": (1, 0),
         "features_reused": (2, 1),
-        "other_files": (1, None),
+        "other_files": (1, 0),
     }
 
 
@@ -123,8 +126,7 @@ def test_lists_can_be_of_one_category_and_one_that_neither_run_has_is_an_error()
 
 
 def test_a_run_that_lacks_later_columns_and_facts_compares() -> None:
-    old = result("old", [row("a", "/1", 0.5)], without=["stderr", "references", "reason"])
-    old.run.clear()
+    old = first_result("old", [row("a", "/1", 0.5)], without=["stderr", "references", "reason"])
     found = compare(old, result("new", [row("a", "/1", 0.5, stderr=0.1, anomalous=True, threshold=0.3)]), 10)
     assert found.agreement == [Agreement("a", 1, None, 0.0)]
     assert found.settings["references.mode"] == (None, "auto")

@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> Run:
 
 def test_the_newest_run_is_opened_or_the_one_that_is_named(place: Location) -> None:
     run = opened(place)
-    assert run.run["run_id"] == "second" and run.scores.num_rows == len(run.to_pandas()) == 3
+    assert run.run.run_id == "second" and run.scores.num_rows == len(run.to_pandas()) == 3
     assert run.metrics["nut"]["image_auroc"].value == 0.75
     assert pipeline.open_run(place.uri, "first").scores["uri"].to_pylist() == [HOSTILE]
     assert_allclose(run.map(HOSTILE), LEVELS * 3e-5, rtol=1e-6)

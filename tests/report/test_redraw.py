@@ -16,6 +16,8 @@ from pipeline.io.storage import Location
 from pipeline.publish import PIXELS
 from pipeline.report.redraw import redraw
 from pipeline.result import read_result
+from pipeline.schema.record import RunRecord
+from pipeline.schema.scores import upgrade_scores
 from pipeline.store.run_folder import RunFolder, write_table
 from tests import published
 
@@ -44,13 +46,10 @@ def run(tmp_path: Path) -> RunFolder:
     write_table(folder.results / "pixels.parquet", pa.Table.from_pylist([], schema=PIXELS))
     listed = pa.table({"size": [999] * 3, "masks": pa.array([[]] * 3, pa.list_(pa.string()))})
     write_table(folder.results / "catalog.parquet", listed)
-    scores = published.table(rows).set_column(0, "category", pa.array(["nut"] * 3))
-    at = scores.schema.get_field_index("scored_at")
-    scores = scores.set_column(at, "scored_at", pa.nulls(3, pa.timestamp("s", "UTC")))
-    write_table(folder.results / "scores" / "part-00000.parquet", scores)
+    write_table(folder.results / "scores" / "part-00000.parquet", published.stored(rows))
     metrics = pa.schema([(name, pa.string()) for name in ("category", "name", "reason")] + [("value", pa.float64())])
     write_table(folder.results / "metrics.parquet", pa.Table.from_pylist([], schema=metrics))
-    folder.publish(told)
+    folder.publish(RunRecord.model_validate(told))
     return folder
 
 
@@ -84,20 +83,21 @@ def test_nothing_is_written_into_a_published_run(run: RunFolder) -> None:
 
 def test_a_run_without_a_report_is_drawn_with_pictures(run: RunFolder, tmp_path: Path) -> None:
     result = read_result(run)
-    result.run["config"]["report"]["images"] = 0
-    redraw(result, Location.parse(str(tmp_path / "report")))
+    told = result.run.told()
+    told["config"]["report"]["images"] = 0
+    redraw(replace(result, run=RunRecord.model_validate(told)), Location.parse(str(tmp_path / "report")))
     assert len(list((tmp_path / "report" / "images" / "0").iterdir())) == 3
 
 
 def test_the_window_is_what_was_scored_before_the_run_started(run: RunFolder, tmp_path: Path) -> None:
     """Another night scored the same images before it, and one after it."""
-    told = read_result(run).run
+    told = read_result(run).run.told()
     for name, day in (("before", "2029-12-31"), ("after", "2030-01-03")):
         other = RunFolder(run.output, name)
         shutil.copytree(run.results.path, other.results.path)
         (Path(other.results.path) / "run.json").unlink()
         times = {"started": f"{day}T10:00:00+00:00", "finished": f"{day}T10:01:05+00:00"}
-        other.publish(told | {"run_id": name} | times)
+        other.publish(RunRecord.model_validate(told | {"run_id": name} | times))
     redraw(read_result(run), Location.parse(str(tmp_path / "report")))
     facts = (tmp_path / "report" / "data" / "run.js").read_text()
     counts = json.loads(facts[facts.index("(") + 1 : facts.rindex(");")])["categories"][0]["histogram"]
@@ -107,8 +107,9 @@ def test_the_window_is_what_was_scored_before_the_run_started(run: RunFolder, tm
 @pytest.mark.parametrize("name", ["scored_by", "map_uri", "width"])
 def test_a_run_of_before_these_columns_is_refused_in_words(run: RunFolder, tmp_path: Path, name: str) -> None:
     result = read_result(run)
-    old = replace(result, scores=result.scores.drop_columns([name]))
+    old = replace(result, scores=upgrade_scores(result.scores.drop_columns([name])))
     with pytest.raises(ConfigError, match="made by a version whose reports are not known"):
         redraw(old, Location.parse(str(tmp_path / "report")))
-    noted = replace(result, scores=result.scores.append_column("evidence", pa.array(["a note"] * 3)))
+    scores = result.scores.drop_columns(["evidence"]).append_column("evidence", pa.array(["a note"] * 3))
+    noted = replace(result, scores=upgrade_scores(scores))
     redraw(noted, Location.parse(str(tmp_path / "report")))  # a manifest's own column

@@ -10,6 +10,7 @@ from PIL import Image
 from pipeline.errors import StorageError
 from pipeline.io.storage import Location
 from pipeline.report.sheet import draw_sheet
+from pipeline.schema.tables import SCORES
 from tests.corpus import encoded
 
 
@@ -25,7 +26,7 @@ def place(tmp_path: Path) -> Location:
 def scores(place: Location) -> pa.Table:
     image = place / "a.png"
     row = {"uri": image.uri, "etag": image.entry().etag, "category": "a", "status": "scored", "map_uri": "map.png"}
-    return pa.Table.from_pylist([row | {"score": 0.5, "score_raw": 0.5}])
+    return SCORES.rows([row | {"score": 0.5, "score_raw": 0.5}])
 
 
 def test_an_image_that_was_replaced_since_the_run_is_not_opened(place: Location) -> None:

@@ -1,11 +1,13 @@
 """A run's facts, from scores of any age."""
 
+from dataclasses import asdict
+
 import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.metrics.category import Metric
 from pipeline.report.summary import CategoryScores, Scored, ranked_by, summarise
-from tests.published import FINGERPRINT, result, row, table
+from tests.published import FINGERPRINT, first_result, result, row, table
 
 ROWS = [
     row("bolt", "/b1", 0.5, stderr=0.01, references=3, anomalous=True),
@@ -52,22 +54,21 @@ def test_a_category_that_is_not_there_is_an_error_that_names_those_that_are() ->
 def test_settings_and_figures_come_from_run_json() -> None:
     metrics = {"axle": {"image_ap": Metric(0.5)}, "bolt": {"image_ap": Metric(1.0)}}
     summary = summarise(result("one", ROWS, metrics, references__mode="sample", search__dtype="int8"), 1)
-    assert summary.encoder == {"name": "timm:some_vit", "fingerprint": FINGERPRINT}
-    assert summary.references == {"source": "window", "mode": "sample", "fewest": 2, "most": 3}
-    assert summary.search == {"kind": "gemm", "tile": 1024, "dtype": "int8"}
+    assert asdict(summary.encoder) == {"name": "timm:some_vit", "fingerprint": FINGERPRINT}
+    assert asdict(summary.references) == {"source": "window", "mode": "sample", "fewest": 2, "most": 3}
+    assert asdict(summary.search) == {"kind": "gemm", "tile": 1024, "dtype": "int8"}
     assert (summary.features_reused, summary.other_files, summary.layout) == (2, 1, "folder")
     assert summary.seconds == {"catalog": 0.5, "extract": 40.25, "score": 20.0}
     assert summary.mean == {"image_ap": Metric(0.75)}
 
 
 def test_a_run_that_lacks_later_columns_and_facts_is_summarised() -> None:
-    old = result("old", ROWS[:3], without=["stderr", "references", "anomalous"])
-    old.run.clear()
-    summary = summarise(old, 1)
+    summary = summarise(first_result("old", ROWS[:3], without=["stderr", "references", "anomalous"]), 1)
     assert summary.worst == [Scored("bolt", "/b1", 0.25, 0.5, None)]
     assert summary.categories[0].anomalous is summary.anomalous is None
-    assert summary.references == {"source": None, "mode": None, "fewest": None, "most": None}
-    assert (summary.features_reused, summary.carried, summary.drifted) == (None, None, None)
+    assert asdict(summary.references) == {"source": None, "mode": None, "fewest": None, "most": None}
+    assert asdict(summary.search) == {"kind": "gemm", "tile": None, "dtype": None}
+    assert (summary.features_reused, summary.carried, summary.drifted) == (2, None, None)
 
 
 def test_a_manifests_own_column_of_a_later_name_and_figures_that_are_not_finite_count_as_unknown() -> None:

@@ -19,7 +19,7 @@ from pipeline.io.storage import Entry, Location
 from pipeline.store.features import IMAGE_STATS, FeatureStore, feature_key
 from pipeline.store.garbage import Sweep, Tally, begun_runs, judge, sweep
 from pipeline.store.run_folder import RunFolder, write_json
-from tests.published import FINGERPRINT, publish, row
+from tests.published import ENCODER, FINGERPRINT, publish, row
 
 JOB = Path(__file__).parents[2] / "jobs" / "collect_features.py"
 OTHER = "fedcba9876543210"
@@ -107,7 +107,7 @@ def test_runs_of_each_encoder_keep_their_own_features_in_folders_of_any_name(tmp
     category = "a=b/%20 é" + "x" * 300
     files = [write_features(tmp_path, "1", category=category, fingerprint=name) for name in (FINGERPRINT, OTHER)]
     publish(tmp_path, "one", [row(category, "1", 0.5)])
-    publish(tmp_path, "two", [row(category, "1", 0.5)], encoder={"fingerprint": OTHER})
+    publish(tmp_path, "two", [row(category, "1", 0.5)], encoder=ENCODER | {"fingerprint": OTHER})
     assert [of.garbage for of in sweep(at(tmp_path), BEFORE, drop=True)] == [Tally(), Tally()]
     assert all(file.exists() for file in files)
 

@@ -11,11 +11,14 @@ import pytest
 
 from pipeline.errors import StoreUnavailable
 from pipeline.io.storage import Location
+from pipeline.schema.table import TableSchema
+from pipeline.schema.tables import KEPT, SCORES
 from pipeline.store import history
 from pipeline.store.history import History, read_history
 from pipeline.store.run_folder import RunFolder, write_json, write_table
+from tests.published import ENCODER, record
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "input": {"uri": "lake", "max_pixels": 100, "max_bytes": 1000},
     "encoder": {"name": "timm:any", "store": "fp16"},
     "method": {"degrees": [1, 3]},
@@ -25,14 +28,7 @@ SETTINGS = {
 }
 TONIGHT = datetime(2026, 3, 8, 1, tzinfo=UTC)
 SINCE = TONIGHT - timedelta(days=7)
-COLUMNS = ("uri", "etag", "category", "status", "score_raw", "scored_at")
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in COLUMNS[:4]),
-        ("score_raw", pa.float64()),
-        ("scored_at", pa.timestamp("s", "UTC")),
-    ]
-)
+EARLY = TableSchema("Scores.", SCORES.only("uri", "etag", "category", "status", "score_raw", "scored_at"))
 
 
 def image(uri: str, score: float | None, etag: str = "1", category: str = "nut") -> dict[str, Any]:
@@ -54,20 +50,20 @@ def publish(
     finished = TONIGHT - timedelta(days=days_ago)
     scored_at = [None if row["score_raw"] is None else finished for row in rows]
     timed = [{"scored_at": at} | row for row, at in zip(rows, scored_at, strict=True)]
-    table = pa.Table.from_pylist(timed, schema=SCHEMA)
+    table = EARLY.rows(timed)
     for name, values in (kept or {}).items():
         table = table.append_column(name, pa.array(values))
     folder = RunFolder(output, run_id)
     write_table(folder.results / "scores" / "part-00000.parquet", table)
     counts = pa.array([[len(rows), 0, 1]], pa.list_(pa.int64()))
     write_table(folder.results / "pixels.parquet", pa.table({"category": ["nut"], "counts": counts}))
-    content = {"finished": finished.isoformat(timespec="seconds"), "encoder": {"fingerprint": fingerprint}}
-    folder.publish(content | {"settings": SETTINGS | (changed or {})})
+    told = {"encoder": ENCODER | {"fingerprint": fingerprint}, "settings": SETTINGS | (changed or {})}
+    folder.publish(record(run_id, told | {"finished": finished.isoformat(timespec="seconds")}))
     return folder
 
 
 def read(output: Location, since: datetime = SINCE, until: datetime | None = None) -> History:
-    return read_history(output, since, "f", SETTINGS, SCHEMA, until)
+    return read_history(output, since, "f", SETTINGS, until)
 
 
 def found(output: Location) -> dict[tuple[str, str], float | None]:
@@ -190,7 +186,7 @@ def test_columns_of_manifests_neither_clash_nor_take_the_place_of_ours(place: Lo
     publish(place, "one", [image("a", 0.5)], kept={"weight": [1], "same": ["no"], "image": [None]})
     publish(place, "two", [image("b", 0.5)], kept={"weight": ["heavy"]})
     rows = read(place).rows
-    assert rows is not None and rows.column_names == [*COLUMNS, "same"] and rows["same"].to_pylist() == [True, True]
+    assert rows is not None and rows.column_names == [*KEPT.names, "same"] and rows["same"].to_pylist() == [True, True]
 
 
 def test_a_run_without_rows_or_of_quarantined_ones_keeps_the_types(place: Location) -> None:
@@ -201,7 +197,7 @@ def test_a_run_without_rows_or_of_quarantined_ones_keeps_the_types(place: Locati
     publish(place, "good", [image("c", 0.5)])
     rows, scored = read(place).rows, read(place).scored()
     assert rows is not None and scored is not None
-    assert rows["score_raw"].type == pa.float64() and rows["scored_at"].type == pa.timestamp("ms", "UTC")
+    assert rows["score_raw"].type == pa.float64() and rows["scored_at"].type == pa.timestamp("s", "UTC")
     assert scored["uri"].to_pylist() == ["c"]
 
 
@@ -231,5 +227,5 @@ def test_runs_that_ended_later_than_asked_are_the_future(place: Location) -> Non
 def test_a_manifests_own_column_of_a_name_that_became_ours_is_left_out(place: Location) -> None:
     publish(place, "old", [image("a", 0.5)], days_ago=2, kept={"stderr": ["a note"]})
     publish(place, "new", [image("b", 0.7)], days_ago=1, kept={"stderr": [0.25]})
-    rows = read_history(place, SINCE, "f", SETTINGS, SCHEMA.append(pa.field("stderr", pa.float64()))).rows
+    rows = read(place).rows
     assert rows is not None and rows["stderr"].to_pylist() == [None, 0.25]

@@ -1,5 +1,6 @@
 """The folder of a run: published once, and latest.json names the run that ended last."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from pipeline.errors import StorageError
 from pipeline.io.storage import Location
 from pipeline.store.run_folder import RunFolder, latest_run
+from tests.published import facts, first_facts, record
 
 COUNT_THREADS = """
 import os, sys
@@ -28,13 +30,13 @@ print(len(os.listdir("/proc/self/task")) - before)
 def publish(place: Location, run_id: str) -> RunFolder:
     folder = RunFolder(place, run_id)
     (folder.work / "settings.json").write_bytes(b"{}")
-    folder.publish({"run_id": run_id})
+    folder.publish(record(run_id))
     return folder
 
 
 def test_a_published_run_is_whole_named_and_leaves_no_work(place: Location) -> None:
     folder = publish(place, "one")
-    assert folder.finished() == {"run_id": "one"}
+    assert folder.finished() == record("one")
     assert latest_run(place) == "one" and not folder.work.exists()
 
 
@@ -54,8 +56,8 @@ def test_a_run_is_published_once(place: Location) -> None:
     publish(place, "one")
     again = RunFolder(place, "one")
     with pytest.raises(StorageError, match="published by another process"):
-        again.publish({"run_id": "one", "other": True})
-    assert again.finished() == {"run_id": "one"}
+        again.publish(record("one", {"layout": "other"}))
+    assert again.finished() == record("one")
 
 
 @pytest.mark.parametrize("damaged", [b"", b"[]", b"not json", b'{"run_id": "deleted"}'])
@@ -63,6 +65,31 @@ def test_a_latest_that_names_no_run_is_replaced(place: Location, damaged: bytes)
     (place / "latest.json").write_bytes(damaged)
     publish(place, "one")
     assert latest_run(place) == "one"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            json.dumps(facts("one") | {"version": 3}),
+            "was written by a newer version of LakeScore.*read it with that version",
+        ),
+        (json.dumps(facts("one") | {"tiles": 4}), "was written by a newer version of LakeScore: it has tiles; read it"),
+        (json.dumps(first_facts("one") | {"tiles": 4}), "was written by a newer version of LakeScore: it has tiles"),
+        (
+            json.dumps(facts("one") | {"version": "two"}),
+            "was written by a newer version of LakeScore: it is of version two",
+        ),
+        ("not json", "is damaged: .*; choose another output.run_id"),
+        ("[]", "is damaged: it is no JSON object; choose another"),
+        (json.dumps(facts("one") | {"counts": {}}), "is damaged: counts.images: Field required; choose another"),
+    ],
+)
+def test_a_run_json_that_cannot_be_read_says_which_and_what_to_do(place: Location, content: str, said: str) -> None:
+    folder = RunFolder(place, "one")
+    (folder.results / "run.json").write_bytes(content.encode())
+    with pytest.raises(StorageError, match=f"runs/run_id=one/run.json {said}"):
+        folder.finished()
 
 
 def test_reading_a_table_leaves_no_thread_behind_that_could_abort_a_process_at_its_end(tmp_path: Path) -> None:

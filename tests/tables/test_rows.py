@@ -12,6 +12,7 @@ import pytest
 from pipeline.catalog import Catalog
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
+from pipeline.schema.scores import upgrade_scores
 from pipeline.schema.tables import CATALOG, COMPARED, EXPLAINED, EXTRACTED, FOUND, SCORES, SELECTION
 from pipeline.tables.rows import counts, drifts, found_now, scores_table, with_evidence, with_references
 
@@ -161,7 +162,7 @@ def test_evidence_comes_to_its_rows_and_leaves_the_others() -> None:
 def test_rows_that_are_carried_over_keep_their_evidence(without: list[str]) -> None:
     scores = scores_table(catalog(2), found(images({}, {}), reduced({"image": 0}, {"image": 1})), None)
     before = explained(scores, {"n": 0, "evidence": spots("a", "b"), "evidence_normal": spots("c")})
-    carried = stored(before).drop_columns(without).append_column("image", pa.array([2, 0]))
+    carried = upgrade_scores(stored(before).drop_columns(without)).append_column("image", pa.array([2, 0]))
     now = found_now(images({"image": 1}), reduced({"image": 1}), LINES, "b", NOW)
     after = scores_table(catalog(3), now, carried)
     for name, values in (("evidence", spots("a", "b")), ("evidence_normal", spots("c"))):

@@ -37,8 +37,8 @@ def rows_of(result: Result, name: str, paths: NDArray[Any]) -> pd.DataFrame:
 
 
 def test_the_sets_are_three_categories_of_which_every_image_is_scored(result: Result) -> None:
-    counts = result.run["counts"]
-    assert (counts["images"], counts["scored"]) == (254, 254)
+    counts = result.run.counts
+    assert (counts.images, counts.scored) == (254, 254)
     assert len(result.scores["category"].unique()) == 3
 
 

@@ -17,6 +17,7 @@ from pipeline.io.storage import Location
 from pipeline.report.build import draw_report, drawing_of
 from pipeline.result import read_result
 from pipeline.run import score_lake
+from pipeline.schema.scores import upgrade_scores
 from pipeline.stage import Here
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.rows import EXPLAINED
@@ -109,11 +110,12 @@ def test_evidence_is_of_other_images_of_the_category_and_stands_in_the_scores_to
 @pytest.mark.parametrize("without", [[], EXPLAINED.names], ids=str)  # runs of before have no evidence
 def test_a_published_run_is_drawn_anew_without_ray(nights: Nights, tmp_path: Path, without: list[str]) -> None:
     result = read_result(RunFolder(Location.parse(str(nights.output)), "first"))
-    config, report = ScoreConfig.model_validate(result.run["config"]), Location.parse(str(tmp_path))
-    drawing = drawing_of(config, result.run["layout"], result.run["encoder"]["grid"], report)
+    config, report = ScoreConfig.model_validate(result.run.config), Location.parse(str(tmp_path))
+    drawing = drawing_of(config, result.run.layout, result.run.encoder.grid, report)
     counts = read_table(result.folder.results / "pixels.parquet").to_pylist()
     pixels = {row["category"]: np.array(row["counts"]) for row in counts}
-    listed, scores = read_table(result.folder.results / "catalog.parquet"), result.scores.drop_columns(without)
+    listed = read_table(result.folder.results / "catalog.parquet")
+    scores = upgrade_scores(result.scores.drop_columns(without))
     _, extras = draw_report(drawing, scores, listed, pixels, "first", MOST, Here())
     assert list(extras.drawn) == nights.drawn
     paths = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -10,24 +10,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.metrics.category import Metric, mean_metrics
-from pipeline.report.columns import COLUMNS, known_columns
-from pipeline.report.summary import categories_of, counts_of, ranked_by, reasons_of
+from pipeline.report.columns import USED, finite_columns
+from pipeline.report.summary import anomalous_in, categories_of, counts_of, ranked_by, reasons_of
 from pipeline.report.table import HEADINGS
 from pipeline.report.values import flat
+from pipeline.schema.record import DriftRecord, RunRecord
 
 CHUNK = 1000  # rows of a file, and pictures of a folder
 BINS = 60  # of a category's histogram
 
-READ = COLUMNS | {
-    "detail": pa.string(),
-    "threshold": pa.float64(),
-    "pixel_threshold": pa.float64(),
-    "rule": pa.string(),
-    "scored_by": pa.string(),
-    "label": pa.bool_(),
-    "width": pa.int32(),
-    "height": pa.int32(),
-}
+READ = (*USED, "detail", "threshold", "pixel_threshold", "rule", "scored_by", "label", "width", "height")  # of scores
 TOLD = (
     *("uri", "status", "reason", "detail", "score", "score_raw", "stderr", "references", "anomalous", "threshold"),
     *("scored_by", "label", "width", "height"),
@@ -50,51 +42,49 @@ class PageExtras:
 
 
 def run_facts(
-    run: Mapping[str, Any], scores: pa.Table, metrics: Mapping[str, Mapping[str, Metric]], extras: PageExtras
-) -> dict[str, Any]:
+    run: RunRecord, scores: pa.Table, metrics: Mapping[str, Mapping[str, Metric]], extras: PageExtras
+) -> dict[str, object]:
     """Return what the first screen shows.
 
     Names from the data stand in lists of pairs, never as keys: an object of JavaScript has keys of its own.
 
     Args:
-        run: run.json, of any age.
+        run: run.json.
         scores: a row for each input.
         metrics: by category, then name.
         extras: what the tables do not hold.
     """
-    scores = known_columns(scores, READ)
-    told = run.get("counts", {})
+    scores = finite_columns(scores, READ)
     names = [name for name in HEADINGS if any(name in of for of in metrics.values())]
-    drift = run.get("drift", {})
     return {
-        "run_id": run["run_id"],
-        "started": run.get("started"),
-        "finished": run.get("finished"),
-        "seconds": list(run.get("seconds", {}).items()),
-        "layout": run.get("layout"),
-        "encoder": run.get("encoder", {}).get("name"),
-        "settings": list(flat(run.get("settings", {}))),
-        "versions": list(run.get("versions", {}).items()),
-        "counts": counts_of(scores)
-        | {"anomalous": pc.sum(scores["anomalous"]).as_py() or 0, "carried": told.get("carried")},
+        "run_id": run.run_id,
+        "started": run.started.isoformat(),
+        "finished": run.finished.isoformat(),
+        "seconds": list(run.seconds.items()),
+        "layout": run.layout,
+        "encoder": run.encoder.name,
+        "settings": list(flat(run.settings)),
+        "versions": list(run.versions.items()),
+        "counts": {**counts_of(scores), "anomalous": anomalous_in(scores) or 0, "carried": run.counts.carried},
         "reasons": list(reasons_of(scores).items()),
         "metrics": [[name, HEADINGS[name]] for name in names],
         "mean": _metrics(mean_metrics(metrics.values())) if metrics else None,
         "ranked_by": ranked_by(scores),
         "colours": list(extras.colours),
         "categories": [
-            _category(name, run["run_id"], scores, metrics.get(name), drift.get(name, {}), extras)
+            _category(name, run.run_id, scores, metrics.get(name), run.drift.get(name, {}), extras)
             for name in categories_of(scores)
         ],
     }
 
 
-def image_columns(scores: pa.Table, drawn: Collection[int], chunk: int) -> dict[str, list[Any]]:
-    """Return the columns of one file of CHUNK rows; `category` is a position in the sorted names of all."""
-    position = {name: place for place, name in enumerate(categories_of(scores))}
-    rows = known_columns(scores, READ).slice(chunk * CHUNK, CHUNK)
-    columns: dict[str, list[Any]] = {name: rows[name].to_pylist() for name in TOLD}
-    columns["category"] = [position[name] for name in rows["category"].to_pylist()]
+def image_columns(scores: pa.Table, drawn: Collection[int], chunk: int) -> dict[str, list[object]]:
+    """Return the columns of one file of CHUNK rows; `category` is a place in the sorted names of all."""
+    place_of = {name: place for place, name in enumerate(categories_of(scores))}
+    rows = finite_columns(scores, READ).slice(chunk * CHUNK, CHUNK)
+    columns: dict[str, list[object]] = {name: rows[name].to_pylist() for name in TOLD}
+    categories: list[str] = rows["category"].to_pylist()
+    columns["category"] = [place_of[name] for name in categories]
     columns["drawn"] = [chunk * CHUNK + place in drawn for place in range(rows.num_rows)]
     return columns
 
@@ -104,31 +94,31 @@ def _category(
     run_id: str,
     scores: pa.Table,
     metrics: Mapping[str, Metric] | None,
-    drift: Mapping[str, Mapping[str, Any]],
+    drift: Mapping[str, DriftRecord],
     extras: PageExtras,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     of = scores.filter(pc.equal(scores["category"], name))
     # rows that were carried over keep the threshold of the run that scored them
-    own = of.filter(pc.equal(of["scored_by"], run_id)) if pc.any(pc.is_valid(of["scored_by"])).as_py() else of
+    own = of.filter(pc.equal(of["scored_by"], run_id)) if of["scored_by"].null_count < of.num_rows else of
     deciding = own if own.num_rows else of
-    threshold = _last(deciding["threshold"])
+    threshold: float | None = _last(deciding["threshold"])
     return {
         "name": name,
         **counts_of(of),
-        "anomalous": pc.sum(of["anomalous"]).as_py(),
+        "anomalous": anomalous_in(of),
         "threshold": threshold,
         "pixel_threshold": _last(deciding["pixel_threshold"]),
         "rule": _last(deciding["rule"]),
         "histogram": _histogram(own["score_raw"].drop_null().to_numpy(), extras.window.get(name), threshold),
         "metrics": None if metrics is None else _metrics(metrics),
         "scale": list(extras.scales[name]) if name in extras.scales else None,
-        "drift": [{"quantity": quantity, **found} for quantity, found in drift.items()],
+        "drift": [{"quantity": quantity, **found.model_dump()} for quantity, found in drift.items()],
     }
 
 
 def _histogram(
     tonight: NDArray[np.floating], window: NDArray[np.floating] | None, threshold: float | None
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     """Count scores in bins that hold both nights and the threshold; None where neither scored anything."""
     before = np.array([]) if window is None else window[np.isfinite(window)]
     if not len(tonight) + len(before):
@@ -142,7 +132,7 @@ def _histogram(
     }
 
 
-def _metrics(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+def _metrics(metrics: Mapping[str, Metric]) -> dict[str, object]:
     return {name: asdict(metric) for name, metric in metrics.items()}
 
 

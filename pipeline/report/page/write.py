@@ -6,7 +6,6 @@ Browsers refuse fetch() of a page that was opened from disk, but not scripts.
 import json
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
 
 import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,6 +14,7 @@ from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.report.page.facts import CHUNK, PageExtras, image_columns, run_facts
 from pipeline.report.values import finite
+from pipeline.schema.record import RunRecord
 
 # In the order in which they are run: each uses names of those before it
 SCRIPTS = (
@@ -25,7 +25,7 @@ SCRIPTS = (
 
 def write_page(
     report: Location,
-    run: Mapping[str, Any],
+    run: RunRecord,
     scores: pa.Table,
     metrics: Mapping[str, Mapping[str, Metric]],
     extras: PageExtras,
@@ -55,11 +55,11 @@ def write_page(
     templates = Environment(
         loader=PackageLoader(__package__, "assets"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    page = templates.get_template("index.html.j2").render(run_id=run["run_id"], scripts=SCRIPTS)
+    page = templates.get_template("index.html.j2").render(run_id=run.run_id, scripts=SCRIPTS)
     (report / "index.html").write_bytes(page.encode())
 
 
-def _call(name: str, *values: Any) -> bytes:
+def _call(name: str, *values: object) -> bytes:
     """Return a call of one of the page's functions, in ASCII: no name can end a line or a string of it."""
     told = ", ".join(json.dumps(finite(value), separators=(",", ":"), allow_nan=False) for value in values)
     return f"LAKESCORE.{name}({told});\n".encode("ascii")

@@ -13,9 +13,10 @@ from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.report import page as room
 from pipeline.report.page import PageExtras, write_page
-from tests.published import facts, row, table
+from pipeline.schema.record import RunRecord
+from tests.published import first_facts, record, row, table
 
-RUN = facts("night-2")
+RUN = record("night-2")
 ROWS = [
     row("nut", "/a", 0.5, anomalous=True, threshold=0.4, scored_by="night-2", label=True),
     row("bolt", "/b", 0.2, anomalous=False, threshold=0.9, scored_by="night-1", label=None),
@@ -124,7 +125,13 @@ def test_a_run_of_before_these_columns(tmp_path: Path) -> None:
     """What it does not tell is null, and so is a number that JSON does not have."""
     place = Location.parse(str(tmp_path))
     rows = [row("bolt", "/a", float("nan"), stderr=float("inf")), row("bolt", "/b", 0.5)]
-    write_page(place, {"run_id": "old"}, table(rows, without=["reason"]), {}, PageExtras())
+    write_page(
+        place,
+        RunRecord.read(json.dumps(first_facts("old")).encode()),
+        table(rows, without=["reason"]),
+        {},
+        PageExtras(),
+    )
     columns = told(place / "data" / "images-0.js")[1]
     assert columns["score_raw"] == [None, 0.5] and columns["stderr"] == [None, None]
     assert columns["anomalous"] == columns["label"] == columns["width"] == [None, None]
@@ -135,7 +142,7 @@ def test_names_cannot_become_markup_or_keys(tmp_path: Path) -> None:
     names = ["</script><script>alert(1)", "__proto__", "\u2028\n'\""]
     run = written(place, table([row(name, f"/{name}", 0.5) for name in names]))
     assert sorted(of["name"] for of in run["categories"]) == sorted(names)
-    write_page(place, RUN | {"run_id": "<script>alert(1)</script>"}, table(ROWS), {}, PageExtras())
+    write_page(place, record("<script>alert(1)</script>"), table(ROWS), {}, PageExtras())
     page = (place / "index.html").read_bytes().decode()
     assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
 

@@ -1,0 +1,214 @@
+"""run.json: what a run says of itself, in the form of today and as earlier versions wrote it."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, field_serializer
+
+from pipeline.schema.tables import VERSION
+
+Settings = Mapping[str, JsonValue]  # groups of settings, as they are dumped
+
+
+RENAMED = {"burst": "near_duplicates"}  # settings of references
+ONLY_METHOD = {"name": "musc", "variance": 0.99}  # before there were two, and what the second is set to by default
+
+
+class NewerVersion(Exception):
+    """A run.json that says what this version does not know."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Counts(_Record):
+    """Rows of scores of each kind, and what else was counted."""
+
+    images: int
+    """All rows."""
+    scored: int
+    carried: int | None
+    """Of those scored, by an earlier run; null in runs of before there were any."""
+    quarantined: int
+    reasons: dict[str, int]
+    """Quarantined rows by reason."""
+    anomalous: int | None
+    """Null in runs of before that was decided."""
+    features_reused: int
+    """Images whose features were stored already."""
+    other_files: int
+    """Files of the lake that are no inputs."""
+
+
+class DriftRecord(_Record):
+    """How far a quantity moved since the nights before."""
+
+    before: float
+    now: float
+    change: float
+    drifted: bool
+
+
+class SearchRecord(_Record):
+    """The search that was taken, and what a worker did in a second; null in runs of before that was measured."""
+
+    kind: str
+    tile: int | None
+    products: float | None
+    aggregated: float | None
+
+
+class CostRecord(_Record):
+    """Multiply-adds of mutual scoring, values aggregated by LNAMD, bytes of tokens read."""
+
+    products: float
+    aggregated: float
+    read: float
+
+
+class EstimateRecord(_Record):
+    """What scoring was to cost, and the seconds of its workers."""
+
+    cost: CostRecord
+    seconds: float
+    workers: int
+
+
+class EncoderRecord(_Record):
+    """The encoder; runs with the same fingerprint share features."""
+
+    name: str
+    grid: tuple[int, int]
+    """Rows and columns of patches."""
+    width: int
+    """Values of a token."""
+    embedding: int
+    """Values of an image's embedding."""
+    layers: tuple[int, ...]
+    fingerprint: str
+
+
+class NodesRecord(_Record):
+    """Images encoded and units scored by each node; none in runs of before that was told."""
+
+    images: dict[str, int]
+    units: dict[str, int]
+
+
+class HostRecord(_Record):
+    """The driver's machine."""
+
+    name: str
+    machine: str
+    cpus: int | None
+
+
+class RunRecord(_Record):
+    """A published run. What is null by its type is null in runs of versions that did not tell it."""
+
+    version: int
+    run_id: str
+    started: datetime
+    finished: datetime
+    counts: Counts
+    drifted: list[str] | None
+    """Categories of which something drifted."""
+    drift: dict[str, dict[str, DriftRecord]]
+    """By category, then quantity."""
+    layout: str
+    search: SearchRecord
+    estimate: EstimateRecord | None
+    encoder: EncoderRecord
+    map_scale: float
+    """Distance of one grey level of a map."""
+    nodes: NodesRecord
+    seconds: dict[str, float]
+    """Of each stage, in their order."""
+    settings: Settings
+    """Those that decide the results."""
+    config: Settings
+    """All of them."""
+    versions: dict[str, str]
+    """Of Python and packages."""
+    host: HostRecord
+
+    @field_serializer("started", "finished")
+    def _as_text(self, moment: datetime) -> str:
+        return moment.isoformat()  # pydantic would write Z for +00:00
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        """Read the run.json of any version so far.
+
+        Raises:
+            NewerVersion: when it says what this version does not know.
+            ValueError: when it is damaged.
+        """
+        raw = json.loads(content)
+        if not isinstance(raw, dict):
+            raise ValueError("it is no JSON object")
+        try:
+            return cls.model_validate(upgrade(raw))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            if first["type"] == "extra_forbidden":
+                raise NewerVersion(f"it has {where}") from error
+            raise ValueError(f"{where}: {first['msg']}") from error
+
+    def told(self) -> dict[str, Any]:
+        """Return what is written."""
+        return self.model_dump(mode="json")
+
+    def setting(self, name: str) -> JsonValue:
+        """Return a setting of a dotted name; None where the run's version had it not yet."""
+        return setting(self.settings, name)
+
+
+def setting(settings: Settings, name: str) -> JsonValue:
+    """Return the setting of a dotted name; None where there is none."""
+    found: JsonValue = dict(settings)
+    for part in name.split("."):
+        if not isinstance(found, dict):
+            return None
+        found = found.get(part)
+    return found
+
+
+def upgrade(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a run.json as this version writes it; raises `NewerVersion`.
+
+    Version 1 stands for all that did not say which they are. They had no `search` but its kind, then no `estimate`,
+    `nodes`, decisions and drift, and last another name for a setting.
+    """
+    version = raw.get("version", 1)
+    if not isinstance(version, int) or version > VERSION:
+        raise NewerVersion(f"it is of version {version}, and this one knows up to {VERSION}")
+    if version == VERSION:
+        return dict(raw)
+    found = (
+        {"drifted": None, "drift": {}, "estimate": None, "nodes": {"images": {}, "units": {}}}
+        | dict(raw)
+        | {"version": VERSION}
+    )
+    if isinstance(found.get("counts"), dict):
+        found["counts"] = {"carried": None, "anomalous": None} | found["counts"]
+    if isinstance(found.get("search"), str):
+        found["search"] = {"kind": found["search"], "tile": None, "products": None, "aggregated": None}
+    for name in ("settings", "config"):
+        if isinstance(found.get(name), dict):
+            found[name] = upgrade_settings(found[name])
+    return found
+
+
+def upgrade_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of an earlier version by the names of this one, with what was the only way before."""
+    found = dict(settings)
+    if isinstance(references := settings.get("references"), dict):
+        found["references"] = {RENAMED.get(name, name): value for name, value in references.items()}
+    if isinstance(method := settings.get("method"), dict):
+        found["method"] = ONLY_METHOD | method
+    return found
