@@ -124,6 +124,18 @@ def test_the_readmes_table_has_each_column_of_scores_and_no_other() -> None:
     assert sorted(told) == sorted(SCORES.names)
 
 
+def keys() -> set[str]:
+    """Return the names of all keys of run.json, wherever in it."""
+    whole = RunRecord.model_json_schema()
+    return {name for part in (whole, *whole["$defs"].values()) for name in part.get("properties", ())}
+
+
+def test_what_the_docs_say_of_run_json_is_in_it() -> None:
+    texts = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+    told = {name for path in texts for name in re.findall(r"`(\w+)` (?:in|of) run\.json", path.read_text())}
+    assert told >= {"drift", "drifted", "map_scale", "reasons", "seconds"} and told <= keys()
+
+
 def test_the_run_json_of_today_is_read_as_it_was_written() -> None:
     written = facts("one")
     assert record("one").told() == written and list(record("one").told()) == list(written)
