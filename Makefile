@@ -11,7 +11,8 @@ score: .venv/.sample
 test: .venv/.test .venv-s3/.installed .venv-infra/.installed .tools browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --any-exprs-report .venv/any
+	$(BIN)/python .ci/any.py .venv/any
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 
 # What can be checked of infra/ without a cloud; a part of `make test`

@@ -14,7 +14,7 @@ from pipeline.report.summary import categories_of, counts_of, reasons_of
 from pipeline.report.values import flat
 from pipeline.result import Result
 from pipeline.schema.record import RunRecord
-from pipeline.schema.table import records
+from pipeline.schema.table import records, set_columns
 
 SIDES = ("before", "after")
 JOINED = ("category", "etag", "status", "reason", "score_raw")
@@ -203,15 +203,13 @@ def _moves(category: str, pairs: pa.Table, most: int) -> list[Move]:
     before, after = (_ranks(pairs[f"score_raw_{side}"]) for side in SIDES)
     distance = np.abs(after - before)
     largest = np.argsort(-distance, kind="stable")[: min(most, np.count_nonzero(distance))]
-    return [
-        Move(category, row["uri"], int(before[i]), int(after[i]), row["score_raw_before"], row["score_raw_after"])
-        for i, row in zip(largest, pairs.take(largest).to_pylist(), strict=True)
-    ]
+    ranks = {"rank_before": pa.array(before[largest]), "rank_after": pa.array(after[largest])}
+    category_of = {"category": pa.array([category] * len(largest), pa.string())}
+    return records(set_columns(pairs.take(largest), ranks | category_of), Move)
 
 
 def _ranks(scores: pa.ChunkedArray) -> NDArray[np.int64]:
-    ranks: NDArray[np.int64] = pc.rank(scores, sort_keys="descending", tiebreaker="min").to_numpy().astype(np.int64)
-    return ranks
+    return pc.rank(scores, sort_keys="descending", tiebreaker="min").to_numpy().astype(np.int64)
 
 
 def _metrics(before: Result, after: Result) -> Iterator[MetricChange]:

@@ -14,7 +14,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ from pipeline.io.names import partition
 from pipeline.io.parquet import read_parquet
 from pipeline.io.storage import Location
 from pipeline.schema import tables
+from pipeline.schema.table import records, set_columns
 from pipeline.schema.tables import FEATURES
 from pipeline.store.int8 import pack, unpack
 
@@ -93,14 +93,20 @@ class FeatureStore:
     def _stored(self, file: str) -> list[tuple[str, Stored]]:
         content = (self.root / "images" / file).read_bytes()
         try:
-            rows = read_parquet(content, FEATURES.names).to_pylist()
+            table = read_parquet(content, FEATURES.names)
+            keys: list[str] = table["key"].to_pylist()
+            places = {"file": pa.array([file] * len(keys), pa.string()), "row": pa.array(range(len(keys)), pa.int32())}
+            return list(zip(keys, records(set_columns(table, places), Stored), strict=True))
         except DAMAGE as error:  # or not ours: its images are encoded again
             log.warning("features %s cannot be used: %s", self.root / "images" / file, error)
             return []
-        return [(row.pop("key"), Stored(file, number, **row)) for number, row in enumerate(rows)]
 
     def write(
-        self, category: str, rows: Mapping[str, Sequence[Any]], tokens: NDArray[np.floating], embeddings: NDArray[Any]
+        self,
+        category: str,
+        rows: Mapping[str, Sequence[object]],
+        tokens: NDArray[np.floating],
+        embeddings: NDArray[np.float32],
     ) -> str:
         """Write a block of images and return the path of its files.
 
@@ -150,12 +156,12 @@ class FeatureStore:
 
     def embeddings(self, refs: Sequence[tuple[str, int]]) -> NDArray[np.float32]:
         """Read the embeddings of images: refs are (file, row); returns (N, E) in their order."""
-        found: list[Any] = [None] * len(refs)
+        found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(refs)
 
         def read(file: str, indices: list[int]) -> None:
             content = (self.root / "images" / file).read_bytes()
             column = read_parquet(content, ["embedding"])["embedding"].combine_chunks()
-            vectors = column.flatten().to_numpy().reshape(len(column), -1)
+            vectors: NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), -1)
             for index in indices:
                 found[index] = vectors[refs[index][1]]
 

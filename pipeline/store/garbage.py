@@ -163,7 +163,9 @@ def _published(output: Location) -> dict[str, list[_Scores]]:
             raise StorageError(f"{run.results} lacks its scores; mend or remove this run")
         for name in parts:
             file = run.results / "scores" / name
-            names = {name for batch in _batches(file, ["category"]) for name in batch["category"].unique().to_pylist()}
+            names: set[str] = set()
+            for batch in _batches(file, ["category"]):
+                names.update(batch["category"].unique().to_pylist())
             found.setdefault(fingerprint, []).append(_Scores(file, {partition("category", n): n for n in names}))
     return found
 

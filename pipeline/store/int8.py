@@ -1,7 +1,5 @@
 """Tokens in one byte a value: whole steps, a step's size for each channel of each image."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +19,7 @@ def to_steps(tokens: NDArray[np.floating]) -> tuple[NDArray[np.int8], NDArray[np
 
 def from_steps(steps: NDArray[np.int8], sizes: NDArray[np.float32]) -> NDArray[np.float16]:
     """Return tokens (N, P, D) of steps and their sizes (N, D)."""
-    tokens: NDArray[Any] = steps * sizes[:, None]
+    tokens: NDArray[np.float32] = steps * sizes[:, None]
     return tokens.astype(np.float16)
 
 
@@ -31,8 +29,8 @@ def pack(tokens: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.concatenate([sizes.view(np.uint8), steps.view(np.uint8).reshape(len(steps), -1)], axis=1)
 
 
-def unpack(content: Any, patches: int, width: int) -> NDArray[np.float16]:
-    """Return the tokens (P, D) of one image's bytes, any object with the buffer protocol."""
+def unpack(content: bytes | memoryview, patches: int, width: int) -> NDArray[np.float16]:
+    """Return the tokens (P, D) of one image's bytes."""
     sizes = np.frombuffer(content, np.float32, count=width)
     steps = np.frombuffer(content, np.int8, offset=sizes.nbytes).reshape(patches, width)
     tokens: NDArray[np.float16] = from_steps(steps[None], sizes[None])[0]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +82,7 @@ def count_pixels(maps: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.bincount(bins, minlength=PIXEL_BINS)
 
 
-def pixel_threshold(rule: RuleConfig, category: str, counts: NDArray[Any]) -> float | None:
+def pixel_threshold(rule: RuleConfig, category: str, counts: NDArray[np.int64]) -> float | None:
     """Return the value above which a category's pixels are anomalous: the upper edge of a bin.
 
     `counts` (PIXEL_BINS,) are of the references' maps, or of this run's for rule share.
