@@ -21,7 +21,7 @@ infra-test: .venv/.test .venv-infra/.installed .tools
 
 # One after the other: each takes all cores. Accuracy is measured where ../shared/data is.
 bench: .venv/.test browser
-	@for name in mutual linear accuracy extract metrics workers listing nights sample page; do $(BIN)/python -m bench.$$name || exit 1; done
+	$(BIN)/python -m bench
 
 lint: .venv/.test
 	$(BIN)/ruff check --fix .

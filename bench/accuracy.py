@@ -2,8 +2,8 @@
 
     python -m bench.accuracy
 
-The sets are those in ../shared/data (or LAKESCORE_SHARED), encoded by the sample's ViT-S/14 at 224. Everything but the
-named change is the paper's: four layers, degrees 1 3 5, RsCIN over windows 1 2 3.
+The sets are those in ../shared/data (or LAKESCORE_SHARED), encoded by the sample's ViT-S/14. Everything but the named
+change is the paper's: four layers, degrees 1 3 5, RsCIN over windows 1 2 3.
 """
 
 import time
@@ -17,21 +17,36 @@ from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
-from bench.report import Report
-from bench.sets import SIZE, Set, real_sets
+from bench.report import Cell, Report, start
+from bench.sets import Set, real_sets
 from pipeline.config import ReferencesConfig
 from pipeline.metrics.category import PixelTruth, pixel_metrics
 from pipeline.plan.sampling import choose_references
 from pipeline.scoring.maps import anomaly_maps
-from pipeline.scoring.musc import Aggregation, mutual_scores, pca, random_projection, rscin
-from pipeline.scoring.musc.mutual import interval_average, sampling_error
-from pipeline.scoring.search import GemmSearch
-from pipeline.stages.score import FITTED_ON
+from pipeline.scoring.musc.lnamd import Aggregation
+from pipeline.scoring.musc.mutual import interval_average, mutual_scores, sampling_error
+from pipeline.scoring.musc.projection import pca, random_projection
+from pipeline.scoring.musc.rscin import rscin
+from pipeline.scoring.musc.scorer import FITTED_ON
+from pipeline.scoring.search.gemm import GemmSearch
 from pipeline.store.int8 import from_steps, to_steps
 
 DEGREES, INTERVAL, WINDOWS = (1, 3, 5), 0.3, (1, 2, 3)
-REFERENCES, SEEDS = (8, 16, 32, 64), 5
 LOSES_NOTHING = 0.1  # percent points, on every set
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Pixels that images are resized to, images of each set (None: all), and samples of references with their seeds."""
+
+    side: int
+    images: int | None
+    references: tuple[int, ...]
+    seeds: int
+
+
+FULL = Sizes(side=224, images=None, references=(8, 16, 32, 64), seeds=5)
+TOY = Sizes(side=56, images=6, references=(3, 4), seeds=2)
 
 
 @dataclass(frozen=True)
@@ -71,20 +86,20 @@ def _random(part: int, vectors: Tensor) -> Tensor:
     return random_projection(vectors.shape[1], vectors.shape[1] // part)
 
 
-def main() -> None:
-    report = Report("accuracy", "What cheaper scoring costs, on three sets of real images")
-    sets = real_sets()
+def main(report: Report, sizes: Sizes) -> None:
+    report.title("What cheaper scoring costs, on three sets of real images")
+    sets = real_sets(sizes.side, sizes.images)
     full = {of.name: figures(of, *score(of, Variant("paper"))) for of in sets}
     cheaper(report, sets, full)
-    spread = fewer_references(report, sets, full)
+    spread = fewer_references(report, sets, full, sizes)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for of in sets:
-            means = [np.mean(spread[of.name, count]) for count in REFERENCES]
-            errors = [np.std(spread[of.name, count]) for count in REFERENCES]
+            means = [np.mean(spread[of.name, count]) for count in sizes.references]
+            errors = [np.std(spread[of.name, count]) for count in sizes.references]
             axes.errorbar(
-                REFERENCES, means, errors, marker="o", capsize=3, label=f"{of.name} ({len(of.labels)} images)"
+                sizes.references, means, errors, marker="o", capsize=3, label=f"{of.name} ({len(of.labels)} images)"
             )
             axes.axhline(full[of.name]["AUROC"], color=axes.lines[-1].get_color(), linestyle=":", linewidth=1)
         axes.set_xlabel("reference images (dotted: all)")
@@ -96,31 +111,32 @@ def main() -> None:
 
 def cheaper(report: Report, sets: list[Set], full: dict[str, dict[str, float]]) -> None:
     """Print what each variant loses, in percent points, and its seconds."""
-    rows = []
+    rows: list[list[Cell]] = []
     for variant in variants():
-        start, row, worst = time.perf_counter(), [variant.name], 0.0
+        began, worst = time.perf_counter(), 0.0
         cells: list[float] = []
         for of in sets:
             found = figures(of, *score(of, variant))
             changes = [found[name] - full[of.name][name] for name in found]
             worst = min(worst, *changes)
             cells += [round(change, 2) + 0.0 for change in changes]
-        rows.append([*row, *cells, round(time.perf_counter() - start, 1), "nothing" if worst >= -LOSES_NOTHING else ""])
+        seconds = round(time.perf_counter() - began, 1)
+        rows.append([variant.name, *cells, seconds, "nothing" if worst >= -LOSES_NOTHING else ""])
     columns = [f"{of.name} {name}" for of in sets for name in full[of.name]]
     report.table("Figures of the paper's way, percent", columns, [[v for of in sets for v in full[of.name].values()]])
     report.table("Change, percent points", ["variant", *columns, "seconds", "loses"], rows)
 
 
 def fewer_references(
-    report: Report, sets: list[Set], full: dict[str, dict[str, float]]
+    report: Report, sets: list[Set], full: dict[str, dict[str, float]], sizes: Sizes
 ) -> dict[tuple[str, int], list[float]]:
     """Print image AUROC and the spread over seeds for samples of references; return all AUROCs."""
     found: dict[tuple[str, int], list[float]] = {}
-    rows = []
+    rows: list[list[Cell]] = []
     for of in sets:
         distances = all_distances(of)
-        for count in REFERENCES:
-            scored = [score_by_sample(of, distances, count, seed) for seed in range(SEEDS)]
+        for count in sizes.references:
+            scored = [score_by_sample(of, distances, count, seed) for seed in range(sizes.seeds)]
             found[of.name, count] = [figures(of, raw, maps)["AUROC"] for raw, maps, _ in scored]
             raws = torch.stack([raw for raw, _, _ in scored])  # (seeds, N)
             rows.append(
@@ -135,7 +151,7 @@ def fewer_references(
                 ]
             )
     columns = ["set", "references", "AUROC", "spread", "all", "deviation of a score", "stderr reported"]
-    report.table(f"Image AUROC in percent over {SEEDS} seeds", columns, rows)
+    report.table(f"Image AUROC in percent over {sizes.seeds} seeds", columns, rows)
     return found
 
 
@@ -153,7 +169,7 @@ def figures(of: Set, raw: Tensor, maps: Tensor) -> dict[str, float]:
 def score(of: Set, variant: Variant) -> tuple[Tensor, Tensor]:
     """Return raw scores (N,) and maps (N, S, S), with all references."""
     layers = [mutual_scores(*compared(of, tokens, variant)) for tokens in of.tokens.unbind(1)]
-    maps = anomaly_maps(torch.stack(layers).mean(dim=0), of.grid, SIZE)
+    maps = anomaly_maps(torch.stack(layers).mean(dim=0), of.grid, of.side)
     return maps.amax(dim=(1, 2)), maps
 
 
@@ -187,10 +203,10 @@ def score_by_sample(of: Set, layers: list[Tensor], count: int, seed: int) -> tup
         errors = [sampling_error(rows[:, i], INTERVAL, len(own)) for i in range(len(own))]
         found.append(torch.stack([scores, torch.stack(errors)]))
     patch_scores, errors_of_patches = torch.stack(found).mean(dim=0)
-    maps = anomaly_maps(patch_scores, of.grid, SIZE)
+    maps = anomaly_maps(patch_scores, of.grid, of.side)
     worst = patch_scores.argmax(dim=1, keepdim=True)
     return maps.amax(dim=(1, 2)), maps, errors_of_patches.gather(1, worst)[:, 0]
 
 
 if __name__ == "__main__":
-    main()
+    start(main, FULL, TOY)

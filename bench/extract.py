@@ -1,18 +1,19 @@
-"""Images per second of extraction through Ray Data, beside plain torch loops, and where the time goes.
+"""Images per second of extraction through Ray, beside plain torch loops, and where the time goes.
 
-    .venv/bin/python -m bench.extract
+    python -m bench.extract
 
 One encoder worker of one thread against loops of one thread, then both cores. The images are JPEG files of a camera's
 size. The aim holds the steady rate, from a worker's first finished block to the last, against a loop whose model is
 loaded and whose pixels are decoded: starting costs the same seconds for 500 images as for a million.
 """
 
-import dataclasses
 import json
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,44 +24,65 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bench.report import Report
+from bench.report import Report, start
+from bench.sets import sample_encoder
 from pipeline.catalog import build_catalog
-from pipeline.config import EncoderConfig, InputConfig, OutputConfig, PoolConfig, RayConfig, ScoreConfig
-from pipeline.encoders import Encoded, Encoder, EncoderSpec
+from pipeline.config import InputConfig, OutputConfig, PoolConfig, RayConfig, ScoreConfig
+from pipeline.encoders.encoder import Encoded, Encoder
+from pipeline.encoders.spec import EncoderSpec
 from pipeline.encoders.timm import load
-from pipeline.engine.cluster import cluster
+from pipeline.engine.cluster import cluster, pool
+from pipeline.engine.tasks import OnRay
 from pipeline.images import Pixels, decode
 from pipeline.io.storage import Location
 from pipeline.sample.lake import CROPS, samples
 from pipeline.sample.weights import ENCODER, sample_weights
 from pipeline.stages import encode
+from pipeline.stages.decode import DecodeBlock
 from pipeline.store.features import FeatureStore
 
-IMAGES = 500
-SIDE = 1024  # pixels of a file's image, as in MVTec AD
-SIZE, BATCH = 224, 8
-SLICE = 64  # images of one pass of a plain loop, before and after ours
-BOTH_CORES = 256  # images of the run with two workers
+BATCH = 8
 MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images extracted by one worker and by two, and of one pass of a plain loop, before and after ours.
+
+    Pixels a side of a file's image, and of what the encoder sees.
+    """
+
+    images: int
+    both_cores: int
+    pass_images: int
+    file_side: int
+    side: int
+
+
+FULL = Sizes(images=500, both_cores=256, pass_images=64, file_side=1024, side=224)  # files as in MVTec AD
+TOY = Sizes(
+    images=65, both_cores=65, pass_images=8, file_side=64, side=28
+)  # three blocks: one after each worker's first
 
 
 class PlainLoop:
     """What one writes without Ray: a model, and a loop over batches of images."""
 
-    def __init__(self, spec: EncoderSpec) -> None:
-        backbone = load(spec.name.partition(":")[2], SIZE, sample_weights())
+    def __init__(self, spec: EncoderSpec, side: int) -> None:
+        backbone = load(spec.name.partition(":")[2], side, sample_weights())
+        self._side = side
         backbone.module.requires_grad_(False).eval()
         self._forward = backbone.make_forward(spec.layers)
         self._mean = torch.tensor(backbone.mean).view(1, 3, 1, 1)
         self._std = torch.tensor(backbone.std).view(1, 3, 1, 1)
 
     def encode(self, pixels: Sequence[Pixels]) -> None:
-        for start in range(0, len(pixels), BATCH):
-            self._encode(np.stack(pixels[start : start + BATCH]))
+        for first in range(0, len(pixels), BATCH):
+            self._encode(np.stack(pixels[first : first + BATCH]))
 
     def read_and_encode(self, files: Sequence[Path]) -> None:
-        for start in range(0, len(files), BATCH):
-            self._encode(np.stack([_pixels(file) for file in files[start : start + BATCH]]))
+        for first in range(0, len(files), BATCH):
+            self._encode(np.stack([_pixels(file, self._side) for file in files[first : first + BATCH]]))
 
     @torch.inference_mode()
     def _encode(self, pixels: Pixels) -> None:
@@ -69,12 +91,10 @@ class PlainLoop:
 
 
 class TimedBlock(encode.EncodeBlock):
-    """The worker of extraction, with a clock on each of its steps; it leaves a line for each block in `log`."""
+    """The worker of extraction, with a clock on each of its steps; it leaves a line for each block in `_log(store)`."""
 
-    log: Path
-
-    def __init__(self, *args: Any, **arguments: Any) -> None:
-        super().__init__(*args, **arguments)
+    def setup(self, device: str, threads: int) -> None:
+        super().setup(device, threads)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         steps: list[tuple[Any, str]] = [
             (Encoder, "__call__"),
@@ -92,7 +112,7 @@ class TimedBlock(encode.EncodeBlock):
         start = time.time()
         result = super().__call__(block)
         line = {"images": block.num_rows, "start": start, "end": time.time()} | self._seconds
-        with self.log.open("a") as file:
+        with _log(self.store).open("a") as file:
             file.write(json.dumps(line) + "\n")
         return result
 
@@ -106,7 +126,7 @@ class TimedBlock(encode.EncodeBlock):
         return timed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Extraction:
     """One extraction: images per second with the start of its workers, and a line for each block, as they ended."""
 
@@ -137,81 +157,96 @@ class Extraction:
         return {name: 1000 * of / _total(after, "images") for name, of in seconds.items()}
 
 
-def _extraction(lake: Path, output: Path, workers: int, images: int) -> Extraction:
+def _log(store: FeatureStore) -> Path:
+    return Path(store.root.path).with_suffix(".log")
+
+
+def _extraction(lake: Path, output: Path, workers: int, images: int, side: int) -> Extraction:
     """Extract as a run does, into a store that is empty."""
-    encoder = EncoderConfig(name=ENCODER, weights=str(sample_weights()), size=SIZE, batch_size=BATCH)
+    encoder = sample_encoder(side, BATCH)
     config = ScoreConfig(
         input=InputConfig(uri=str(lake), layout="folder"),
         output=OutputConfig(uri=str(output)),
         encoder=encoder,
         ray=RayConfig(encode=PoolConfig(min=workers, max=workers)),
     )
-    catalog = build_catalog(config.input)
-    catalog = dataclasses.replace(catalog, table=catalog.table.slice(0, images))
+    first = build_catalog(config.input).table.slice(0, images)
     spec = Encoder(encoder).spec
     store = FeatureStore(Location.parse(str(output)), spec.grid, spec.width, spec.layers, "float16")
-    TimedBlock.log = output.with_suffix(".log")
-    start = time.perf_counter()
+    began = time.perf_counter()
     with mock.patch.object(encode, "EncodeBlock", TimedBlock):
-        extracted = encode.extract(catalog.table, config, spec, store)
-    seconds = time.perf_counter() - start
+        runner = OnRay(pool(config.ray.encode), DecodeBlock(config.input, encoder.size))
+        extracted = encode.extract(first, config, spec, store, runner)
+    seconds = time.perf_counter() - began
     if extracted.images["reason"].null_count != images:
         raise RuntimeError("not every image was encoded")
-    blocks = [json.loads(line) for line in TimedBlock.log.read_text().splitlines()]
+    blocks = [json.loads(line) for line in _log(store).read_text().splitlines()]
     return Extraction(images / seconds, sorted(blocks, key=lambda block: block["end"]))
 
 
-def _write_images(folder: Path) -> list[Path]:
+def _write_images(folder: Path, count: int, side: int) -> list[Path]:
     """Write distinct images of one category: crops of the sample, in all four turns."""
     crops = (np.rot90(sample.image, turn) for turn in range(4) for category in CROPS for sample in samples(category))
-    files = [folder / "parts" / f"{number:04d}.jpg" for number in range(IMAGES)]
+    files = [folder / "parts" / f"{number:04d}.jpg" for number in range(count)]
     files[0].parent.mkdir(parents=True)
     for file, crop in zip(files, crops, strict=False):
         image = Image.fromarray(crop.astype(np.uint8)).convert("RGB")
-        image.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, quality=95)
+        image.resize((side, side), Image.Resampling.BICUBIC).save(file, quality=95)
     return files
 
 
-def _pixels(file: Path) -> Pixels:
-    return decode(file.read_bytes(), SIZE, MAX_PIXELS)[0]
+def _pixels(file: Path, side: int) -> Pixels:
+    return decode(file.read_bytes(), side, MAX_PIXELS)[0]
 
 
 def _total(blocks: Sequence[dict[str, float]], name: str) -> float:
     return sum(block[name] for block in blocks)
 
 
-def _rate(run: Callable[[], object]) -> float:
-    """Return images per second of a run over SLICE images."""
-    start = time.perf_counter()
-    run()
-    return SLICE / (time.perf_counter() - start)
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
-def main() -> None:
-    report = Report("extract", f"Extraction of {IMAGES} JPEG images of {SIDE} x {SIDE}, {ENCODER} at {SIZE}")
+def main(report: Report, sizes: Sizes) -> None:
+    report.title(
+        f"Extraction of {sizes.images} JPEG images of {sizes.file_side} x {sizes.file_side}, {ENCODER} at {sizes.side}"
+    )
     with tempfile.TemporaryDirectory() as name:
-        _measure(Path(name), report)
+        _measure(Path(name), report, sizes)
 
 
-def _measure(folder: Path, report: Report) -> None:
-    files = _write_images(folder / "lake")
-    loop = PlainLoop(Encoder(EncoderConfig(name=ENCODER, weights=str(sample_weights()), size=SIZE)).spec)
-    pixels = [_pixels(file) for file in files[:SLICE]]
+def _measure(folder: Path, report: Report, sizes: Sizes) -> None:
+    lake, side = folder / "lake", sizes.side
+    files = _write_images(lake, max(sizes.images, sizes.both_cores), sizes.file_side)[: sizes.pass_images]
+    loop = PlainLoop(Encoder(sample_encoder(side)).spec, side)
+    pixels = [_pixels(file, side) for file in files]
     rates: dict[str, list[float]] = {"forward": [], "sequence": [], "two threads": []}
 
+    def rate(run: Callable[[], object]) -> float:
+        """Return images per second of a run over the files."""
+        began = time.perf_counter()
+        run()
+        return len(files) / (time.perf_counter() - began)
+
     def rivals() -> None:
-        torch.set_num_threads(1)
-        rates["forward"].append(_rate(lambda: loop.encode(pixels)))
-        rates["sequence"].append(_rate(lambda: loop.read_and_encode(files[:SLICE])))
-        torch.set_num_threads(2)
-        rates["two threads"].append(_rate(lambda: loop.read_and_encode(files[:SLICE])))
+        with _threads(1):
+            rates["forward"].append(rate(lambda: loop.encode(pixels)))
+            rates["sequence"].append(rate(lambda: loop.read_and_encode(files)))
+        with _threads(2):
+            rates["two threads"].append(rate(lambda: loop.read_and_encode(files)))
 
     loop.encode(pixels[:BATCH])
     rivals()
     with cluster(RayConfig()):
-        one = _extraction(folder / "lake", folder / "one", workers=1, images=IMAGES)
+        one = _extraction(lake, folder / "one", workers=1, images=sizes.images, side=side)
         rivals()
-        two = _extraction(folder / "lake", folder / "two", workers=2, images=BOTH_CORES)
+        two = _extraction(lake, folder / "two", workers=2, images=sizes.both_cores, side=side)
     rivals()
 
     around = {name: float(np.mean(of[:2])) for name, of in rates.items()}  # the passes before and after ours
@@ -233,10 +268,10 @@ def _measure(folder: Path, report: Report) -> None:
         ["step", "ms an image", "percent"],
         [[step, of, 100 * of / sum(steps.values())] for step, of in steps.items()],
     )
-    contents = [file.read_bytes() for file in files[:SLICE]]
+    contents = [file.read_bytes() for file in files]
     before = {
-        "read": 1000 / _rate(lambda: [Location.parse(str(file)).read_bytes() for file in files[:SLICE]]),
-        "decode, resize": 1000 / _rate(lambda: [decode(content, SIZE, MAX_PIXELS) for content in contents]),
+        "read": 1000 / rate(lambda: [Location.parse(str(file)).read_bytes() for file in files]),
+        "decode, resize": 1000 / rate(lambda: [decode(content, side, MAX_PIXELS) for content in contents]),
     }
     report.table("The tasks before it", ["step", "ms an image"], [list(item) for item in before.items()])
     steady = 100 * one.steady(1)
@@ -259,4 +294,4 @@ def _draw(figure: Figure, steps: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, FULL, TOY)

@@ -3,51 +3,40 @@
 python -m bench.listing
 """
 
-import json
+from __future__ import annotations
+
 import os
-import subprocess
-import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from matplotlib.figure import Figure
+from bench.processes import Processes, peak_memory
+from bench.report import Report, start
+from pipeline.config import InputConfig, OutputConfig, ScoreConfig
+from pipeline.io.storage import Location
 
-from bench.report import Report
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-OBJECTS = (10_000, 100_000, 400_000)
 PAGE, CATEGORIES = 1000, 20
 MEMORY_AIM = 1500.0  # bytes of each object above what an empty run takes
-WORK = """
-import json, resource, sys, time
-from pipeline.catalog import build_catalog
-from pipeline.config import InputConfig, OutputConfig, ReferencesConfig, ScoreConfig
-from pipeline.encoders import EncoderSpec
-from pipeline.store.features import FeatureStore
-from pipeline.store.run_folder import RunFolder
-from pipeline.store.history import History
-from pipeline.io.storage import Location
-from pipeline.tables.references import Chooser
-from pipeline.stages.score import plan
-from pipeline.tables.selection import select
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-before = peak()
-config = ScoreConfig(input=InputConfig(uri="s3://lake/parts"), output=OutputConfig(uri="out"))
-spec = EncoderSpec("any", grid=(37, 37), width=1024, embedding=768, layers=(5, 11, 17, 23), fingerprint="f")
-start = time.perf_counter()
-catalog = build_catalog(config.input)
-listed = time.perf_counter() - start
-after_listing = peak()
-work = select(catalog, config, History(None, {}))
-store = FeatureStore(Location.parse("features"), spec.grid, spec.width, spec.layers, "float16")
-choose = Chooser(config, store, RunFolder(Location.parse("out"), "x"), "f", None, {})
-units = plan(config, spec, choose.expected(work.todo, work.pinned), "cuda")
-planned = time.perf_counter() - start - listed
-print(json.dumps([len(catalog), len(units), listed, planned, before, after_listing, peak()]))
-"""
+@dataclass(frozen=True)
+class Sizes:
+    """Objects of the lakes, rising. `apart`: each lake is listed in a process of its own, or all in one."""
+
+    objects: tuple[int, ...]
+    apart: bool
+
+
+FULL = Sizes((10_000, 100_000, 400_000), apart=True)
+TOY = Sizes((1_500, 3_000), apart=False)
 
 
 class Listing(BaseHTTPRequestHandler):
@@ -86,44 +75,89 @@ class Listing(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def measure(objects: int) -> list[float]:
-    """List and plan in a process of its own."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Listing", (Listing,), {"objects": objects}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    environment = os.environ | {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    done = subprocess.run([sys.executable, "-c", WORK], env=environment, capture_output=True, text=True, check=False)
-    server.shutdown()
-    server.server_close()
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    found: list[float] = json.loads(done.stdout)
-    return found
+@dataclass(frozen=True)
+class Row:
+    """What a lake took: units, seconds, and bytes of memory before it was listed and at most."""
+
+    objects: int
+    units: int
+    listing: float
+    planning: float
+    before: int
+    peak: int
+
+    @property
+    def more(self) -> int:
+        return self.peak - self.before
 
 
-def main() -> None:
-    report = Report("listing", f"Listing and planning lakes of up to {max(OBJECTS):,} objects, {PAGE} to a page")
-    rows, found = [], []
-    for objects in OBJECTS:
-        count, units, listed, planned, before, _, peak = measure(objects)
-        found.append((objects, (peak - before) / 1e6))
-        rows.append([int(count), int(units), listed, planned, before / 1e6, peak / 1e6, (peak - before) / objects])
+def main(report: Report, sizes: Sizes) -> None:
+    report.title(f"Listing and planning lakes of up to {max(sizes.objects):,} objects, {PAGE} to a page")
+    with serving() as address, Processes(sizes.apart) as call:
+        rows = []
+        for objects in sizes.objects:
+            Listing.objects = objects
+            rows.append(call(work, address))
     columns = ["objects", "units", "listing s", "planning s", "MB before", "MB at most", "bytes an object"]
-    report.table("Catalog and plan", columns, rows)
-    each = (rows[-1][5] - rows[0][5]) * 1e6 / (OBJECTS[-1] - OBJECTS[0])
+    cells = [
+        [row.objects, row.units, row.listing, row.planning, row.before / 1e6, row.peak / 1e6, row.more / row.objects]
+        for row in rows
+    ]
+    report.table("Catalog and plan", columns, cells)
+    each = (rows[-1].peak - rows[0].peak) / (rows[-1].objects - rows[0].objects)
     report.figure("memory of one more object", each, MEMORY_AIM, " bytes", most=True)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.plot(*zip(*found, strict=True), marker="o")
+        axes.plot([row.objects for row in rows], [row.more / 1e6 for row in rows], marker="o")
         axes.set(xlabel="objects", ylabel="MB above the start", title="Memory of listing and planning")
 
     report.save(draw)
 
 
+@contextmanager
+def serving() -> Iterator[str]:
+    """Yield the address of the bucket."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Listing)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def work(address: str) -> Row:
+    """List and plan as the driver of a run does, in a process that was started for it."""
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    os.environ |= dict.fromkeys(names, "any") | {"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1"}
+    from pipeline.catalog import build_catalog  # what a driver imports is there before its memory is looked at
+    from pipeline.encoders.spec import EncoderSpec
+    from pipeline.plan.units import UNIT_OPERATIONS
+    from pipeline.scoring.scorer import Layer, make_scorer
+    from pipeline.store.features import FeatureStore
+    from pipeline.store.history import History
+    from pipeline.store.run_folder import RunFolder
+    from pipeline.tables.references import Chooser
+    from pipeline.tables.selection import select
+
+    before = peak_memory()
+    config = ScoreConfig(input=InputConfig(uri="s3://lake/parts"), output=OutputConfig(uri="out"))
+    spec = EncoderSpec("any", grid=(37, 37), width=1024, embedding=768, layers=(5, 11, 17, 23), fingerprint="f")
+    began = time.perf_counter()
+    catalog = build_catalog(config.input)
+    listed = time.perf_counter()
+    selection = select(catalog, config, History(None, {}))
+    store = FeatureStore(Location.parse("features"), spec.grid, spec.width, spec.layers, "float16")
+    choose = Chooser(config, store, RunFolder(Location.parse("out"), "x"), "f", None, {})
+    scorer, memory = make_scorer(config, Layer(spec.grid, spec.width, 2)), config.search.memory_gb * 1e9
+    expected = choose.expected(selection.todo, selection.pinned)
+    units = scorer.units(0, expected, spec.layers, memory, UNIT_OPERATIONS["cuda"])
+    planned = time.perf_counter()
+    return Row(len(catalog), len(units), listed - began, planned - listed, before, peak_memory())
+
+
 if __name__ == "__main__":
-    main()
+    start(main, FULL, TOY)

@@ -1,6 +1,6 @@
 """What pixel metrics cost, exact and streamed, beside the loop over 200 thresholds of public evaluation scripts.
 
-    .venv/bin/python -m bench.metrics
+    python -m bench.metrics
 
 The maps are smooth noise with blobs of anomalies, in the range and with the share of anomalous pixels that real sets
 have. Below two minutes, nearly all of it the loop.
@@ -8,6 +8,7 @@ have. Below two minutes, nearly all of it the loop.
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any
@@ -19,39 +20,52 @@ from scipy.ndimage import gaussian_filter
 from skimage.measure import label, regionprops
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from bench.report import Report, interleaved
+from bench.report import Cell, Report, interleaved, start
 from pipeline.metrics.category import Metric, PixelTruth, pixel_metrics, streamed_pixel_metrics
 from pipeline.metrics.stream import LEVELS, Histogram, histogram
 
 Array = NDArray[Any]
-CASES = {"83 of 224 x 224": (83, 224), "40 of 518 x 518": (40, 518)}
 BLOCK = 8  # images at a time, streamed
 COUNTS = (64, 1024, 16384, LEVELS)
 
 
-def main() -> None:
-    report = Report("metrics", "Pixel metrics: AUROC, F1-max, AP and AUPRO together")
-    cases = {name: synthetic(*shape) for name, shape in CASES.items()}
+@dataclass(frozen=True)
+class Sizes:
+    """Maps that are timed, each case as images and pixels a side; pixels a side of those whose memory is measured."""
+
+    cases: tuple[tuple[int, int], ...]
+    memory_side: int
+    memory_images: int  # and twice as many, streamed
+
+
+FULL = Sizes(((83, 224), (40, 518)), memory_side=224, memory_images=64)
+TOY = Sizes(((6, 24), (6, 32)), memory_side=24, memory_images=8)
+
+
+def main(report: Report, sizes: Sizes) -> None:
+    report.title("Pixel metrics: AUROC, F1-max, AP and AUPRO together")
+    cases = {f"{images} of {side} x {side}": synthetic(images, side) for images, side in sizes.cases}
+    largest = list(cases)[-1]
     seconds = {name: _seconds(*case) for name, case in cases.items()}
     faster = {name: of["loop"] / of["exact"] for name, of in seconds.items()}
-    rows = [[name, *of.values(), faster[name]] for name, of in seconds.items()]
+    rows: list[list[Cell]] = [[name, *of.values(), faster[name]] for name, of in seconds.items()]
     columns = ["maps", "exact", "streamed", "loop of 200 (PRO alone)", "scikit-learn (the others)", "loop / exact"]
     report.table("Seconds", columns, rows)
     report.figure("exact against the loop", min(faster.values()), aim=20, unit="x")
 
-    columns = ["way", "images of 224 x 224", "bytes a pixel", "MB"]
-    report.table("Peak memory beside maps (4 bytes a pixel) and masks (1)", columns, _memory())
-    maps, masks = cases["40 of 518 x 518"]
+    columns = ["way", f"images of {sizes.memory_side} x {sizes.memory_side}", "bytes a pixel", "MB"]
+    report.table("Peak memory beside maps (4 bytes a pixel) and masks (1)", columns, _memory(sizes))
+    maps, masks = cases[largest]
     columns = ["metric", "exact", "streamed", "difference", "bound"]
     report.table(f"Streamed, {LEVELS} levels", columns, _errors(maps, masks))
     bounds = {count: streamed_pixel_metrics(_streamed(maps, masks, count), "exact") for count in COUNTS}
-    largest = max(metric.error or 0.0 for metric in bounds[LEVELS].values())
-    report.figure("largest bound of a streamed metric", largest, aim=1e-3, most=True)
+    bound = max(metric.error or 0.0 for metric in bounds[LEVELS].values())
+    report.figure("largest bound of a streamed metric", bound, aim=1e-3, most=True)
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
-        left.bar(list(seconds["40 of 518 x 518"]), list(seconds["40 of 518 x 518"].values()))
-        left.set(yscale="log", ylabel="seconds", title="40 maps of 518 x 518")
+        left.bar(list(seconds[largest]), list(seconds[largest].values()))
+        left.set(yscale="log", ylabel="seconds", title=largest.replace(" of ", " maps of "))
         left.tick_params(axis="x", rotation=20)
         for name in bounds[LEVELS]:
             right.plot(COUNTS, [bounds[count][name].error for count in COUNTS], marker="o", label=name)
@@ -124,17 +138,17 @@ def _seconds(maps: Array, masks: Array) -> dict[str, float]:
     return interleaved(quick) | interleaved(slow, rounds=1)
 
 
-def _memory() -> list[list[Any]]:
+def _memory(sizes: Sizes) -> list[list[Cell]]:
     """Return the peak of each way; of streaming for two numbers of images, as it should not grow."""
     measured: list[tuple[str, int, Callable[[Array, Array], Any]]] = [
-        ("scikit-learn", 64, scikit_learn),
-        ("exact", 64, _exact),
-        ("streamed, blocks of 8", 64, _streamed),
-        ("streamed, blocks of 8", 128, _streamed),
+        ("scikit-learn", sizes.memory_images, scikit_learn),
+        ("exact", sizes.memory_images, _exact),
+        (f"streamed, blocks of {BLOCK}", sizes.memory_images, _streamed),
+        (f"streamed, blocks of {BLOCK}", 2 * sizes.memory_images, _streamed),
     ]
-    rows: list[list[Any]] = []
+    rows: list[list[Cell]] = []
     for name, images, way in measured:
-        maps, masks = synthetic(images, 224)
+        maps, masks = synthetic(images, sizes.memory_side)
         peak = _peak(way, maps, masks)
         rows.append([name, images, peak / maps.size, peak / 1e6])
     return rows
@@ -148,15 +162,15 @@ def _peak(way: Callable[[Array, Array], Any], maps: Array, masks: Array) -> int:
     return peak
 
 
-def _errors(maps: Array, masks: Array) -> list[list[Any]]:
+def _errors(maps: Array, masks: Array) -> list[list[Cell]]:
     exact, streamed = _exact(maps, masks), streamed_pixel_metrics(_streamed(maps, masks), "exact")
-    rows: list[list[Any]] = []
+    rows: list[list[Cell]] = []
     for name, metric in streamed.items():
         value, known = metric.value, exact[name].value
-        assert value is not None and known is not None
+        assert value is not None and known is not None and metric.error is not None
         rows.append([name, known, value, abs(value - known), metric.error])
     return rows
 
 
 if __name__ == "__main__":
-    main()
+    start(main, FULL, TOY)

@@ -10,38 +10,50 @@ after parity with the CPU was checked.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from bench.report import Report, interleaved
+from bench.report import Cell, Report, interleaved, start
 from pipeline.precision import DTYPES as PRECISIONS
 from pipeline.precision import keep_fp32_sums
 from pipeline.scoring.musc.mutual import interval_average
-from pipeline.scoring.search import GemmSearch, tune
 from pipeline.scoring.search.faiss import FaissSearch
+from pipeline.scoring.search.gemm import GemmSearch
+from pipeline.scoring.search.tuning import tune
 
-# (N, P, D), and the aims against cdist
-SHAPES = {(83, 256, 384): {"fp32": 12.0, "bf16": 30.0}, (12, 1369, 1024): {"fp32": 3.0, "bf16": 10.0}}
 DTYPES = ("fp32", "bf16", "fp16", "int8")
 FAISS_AIM, PEAK_AIM = 5.0, 80.0
-PEAK = 4096
 TOLERANCE = {"fp32": 1e-5, "fp16": 5e-4, "bf16": 3e-3, "int8": 8e-3}
 INTERVAL = 0.3
 
+Shape = tuple[int, int, int]  # (N, P, D)
 
-def main() -> None:
-    report = Report("mutual", "Mutual scoring of one layer and degree, from vectors to patch scores")
+
+@dataclass(frozen=True)
+class Sizes:
+    """Shapes (N, P, D), each with the aims against cdist; rows of the square product that says what the peak is."""
+
+    shapes: tuple[tuple[Shape, dict[str, float]], ...]
+    peak: int
+
+
+FULL = Sizes((((83, 256, 384), {"fp32": 12.0, "bf16": 30.0}), ((12, 1369, 1024), {"fp32": 3.0, "bf16": 10.0})), 4096)
+TOY = Sizes((((4, 256, 32), {}),), 64)
+
+
+def main(report: Report, sizes: Sizes) -> None:
+    report.title("Mutual scoring of one layer and degree, from vectors to patch scores")
     keep_fp32_sums()
     devices = ["cpu"] + ["cuda"] * torch.cuda.is_available()
     bars: dict[str, dict[str, float]] = {}
     for device in devices:
-        for shape, aims in SHAPES.items():
-            bars[f"N={shape[0]} P={shape[1]} D={shape[2]} {device}"] = measure(report, shape, aims, device)
+        for shape, aims in sizes.shapes:
+            bars[f"N={shape[0]} P={shape[1]} D={shape[2]} {device}"] = measure(report, shape, aims, device, sizes.peak)
     if "cuda" not in devices:
         print("\nNo GPU here: the CUDA path was not run. This same command checks and times it where there is one.")
 
@@ -56,8 +68,8 @@ def main() -> None:
 
 
 @torch.inference_mode()
-def measure(report: Report, shape: tuple[int, int, int], aims: dict[str, float], device: str) -> dict[str, float]:
-    """Return how many times faster than cdist each way is."""
+def measure(report: Report, shape: Shape, aims: dict[str, float], device: str, side: int) -> dict[str, float]:
+    """Return how many times faster than cdist each way is; `side` is of the product that says what the peak is."""
     images, patches, width = shape
     vectors = tokens_like(shape).to(device)
     grid = (int(patches**0.5), int(patches**0.5))
@@ -74,7 +86,7 @@ def measure(report: Report, shape: tuple[int, int, int], aims: dict[str, float],
         if error > TOLERANCE["fp32"]:
             raise SystemExit(f"fp32 on {device} is off by {error:.1e} from the CPU: nothing timed")
 
-    functions: dict[str, Callable[[], object]] = {f"peak {dtype}": peak(dtype, device) for dtype in DTYPES}
+    functions: dict[str, Callable[[], object]] = {f"peak {dtype}": peak(dtype, device, side) for dtype in DTYPES}
     functions |= {dtype: _synchronised(partial(scores_by, search.mutual, vectors)) for dtype, search in ours.items()}
     functions["cdist"] = _synchronised(lambda: scores_by(cdist_against_all, vectors))
     functions["cdist by pairs"] = _synchronised(lambda: scores_by(cdist_by_pairs, vectors))
@@ -85,9 +97,9 @@ def measure(report: Report, shape: tuple[int, int, int], aims: dict[str, float],
 
     name = f"N={images} P={patches} D={width} {device}"
     must = images * (images - 1) * patches**2 * width  # operations: two for each product, half the pairs
-    rows: list[list[Any]] = []
+    rows: list[list[Cell]] = []
     for dtype in DTYPES:
-        rate, best = must / seconds[dtype] / 1e9, 2 * PEAK**3 / seconds[f"peak {dtype}"] / 1e9
+        rate, best = must / seconds[dtype] / 1e9, 2 * side**3 / seconds[f"peak {dtype}"] / 1e9
         rows.append([dtype, tiles[dtype], seconds[dtype], rate, best, 100 * rate / best])
     for rival in ("faiss", "cdist", "cdist by pairs"):
         rows.append([rival, "", seconds[rival], 2 * must / seconds[rival] / 1e9, "", ""])
@@ -103,7 +115,7 @@ def measure(report: Report, shape: tuple[int, int, int], aims: dict[str, float],
     return speed
 
 
-def tokens_like(shape: tuple[int, int, int]) -> Tensor:
+def tokens_like(shape: Shape) -> Tensor:
     """Return unit vectors (N, P, D) as near to each other as those of real images: half of each is the same."""
     generator = torch.Generator().manual_seed(0)
     common = torch.randn((1, 1, shape[2]), generator=generator)
@@ -132,9 +144,9 @@ def cdist_by_pairs(vectors: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def peak(dtype: str, device: str) -> Callable[[], object]:
+def peak(dtype: str, device: str, side: int) -> Callable[[], object]:
     """Return a large square product of a precision."""
-    values = torch.randn((PEAK, PEAK), device=device)
+    values = torch.randn((side, side), device=device)
     if dtype == "int8":
         steps = (values * 40).clamp(-127, 127).to(torch.int8)
         return _synchronised(lambda: torch._int_mm(steps, steps.T))
@@ -153,4 +165,4 @@ def _synchronised(function: Callable[[], object]) -> Callable[[], object]:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, FULL, TOY)

@@ -9,52 +9,82 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bench.report import Report
+from bench.report import Report, start
 from pipeline.sample.lake import CROPS, _photograph
 from pipeline.sample.weights import ENCODER, sample_weights
-
-IMAGES, NEW = 150, 10
-JOB = Path(__file__).parents[1] / "jobs" / "score_dataset.py"
+from tests.running import JOB, flags, run_job_here
 
 
-def main() -> None:
-    report = Report("nights", f"A night of {IMAGES} images, and the next one with {NEW} more")
+@dataclass(frozen=True)
+class Sizes:
+    """Images of the first night, those that the second has more, and settings of both beside the bench's own.
+
+    `apart`: a night is a process of its own that starts a Ray, or works on the Ray of this one.
+    """
+
+    images: int
+    new: int
+    settings: dict[str, int]
+    apart: bool
+
+
+FULL = Sizes(images=150, new=10, settings={"encoder.size": 224}, apart=True)
+SPARING = {"report.images": 0, "ray.encode.max": 1, "ray.score.max": 1}  # no report, and no second worker
+TOY = Sizes(images=4, new=2, settings={"encoder.size": 28} | SPARING, apart=False)
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a night did, as the table shows it; seconds of all and of three stages."""
+
+    name: str
+    images: int
+    encoded: int
+    scored: int
+    whole: float
+    extract: float
+    score: float
+    reduce: float
+
+    @property
+    def work(self) -> float:
+        return self.extract + self.score
+
+
+def main(report: Report, sizes: Sizes) -> None:
+    report.title(f"A night of {sizes.images} images, and the next one with {sizes.new} more")
     with tempfile.TemporaryDirectory() as folder:
         lake, output = Path(folder) / "lake", Path(folder) / "out"
-        write(lake, range(IMAGES))
-        rows = [["first", *night(lake, output, "first", "window")]]
-        write(lake, range(IMAGES, IMAGES + NEW))
-        rows.append(["second, window", *night(lake, output, "window", "window")])
-        rows.append(["second, batch", *night(lake, output, "batch", "batch")])
+        write(lake, range(sizes.images))
+        first = night("first", lake, output, "window", sizes)
+        write(lake, range(sizes.images, sizes.images + sizes.new))
+        window = night("second, window", lake, output, "window", sizes)
+        batch = night("second, batch", lake, output, "batch", sizes)
+    nights = [first, window, batch]
     columns = ["night", "images", "encoded", "scored", "all s", "extract s", "score s", "reduce s"]
-    report.table("Nights", columns, rows)
-    first, window, batch = rows
-    report.figure("encoded in the second night", batch[2], NEW, most=True)
-    report.figure("extract and score, first night against the second by window", work(first) / work(window), unit="x")
-    report.figure("extract and score, first night against the second as a batch", work(first) / work(batch), unit="x")
+    report.table("Nights", columns, [astuple(of) for of in nights])
+    report.figure("encoded in the second night", batch.encoded, sizes.new, most=True)
+    report.figure("extract and score, first night against the second by window", first.work / window.work, unit="x")
+    report.figure("extract and score, first night against the second as a batch", first.work / batch.work, unit="x")
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        below = np.zeros(len(rows))
-        for place, stage in enumerate(("extract", "score", "reduce")):
-            seconds = np.array([float(row[5 + place]) for row in rows])
-            axes.bar([str(row[0]) for row in rows], seconds, bottom=below, label=stage)
+        below = np.zeros(len(nights))
+        for stage in ("extract", "score", "reduce"):
+            seconds = np.array([getattr(of, stage) for of in nights])
+            axes.bar([of.name for of in nights], seconds, bottom=below, label=stage)
             below += seconds
         axes.set(ylabel="seconds", title="Seconds of a night's stages")
         axes.legend()
 
     report.save(draw)
-
-
-def work(row: list[Any]) -> float:
-    return float(row[5] + row[6])
 
 
 def write(lake: Path, numbers: range) -> None:
@@ -67,28 +97,39 @@ def write(lake: Path, numbers: range) -> None:
         Image.fromarray(np.clip(crop, 0, 255).astype(np.uint8)).save(folder / f"{number:04d}.png")
 
 
-def night(lake: Path, output: Path, run_id: str, source: str) -> list[Any]:
-    """Run the job; return images, encoded, scored, seconds of all, and of three stages."""
-    flags = {
+def night(name: str, lake: Path, output: Path, source: str, sizes: Sizes) -> Night:
+    """Run the job, and read what it did."""
+    run_id = name.replace(", ", "-")
+    settings = {
         "input.uri": lake,
         "output.uri": output,
         "output.run_id": run_id,
         "encoder.name": ENCODER,
         "encoder.weights": sample_weights(),
-        "encoder.size": 224,
         "references.source": source,
         "references.count": 100,
-    }
-    command = [sys.executable, str(JOB), *(f"--{name}={value}" for name, value in flags.items())]
-    start = time.perf_counter()
-    subprocess.run(command, env=os.environ | {"RAY_AUTH_MODE": "disabled"}, check=True, capture_output=True)
-    seconds = time.perf_counter() - start
-    run = json.loads((output / "runs" / f"run_id={run_id}" / "run.json").read_bytes())
-    counts = run["counts"]
+    } | sizes.settings
+    began = time.perf_counter()
+    run(flags(settings), sizes.apart)
+    seconds = time.perf_counter() - began
+    found = json.loads((output / "runs" / f"run_id={run_id}" / "run.json").read_bytes())
+    counts, stages = found["counts"], found["seconds"]
     scored = counts["scored"] - counts["carried"]
-    stages = [run["seconds"][stage] for stage in ("extract", "score", "reduce")]
-    return [counts["images"], scored - counts["features_reused"], scored, seconds, *stages]
+    encoded = scored - counts["features_reused"]
+    return Night(name, counts["images"], encoded, scored, seconds, stages["extract"], stages["score"], stages["reduce"])
+
+
+def run(arguments: list[str], apart: bool) -> None:
+    """Run the job; raises SystemExit with what it said when it fails."""
+    if apart:
+        environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+        command = [sys.executable, str(JOB), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    else:
+        done = run_job_here(*arguments)
+    if done.returncode:
+        raise SystemExit(done.stderr)
 
 
 if __name__ == "__main__":
-    main()
+    start(main, FULL, TOY)

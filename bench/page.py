@@ -5,20 +5,33 @@ python -m bench.page
 
 import statistics
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from selenium.webdriver import Chrome
 
-from bench.report import Report
+from bench.report import NotRun, Report, start
 from tests.chromium import ABSENT, start_chromium
 from tests.reports import make_report
 
-IMAGES, DRAWN = 10_000, 1_000
-ROUNDS = 5
 FIRST_AIM, FRAME_AIM = 2.0, 1000 / 30  # seconds; milliseconds of the slowest twentieth of frames
-STEPS, PIXELS = 300, 120  # frames that are scrolled, and how far in each: two lines of tiles in four frames
+PIXELS = 120  # that are scrolled in a frame: two lines of tiles in four frames
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images of the report, of them drawn; how often it is opened, and for how many frames scrolled."""
+
+    images: int
+    drawn: int
+    rounds: int
+    frames: int
+
+
+FULL = Sizes(images=10_000, drawn=1_000, rounds=5, frames=300)
+TOY = Sizes(images=80, drawn=4, rounds=1, frames=10)
 
 OPENED = """
 const told = arguments[0];
@@ -47,27 +60,27 @@ def opened(driver: Chrome, address: str) -> tuple[float, float]:
     return found[0] / 1000, found[1] / 1000
 
 
-def frames(driver: Chrome, address: str) -> list[float]:
+def frames(driver: Chrome, address: str, count: int) -> list[float]:
     """Return the milliseconds between frames while the list is scrolled."""
     opened(driver, address)
-    times: list[float] = driver.execute_async_script(SCROLLED, STEPS, PIXELS)
+    times: list[float] = driver.execute_async_script(SCROLLED, count, PIXELS)
     return [after - before for before, after in zip(times[:-1], times[1:], strict=True)]
 
 
-def main() -> None:
-    report = Report("page", f"A report of {IMAGES:,} images, {DRAWN:,} of them with pictures, in Chromium")
+def main(report: Report, sizes: Sizes) -> None:
+    report.title(f"A report of {sizes.images:,} images, {sizes.drawn:,} of them with pictures, in Chromium")
     with tempfile.TemporaryDirectory() as folder:
-        made = make_report(Path(folder) / "report", IMAGES, DRAWN)
+        made = make_report(Path(folder) / "report", sizes.images, sizes.drawn)
         files = [path for path in made.folder.rglob("*") if path.is_file()]
         data = sum(path.stat().st_size for path in files if path.suffix == ".js" and path.parent.name in ("data", "js"))
         driver = start_chromium(Path(folder) / "home")
         if driver is None:
-            raise SystemExit(f"the page was NOT measured: {ABSENT}")
+            raise NotRun(ABSENT)
         try:
             driver.set_script_timeout(60)
             opened(driver, made.address)  # the browser's own start
-            times = [opened(driver, made.address) for _ in range(ROUNDS)]
-            moving = frames(driver, f"{made.address}#images")
+            times = [opened(driver, made.address) for _ in range(sizes.rounds)]
+            moving = frames(driver, f"{made.address}#images", sizes.frames)
             nodes: Any = driver.execute_script("return document.querySelectorAll('*').length")
         finally:
             driver.quit()
@@ -92,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, FULL, TOY)

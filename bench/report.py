@@ -1,37 +1,58 @@
-"""What every bench leaves: tables on the terminal, figures beside their aims, JSON, and a plot."""
+"""What every bench leaves: tables on the terminal, figures beside their aims, JSON, a plot; and how it is started."""
 
+from __future__ import annotations
+
+import argparse
 import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FOLDER = Path("out/bench")
 PACKAGES = ("torch", "ray", "faiss-gpu", "timm", "numpy", "scikit-learn", "pyarrow")
+ABSENT = 3  # exit code of a bench that lacks what it measures
+
+Cell = str | int | float
+Sizes = TypeVar("Sizes")
+
+
+class NotRun(Exception):
+    """What a bench measures is not here; the message says what that is."""
 
 
 class Report:
-    """Prints as it goes and is written to out/bench/<name>.json and .png at the end.
+    """Prints as it goes and is written to <folder>/<name>.json and .png at the end.
 
-    report = Report("mutual", "Mutual scoring of one layer")
+    report = Report("mutual", Path("out/bench"))
+    report.title("Mutual scoring of one layer")
     report.table("Seconds", ["shape", "gemm", "faiss"], [["N=83", 0.6, 4.5]])
     report.figure("speed against cdist", 12.3, aim=12, unit="x")
     report.save(draw)
+
+    Figures of a toy are not `judged`: they are printed without their aims, of which they say nothing.
     """
 
-    def __init__(self, name: str, title: str) -> None:
-        self._name = name
-        self._content: dict[str, Any] = {"title": title, "machine": machine(), "tables": {}, "figures": {}}
-        print(f"\n{title}\n{', '.join(f'{key} {value}' for key, value in machine().items())}")
+    def __init__(self, name: str, folder: Path, judged: bool = True) -> None:
+        self._name, self._folder, self._judged = name, folder, judged
+        self._content: dict[str, Any] = {"title": name, "machine": machine(), "tables": {}, "figures": {}}
 
-    def table(self, heading: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    def title(self, title: str) -> None:
+        """Print what is measured, and on what machine."""
+        self._content["title"] = title
+        print(f"\n{title}\n{', '.join(f'{key} {value}' for key, value in self._content['machine'].items())}")
+        if not self._judged:
+            print("Toy sizes, which show that this runs: the figures mean nothing.")
+
+    def table(self, heading: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """Print a table and keep it."""
         cells = [list(columns), *([_cell(value) for value in row] for row in rows)]
         widths = [max(len(row[column]) for row in cells) for column in range(len(columns))]
@@ -43,6 +64,8 @@ class Report:
 
     def figure(self, name: str, value: float, aim: float | None = None, unit: str = "", most: bool = False) -> None:
         """Print a figure, with what it should at least be (with `most`: at most), and keep it."""
+        if not self._judged:
+            aim = None
         met = None if aim is None else (value <= aim if most else value >= aim)
         line = f"{name}: {value:.3g}{unit}"
         if aim is not None:
@@ -52,12 +75,14 @@ class Report:
 
     def save(self, draw: Callable[[Figure], None]) -> None:
         """Write the JSON, and the plot that `draw` puts into a figure."""
-        FOLDER.mkdir(parents=True, exist_ok=True)
+        from matplotlib.figure import Figure
+
+        self._folder.mkdir(parents=True, exist_ok=True)
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         draw(figure)
-        figure.savefig(FOLDER / f"{self._name}.png", dpi=110)
-        (FOLDER / f"{self._name}.json").write_text(json.dumps(self._content, indent=2) + "\n")
-        print(f"\nwritten: {FOLDER / self._name}.json, .png")
+        figure.savefig(self._folder / f"{self._name}.png", dpi=110)
+        (self._folder / f"{self._name}.json").write_text(json.dumps(self._content, indent=2) + "\n")
+        print(f"\nwritten: {self._folder / self._name}.json, .png")
 
 
 def machine() -> dict[str, str]:
@@ -69,6 +94,8 @@ def machine() -> dict[str, str]:
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
         flags = next((line for line in lines if line.startswith("flags")), "")
         model += f" ({'with' if 'amx_bf16' in flags else 'no'} AMX)"
+    import torch  # here, so that a process started for its peak of memory may do without
+
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     facts = {"processor": model, "cpus": str(os.cpu_count()), "threads": str(torch.get_num_threads()), "gpu": gpu}
     return facts | {package: version(package) for package in PACKAGES}
@@ -85,5 +112,18 @@ def interleaved(functions: Mapping[str, Callable[[], Any]], rounds: int = 5) -> 
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
-def _cell(value: Any) -> str:
+def start(main: Callable[[Report, Sizes], None], full: Sizes, toy: Sizes) -> None:
+    """Run a bench as its command line says; exits with ABSENT where it cannot be measured."""
+    name = Path(sys.argv[0]).stem
+    parser = argparse.ArgumentParser(f"python -m bench.{name}")
+    parser.add_argument("--toy", action="store_true", help="see in seconds that it runs; leaves the real figures alone")
+    is_toy = parser.parse_args().toy
+    try:
+        main(Report(name, FOLDER / "toy" if is_toy else FOLDER, judged=not is_toy), toy if is_toy else full)
+    except NotRun as reason:
+        print(f"\nNOT RUN: {name}: {reason}", file=sys.stderr)
+        sys.exit(ABSENT)
+
+
+def _cell(value: Cell) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

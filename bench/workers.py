@@ -1,6 +1,6 @@
 """Scoring on several workers: what two do on this machine, and what 256 GPUs would do with a million images.
 
-    .venv/bin/python -m bench.workers
+    python -m bench.workers
 
 The same units of work run on one and on two worker processes of one thread each. Then the plan of a large lake is
 handed out to simulated workers. The rates of a GPU are assumed and not measured: there was none.
@@ -13,35 +13,28 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import ray
 from matplotlib.figure import Figure
 
-from bench.lists import feature_rows, write_lists
-from bench.report import Report
-from pipeline.config import InputConfig, OutputConfig, RayConfig, ReferencesConfig, ScoreConfig
+from bench.report import Cell, Report, start
+from bench.stages import feature_rows, score_on, write_lists
+from pipeline.config import InputConfig, OutputConfig, RayConfig, ReferencesConfig, ScoreConfig, SearchConfig
 from pipeline.engine.calibrate import measure
-from pipeline.engine.cluster import Pool, cluster
+from pipeline.engine.cluster import cluster
 from pipeline.io.storage import Location
 from pipeline.plan.cost import Rates, total_cost, unit_cost
 from pipeline.plan.sampling import expected_references
 from pipeline.plan.schedule import Schedule, schedule
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, Unit, plan_units
-from pipeline.scoring.search import untuned
-from pipeline.stages.score import score
+from pipeline.scoring.scorer import Layer
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
 
 AIM = 1.8
-ROUNDS = 2
-SMALL = {"nuts": 64, "bolts": 48}
-GRID, WIDTH, SMALL_LAYERS = (16, 16), 384, (5, 11)
-SMALL_SHAPE = Shape(patches=256, width=WIDTH, bytes=2, degrees=3, passes=3, compared=WIDTH)
-SMALL_OPERATIONS = 16 * max(SMALL.values()) * SMALL_SHAPE.pair  # a unit of two seconds: each worker has several
-
-IMAGES, CATEGORIES, SPREAD = 1_000_000, 200, 1.5
+SMALL_LAYERS = (5, 11)
+SPREAD = 1.5  # sigma of the lognormal sizes of a large lake's categories
 LAYERS = (5, 11, 17, 23)
 SHAPE = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, passes=3, compared=1024)
 GPU = Rates(products=3e13, aggregated=1e11, read=1e9)
@@ -54,6 +47,36 @@ GPUS = (1, 4, 16, 64, 256)
 FACTORS = (0.25, 1, 4, 16)
 MEMORIES = (4, 16, 40)
 AHEAD = 1  # Ray Data sends an actor one unit more than the one at hand
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images of the small lake's categories, patches of an image and values of a patch; how often all is timed.
+
+    And images and categories of the large lake.
+    """
+
+    small: tuple[tuple[str, int], ...]
+    grid: tuple[int, int]
+    width: int
+    rounds: int
+    images: int
+    categories: int
+
+    @property
+    def shape(self) -> Shape:
+        patches = self.grid[0] * self.grid[1]
+        return Shape(patches, self.width, bytes=2, degrees=3, passes=3, compared=self.width)
+
+    def units(self) -> list[Unit]:
+        """Return the small lake's units, of two seconds each: each worker has several."""
+        members = {category: Members(total, total, total, "") for category, total in self.small}
+        operations = 16 * max(total for _, total in self.small) * self.shape.pair
+        return plan_units(members, SMALL_LAYERS, self.shape, 4e9, operations)
+
+
+FULL = Sizes((("nuts", 64), ("bolts", 48)), (16, 16), 384, rounds=2, images=1_000_000, categories=200)
+TOY = Sizes((("nuts", 6), ("bolts", 4)), (4, 4), 16, rounds=1, images=2_000, categories=4)
 
 
 @dataclass(frozen=True)
@@ -80,9 +103,9 @@ class StampedRun(RunFolder):
             self._note("began").write_text(str(time.process_time()))
         return super().index(category)
 
-    def patch_scores(self, unit: str) -> Location:
+    def found(self, number: int) -> Location:
         self._note("ended").write_text(str(time.process_time()))
-        return super().patch_scores(unit)
+        return super().found(number)
 
     def _note(self, moment: str) -> Path:
         folder = Path((self.work / moment).path)
@@ -93,34 +116,32 @@ class StampedRun(RunFolder):
 class SmallLake:
     """Random features, and the same units of work for any number of workers."""
 
-    def __init__(self, folder: Path) -> None:
-        self._output, self._runs = Location.parse(str(folder)), itertools.count()
-        self._store = FeatureStore(self._output / "features", GRID, WIDTH, SMALL_LAYERS, "float16")
+    def __init__(self, folder: Path, sizes: Sizes) -> None:
+        self._output, self._runs, self._sizes = Location.parse(str(folder)), itertools.count(), sizes
+        self._store = FeatureStore(self._output / "features", sizes.grid, sizes.width, SMALL_LAYERS, "float16")
+        self._config = ScoreConfig(input=InputConfig(uri="none"), output=OutputConfig(uri=self._output.path))
         generator = np.random.default_rng(0)
         self._places = {}
-        for category, total in SMALL.items():
-            tokens = generator.normal(size=(total, len(SMALL_LAYERS), SMALL_SHAPE.patches, WIDTH)).astype(np.float32)
+        for category, total in sizes.small:
+            shape = (total, len(SMALL_LAYERS), sizes.shape.patches, sizes.width)
+            tokens = generator.normal(size=shape).astype(np.float32)
             names = [f"{category}{image}" for image in range(total)]
             vectors = np.zeros((total, 1), np.float32)
             self._places[category] = self._store.write(category, feature_rows(names), tokens, vectors)
-        members = {category: Members(total, total, total, "") for category, total in SMALL.items()}
-        self.units = plan_units(members, SMALL_LAYERS, SMALL_SHAPE, 4e9, SMALL_OPERATIONS)
+        self.units = sizes.units()
 
     def __call__(self, workers: int) -> Run:
         """Score all units on so many workers."""
         run = StampedRun(self._output, str(next(self._runs)))
-        for category, file in self._places.items():
-            total = SMALL[category]
-            write_lists(
-                RunFolder(run.output, run.run_id), category, [(file, row) for row in range(total)], range(total)
-            )
-        config = ScoreConfig(input=InputConfig(uri="none"), output=OutputConfig(uri=self._output.path))
-        start = time.perf_counter()
-        score(self.units, config, untuned("gemm", "cpu"), Pool(workers, workers, 1, 0), self._store, run)
-        whole = time.perf_counter() - start
+        for category, total in self._sizes.small:
+            places = [(self._places[category], row) for row in range(total)]
+            write_lists(RunFolder(run.output, run.run_id), category, places, range(total))
+        began = time.perf_counter()
+        score_on(workers, self.units, self._config, self._store, run)
+        whole = time.perf_counter() - began
         work = Path(run.work.path)
-        began = min(note.stat().st_mtime for note in (work / "began").iterdir())
-        ends = sorted(file.stat().st_mtime - began for file in (work / "patch_scores").iterdir())
+        first = min(note.stat().st_mtime for note in (work / "began").iterdir())
+        ends = sorted(file.stat().st_mtime - first for file in (work / "found" / "0").iterdir())
         cpu = {
             moment: sum(float(note.read_text()) for note in (work / moment).iterdir()) for moment in ("began", "ended")
         }
@@ -128,10 +149,10 @@ class SmallLake:
 
     def rates(self) -> Rates:
         """Return what one worker of one thread was measured to do, as a run measures it."""
-        question: dict[str, object] = {"kind": "gemm", "dtype": "fp32", "grid": list(GRID), "width": WIDTH}
-        question |= {"compared": WIDTH, "device": "cpu", "cpus": 1}
-        found: dict[str, Any] = ray.get(ray.remote(measure).remote(question, self._output / "probe"))
-        return Rates(found["tuning"]["products"], found["tuning"]["aggregated"], found["read"])
+        layer = Layer(self._sizes.grid, self._sizes.width, 2)
+        config = self._config.model_copy(update={"search": SearchConfig(kind="gemm")})
+        tuning, read = ray.get(ray.remote(measure).remote(config, layer, "cpu", 1, self._output / "probe"))
+        return Rates(tuning.products, tuning.aggregated, read)
 
 
 class Plan:
@@ -158,31 +179,29 @@ def _in_catalog(unit: Unit) -> tuple[str, int, int]:
     return unit.category, unit.layer, unit.start
 
 
-def large_lake() -> dict[str, Members]:
-    """Return a million images in 200 categories, of lognormal sizes and at least two images each."""
-    weights = np.random.default_rng(0).lognormal(sigma=SPREAD, size=CATEGORIES)
-    sizes = 2 + np.floor(weights / weights.sum() * (IMAGES - 2 * CATEGORIES)).astype(int)
-    sizes[sizes.argmax()] += IMAGES - sizes.sum()
+def large_lake(images: int, categories: int) -> dict[str, Members]:
+    """Return images in categories of lognormal sizes and at least two images each."""
+    weights = np.random.default_rng(0).lognormal(sigma=SPREAD, size=categories)
+    totals = 2 + np.floor(weights / weights.sum() * (images - 2 * categories)).astype(int)
+    totals[totals.argmax()] += images - totals.sum()
     config = ReferencesConfig()
     print(
-        f"\n{IMAGES} images in {CATEGORIES} categories of lognormal sizes (sigma {SPREAD}): {sizes.min()} to "
-        f"{sizes.max()}, median {np.median(sizes):.0f}; {(sizes > config.limit).sum()} of them with {config.count} "
+        f"\n{images} images in {categories} categories of lognormal sizes (sigma {SPREAD}): {totals.min()} to "
+        f"{totals.max()}, median {np.median(totals):.0f}; {(totals > config.limit).sum()} of them with {config.count} "
         f"references\n{ASSUMED}"
     )
     return {
         f"{number:03d}": Members(total, expected_references(config, total), total, "")
-        for number, total in enumerate(sizes.tolist())
+        for number, total in enumerate(totals.tolist())
     }
 
 
-def measure_two(report: Report) -> None:
+def measure_two(report: Report, sizes: Sizes) -> None:
     """Time one and two workers on the same units, and compare with what is predicted."""
     with tempfile.TemporaryDirectory() as folder, cluster(RayConfig()):
-        # both workers begin together: what is compared is their work, and not whose interpreter was up first
-        ray.data.DataContext.get_current().wait_for_min_actors_s = 120
-        lake = SmallLake(Path(folder))
+        lake = SmallLake(Path(folder), sizes)
         runs, measured = [], []
-        for _ in range(ROUNDS):
+        for _ in range(sizes.rounds):
             runs += [(workers, lake(workers)) for workers in (1, 2)]
             measured.append(lake.rates())
     rates = max(measured, key=lambda found: found.products)
@@ -190,7 +209,8 @@ def measure_two(report: Report) -> None:
         [workers, run.whole, run.whole - run.working, run.working, 100 * run.cpu / run.working / workers]
         for workers, run in runs
     ]
-    name = f"{len(lake.units)} units of {sum(SMALL.values())} images, 256 patches x 384, seconds"
+    images, shape = sum(total for _, total in sizes.small), sizes.shape
+    name = f"{len(lake.units)} units of {images} images, {shape.patches} patches x {shape.width}, seconds"
     report.table(name, ["workers", "whole run", "start and end", "working", "CPU had while working, %"], rows)
     one, two = (min((run for workers, run in runs if workers == n), key=lambda run: run.working) for n in (1, 2))
     report.figure("two workers against one, working", one.working / two.working, AIM, "x")
@@ -201,7 +221,7 @@ def measure_two(report: Report) -> None:
         "counts: others on the machine only add. Where workers had clearly less than 100 % of their CPUs, they did."
     )
     units = np.diff([0, *one.ends]).tolist()  # of a single worker, in the order of the plan
-    predicted = [rates.seconds(unit_cost(unit, SMALL_SHAPE)) for unit in lake.units]
+    predicted = [rates.seconds(unit_cost(unit, shape)) for unit in lake.units]
     rows = []
     for workers, run in ((1, one), (2, two)):
         by_rates, by_units = (schedule(seconds, workers, AHEAD).makespan for seconds in (predicted, units))
@@ -213,13 +233,13 @@ def measure_two(report: Report) -> None:
     report.figure("two workers' time against what their units allow", two.working / rows[1][2], unit="x")
 
 
-def simulate(report: Report) -> dict[int, Plan]:
+def simulate(report: Report, sizes: Sizes) -> dict[int, Plan]:
     """Hand the plans of the large lake out to GPUs; return those of the default unit size by memory in GB."""
-    members, most = large_lake(), GPUS[-1]
+    members, most = large_lake(sizes.images, sizes.categories), GPUS[-1]
     plans = {(memory, factor): Plan(members, memory, factor) for memory in MEMORIES for factor in FACTORS}
     columns = ["GB a GPU, GPUs", "hours", "TB read", "GB/s read by all"]
     columns += ["idle % as planned", "longest first", "catalog order", f"planned, {AHEAD} ahead"]
-    rows: list[list[Any]] = []
+    rows: list[list[Cell]] = []
     for memory, gpus in itertools.product(MEMORIES, GPUS):
         plan = plans[memory, 1]
         found = [plan.on(gpus), plan.on(gpus, "longest first"), plan.on(gpus, "catalog order")]
@@ -232,7 +252,7 @@ def simulate(report: Report) -> dict[int, Plan]:
     rows = []
     for (memory, factor), plan in plans.items():
         units = plan.orders["longest first"]
-        row = [f"{memory}, x{factor:g}", len(units), units[len(units) // 2], units[0], plan.read / 1e12]
+        row: list[Cell] = [f"{memory}, x{factor:g}", len(units), units[len(units) // 2], units[0], plan.read / 1e12]
         last = plan.on(most)
         hours = [plan.on(1).makespan / 3600, last.makespan / 3600]
         rows.append([*row, 100 * plan.reading, *hours, f"{100 * last.idle:.2f}"])
@@ -265,10 +285,10 @@ def said(plans: dict[tuple[int, float], Plan]) -> Iterator[str]:
         yield f"UNIT_OPERATIONS at {memory} GB, hours on {most} GPUs: {changes}."
 
 
-def main() -> None:
-    report = Report("workers", "Several workers")
-    measure_two(report)
-    plans = simulate(report)
+def main(report: Report, sizes: Sizes) -> None:
+    report.title("Several workers")
+    measure_two(report, sizes)
+    plans = simulate(report, sizes)
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
@@ -276,7 +296,9 @@ def main() -> None:
             left.plot(GPUS, [plan.on(gpus).makespan / 3600 for gpus in GPUS], "o-", label=f"{memory} GB a GPU")
         best = plans[MEMORIES[-1]]
         left.plot(GPUS, [best.on(1).makespan / 3600 / gpus for gpus in GPUS], "k:", label=f"ideal, {MEMORIES[-1]} GB")
-        left.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="hours", title="A million images, assumed rates")
+        left.set(
+            xscale="log", yscale="log", xlabel="GPUs", ylabel="hours", title=f"{sizes.images:,} images, assumed rates"
+        )
         for memory, style in zip((MEMORIES[0], MEMORIES[-1]), ("o--", "o-"), strict=True):
             for order in best.orders:
                 idle = [100 * plans[memory].on(gpus, order).idle for gpus in GPUS]
@@ -290,4 +312,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, FULL, TOY)
