@@ -70,7 +70,7 @@ def main(report: Report, sizes: Sizes) -> None:
     nights = [first, window, batch]
     columns = ["night", "images", "encoded", "scored", "all s", "extract s", "score s", "reduce s"]
     report.table("Nights", columns, [astuple(of) for of in nights])
-    report.figure("encoded in the second night", batch.encoded, sizes.new, most=True)
+    report.figure("encoded in the second night", window.encoded, sizes.new, most=True)
     report.figure("extract and score, first night against the second by window", first.work / window.work, unit="x")
     report.figure("extract and score, first night against the second as a batch", first.work / batch.work, unit="x")
 

@@ -54,7 +54,7 @@ class Report:
 
     def table(self, heading: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """Print a table and keep it."""
-        cells = [list(columns), *([_cell(value) for value in row] for row in rows)]
+        cells = [list(columns), *([shown(value) for value in row] for row in rows)]
         widths = [max(len(row[column]) for row in cells) for column in range(len(columns))]
         print(f"\n{heading}")
         for row in cells:
@@ -125,5 +125,6 @@ def start(main: Callable[[Report, Sizes], None], full: Sizes, toy: Sizes) -> Non
         sys.exit(ABSENT)
 
 
-def _cell(value: Cell) -> str:
+def shown(value: Cell) -> str:
+    """Return what a table shows of a value."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
