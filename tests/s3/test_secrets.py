@@ -43,7 +43,7 @@ UNREACHABLE = {"AWS_ENDPOINT_URL": f"http://me:{SECRET}@127.0.0.1:1", "AWS_SECRE
 def test_a_run_that_cannot_read_its_lake_does_not_say_its_credentials(
     wrong: dict[str, str], said: str, scorer: Key, tmp_path: Path
 ) -> None:
-    impatient = "from pipeline.lake import bucket; bucket.PATIENCE = 0.2"
+    impatient = "from pipeline.io import bucket; bucket.PATIENCE = 0.2"
     arguments = flags(settings("s3://lake/parts", tmp_path / "out"))
     done = run_job(*arguments, env={**scorer, **wrong}, before=impatient)
     assert done.returncode == 1 and said in done.stderr, done.stderr
