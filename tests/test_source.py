@@ -1,7 +1,6 @@
 """The project runs no code that comes from data, and starts no shell."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
@@ -65,9 +64,9 @@ def is_constant(node: ast.AST | None, value: object) -> bool:
     return isinstance(node, ast.Constant) and node.value is value
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(Path(path).relative_to(REPOSITORY)))
-def test_no_code_comes_from_data(path: Path) -> None:
-    assert problems(path.read_text()) == []
+def test_no_code_comes_from_data() -> None:
+    found = {str(path.relative_to(REPOSITORY)): problems(path.read_text()) for path in FILES}
+    assert {name: lines for name, lines in found.items() if lines} == {}
 
 
 @pytest.mark.parametrize(
