@@ -1,15 +1,13 @@
 """A lake of bad files: every input ends as one row, and what cannot work is said before anything is published."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.images import Reason
 from tests.corpus import CORPUS
-from tests.running import JOB, flags, read_scores, run_job_here, settings, small_lake
+from tests.running import flags, read_scores, run_job_here, settings, small_lake
 
 
 @pytest.fixture
@@ -101,15 +99,3 @@ def test_an_output_that_cannot_be_written_is_named_before_the_work_begins(lake: 
     assert done.returncode == 1
     assert f"cannot write {tmp_path}/file/out" in done.stderr and "Traceback" not in done.stderr
     assert "extract" not in done.stderr
-
-
-def test_help_answers_without_loading_what_a_run_needs() -> None:
-    code = (
-        "import runpy, sys; sys.argv = ['score_dataset.py', '--help']\n"
-        f"try: runpy.run_path({str(JOB)!r}, run_name='__main__')\n"
-        "except SystemExit as end: assert end.code in (0, None), end.code\n"
-        "assert not {'ray', 'torch', 'pyarrow', 'pandas'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "--encoder.name" in done.stdout
