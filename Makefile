@@ -1,8 +1,8 @@
-# Two commands: `make score` scores the embedded sample, `make test` runs the whole suite.
+# Two commands: `make score` scores the embedded sample, `make test` is the gate
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: score test infra-test bench lint audit clean
+.PHONY: score test test-daily infra-test bench lint audit clean
 
 score: .venv/.sample
 	$(BIN)/python jobs/make_sample.py out/sample
@@ -13,9 +13,13 @@ test: .venv/.test .venv-s3/.installed .venv-infra/.installed .tools browser
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --any-exprs-report .venv/any
 	$(BIN)/python .ci/any.py .venv/any
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25
+	$(BIN)/python -m pytest -m "not daily" -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 
-# What can be checked of infra/ without a cloud; a part of `make test`
+# The tests that the gate leaves out, one after the other: each starts nodes of its own
+test-daily: .venv/.test .venv-s3/.installed .tools
+	$(BIN)/python -m pytest -m daily --durations=0
+
+# What can be checked of infra/ without a cloud, the image's steps too
 infra-test: .venv/.test .venv-infra/.installed .tools
 	$(BIN)/python -m pytest tests/infra --durations=25
 

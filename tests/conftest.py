@@ -6,10 +6,12 @@ import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from pipeline.io.storage import Location
 
 REPOSITORY = Path(__file__).parents[1]
 S3_PYTHON = REPOSITORY / ".venv-s3" / "bin" / "python"
+TINY = REPOSITORY / "tests" / "tiny"  # of an encoder that loads in no time, as a package that is installed
 SHARED = Path(os.environ.get("LAKESCORE_SHARED", REPOSITORY.parent / "shared"))
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=50)
@@ -47,6 +50,8 @@ def clean_environment() -> Iterator[None]:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.syspath_prepend(TINY)
+        patch.setenv("PYTHONPATH", python_path(TINY))
         yield
 
 
@@ -66,6 +71,34 @@ def ray_here(s3_environment: dict[str, str]) -> Iterator[None]:
             patch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")  # as a run sets it, which would stay for later processes
             stack.enter_context(cluster(RayConfig()))
         yield
+
+
+@dataclass(frozen=True)
+class PlainRun:
+    """A small lake and what a run of it wrote; tests compare theirs with it, copy from it, and change neither."""
+
+    lake: Path  # brick and gravel, 12 images each, none of them bad
+    output: Path  # run_id=test, with a report
+    scores: pd.DataFrame  # in the order of the catalog
+
+
+@pytest.fixture(scope="session")
+def plain_run(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainRun]:
+    """One run of one lake for all that only compare with it, on this process's Ray and with what is usual."""
+    from pipeline.run import score_lake
+    from tests.running import flags, parse, read_scores, settings, small_lake
+
+    folder = tmp_path_factory.mktemp("plain")
+    lake, output = small_lake(folder / "lake"), folder / "out"
+    score_lake(parse([*flags(settings(lake, output)), "--report.images=500"]))
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    yield PlainRun(lake, output, read_scores(output))
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before, "a test wrote to what all share"
+
+
+def python_path(*folders: Path) -> str:
+    """Return a PYTHONPATH by which processes find what lies in these folders, beside what this one was given."""
+    return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def not_run(reason: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """The libraries that models come from. Each takes seconds to import, and a run needs one: they are imported by name."""
 
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 
 from pipeline.errors import EncoderError
 
@@ -22,12 +23,16 @@ LIBRARIES = {
 }
 
 
+GROUP = "lakescore.encoders"  # of the entry points by which packages that are installed beside this one add theirs
+
+
 def split_name(name: str) -> tuple[Library, str]:
     """Return the library of an encoder.name, and the model's name in it; raises `EncoderError`."""
     library, _, model = name.partition(":")
-    if library not in LIBRARIES or not model:
+    added = {of.name: Library(of.module, of.dist and of.dist.name) for of in entry_points(group=GROUP, name=library)}
+    if library not in (known := added | LIBRARIES) or not model:
         raise EncoderError(
             f"encoder.name {name!r} is not understood; "
             "use open_clip:<model>/<pretrained tag> or timm:<model>[.<pretrained tag>]"
         )
-    return LIBRARIES[library], model
+    return known[library], model

@@ -30,13 +30,6 @@ class Head:
     metrics: str
 
 
-@pytest.fixture(scope="session")
-def head() -> Iterator[Head]:
-    """A head node with its job server."""
-    with started_head() as head:
-        yield head
-
-
 @contextmanager
 def started_head(
     cpus: int = 4, gpus: int = 0, env: Mapping[str, str] | None = None, nodes: Mapping[str, Any] | None = None

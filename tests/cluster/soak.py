@@ -24,6 +24,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tests.conftest import TINY, python_path
 from tests.running import JOB, flags, read_scores, settings, small_lake
 
 KILLED_WITHIN = 1.2  # of the seconds of an undisturbed run
@@ -133,7 +134,7 @@ class Soak:
                     str(JOB),
                     *flags(settings(self._lake, output, output__run_id=name, report__images=20)),
                 ],
-                env=environment | {"RAY_AUTH_MODE": "disabled"},
+                env=environment | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": python_path(TINY)},
                 stdout=subprocess.DEVNULL,
                 stderr=said,
                 start_new_session=True,  # everything that Ray starts for it stays in its session

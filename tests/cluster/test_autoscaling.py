@@ -13,11 +13,11 @@ from ray.util.state import list_nodes
 
 from pipeline.io.storage import Location
 from pipeline.result import read_result
-from pipeline.run import score_lake
 from pipeline.store.run_folder import RunFolder
 from tests.cluster.conftest import Head, started_head
 from tests.cluster.test_same_scores import largest_difference
-from tests.running import REPOSITORY, flags, parse, read_scores, settings, small_lake
+from tests.conftest import REPOSITORY, PlainRun
+from tests.running import flags, read_scores, settings
 
 MEMORY = 200_000_000  # bytes of a node's object store
 # Nodes are processes of this machine, their GPUs words by which Ray places work. They go when they idle for 8 s.
@@ -82,18 +82,17 @@ def counted(head: Head) -> dict[str, int]:
     return {"cpu": sum("CPU" in resources for resources in nodes) - gpu, "gpu": gpu}
 
 
+@pytest.mark.daily
 @pytest.mark.timeout(400)
-def test_nodes_come_for_a_run_and_go_after_it(ray_here: None, tmp_path: Path) -> None:
-    lake, workers, job = small_lake(tmp_path / "lake", images=8), tmp_path / "workers", tmp_path / "job.py"
-    score_lake(parse(flags(settings(lake, tmp_path / "plain"))))
-
+def test_nodes_come_for_a_run_and_go_after_it(plain_run: PlainRun, tmp_path: Path) -> None:
+    workers, job = tmp_path / "workers", tmp_path / "job.py"
     workers.mkdir()
     job.write_text(JOB.format(repository=str(REPOSITORY), workers=str(workers)))
     pools = {f"ray.{pool}.{name}": value for pool in ("encode", "score") for name, value in (("gpus", 1), ("max", 2))}
     with started_head(cpus=0, nodes=NODES) as head:
         assert counted(head) == {"cpu": 0, "gpu": 0}
         client, begin = JobSubmissionClient(head.jobs), time.monotonic()
-        command = ["python", str(job), *flags(settings(lake, tmp_path / "grown") | pools)]
+        command = ["python", str(job), *flags(settings(plain_run.lake, tmp_path / "grown") | pools)]
         submitted = client.submit_job(entrypoint=shlex.join(command))
         seen: list[
             tuple[int, JobStatus, dict[str, int]]
@@ -114,4 +113,4 @@ def test_nodes_come_for_a_run_and_go_after_it(ray_here: None, tmp_path: Path) ->
     assert max(nodes["gpu"] for *_, nodes in seen) == 2
     run = read_result(RunFolder(Location.parse(str(tmp_path / "grown")), "test")).run
     assert len(run.nodes.units) == 2
-    assert largest_difference(read_scores(tmp_path / "plain"), read_scores(tmp_path / "grown")) <= 1e-6
+    assert largest_difference(plain_run.scores, read_scores(tmp_path / "grown")) <= 1e-6

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,25 +16,25 @@ import pandas as pd
 import psutil
 import pytest
 
+from pipeline.io import lock
+from pipeline.io.lock import RunLock
+from pipeline.io.storage import Location
 from pipeline.run import score_lake
 from tests.cluster.test_same_scores import largest_difference
-from tests.conftest import not_run
-from tests.running import JOB, flags, parse, read_scores, run_job, run_job_here, settings, small_lake
+from tests.conftest import PlainRun, not_run, python_path
+from tests.running import JOB, flags, parse, read_scores, run_job, run_job_here, settings
 
 HOSTILE = Path(__file__).parent / "hostile"
-IMAGES = 10
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_lake(tmp_path_factory.mktemp("lake"), categories=("brick",), images=IMAGES)
+@pytest.fixture
+def lake(plain_run: PlainRun) -> Path:
+    return plain_run.lake
 
 
-@pytest.fixture(scope="module")
-def undisturbed(ray_here: None, lake: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    output = tmp_path_factory.mktemp("undisturbed")
-    score_lake(parse(flags(settings(lake, output))))
-    return read_scores(output)
+@pytest.fixture
+def undisturbed(plain_run: PlainRun) -> pd.DataFrame:
+    return plain_run.scores
 
 
 def check(undisturbed: pd.DataFrame, output: Path) -> None:
@@ -82,6 +83,46 @@ def ended(stage: str) -> Callable[[dict[str, Any]], bool]:
     return lambda line: line.get("stage") == stage and "total" in line
 
 
+def stored(output: Path) -> dict[Path, int]:
+    """Return the files of features, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in (output / "features").rglob("*.parquet")}
+
+
+def test_a_driver_that_is_killed_and_one_that_is_stopped_are_taken_up_where_they_were(
+    lake: Path, undisturbed: pd.DataFrame, tmp_path: Path
+) -> None:
+    arguments = flags(settings(lake, tmp_path))
+    killed = Job(*arguments)
+    assert killed.until(lambda line: "unit" in line), "".join(killed.said)
+    killed.process.kill()
+    killed.wait()
+    assert not (tmp_path / "latest.json").exists()
+    features = stored(tmp_path)
+    assert len(features) == 4
+
+    stopped = Job(*arguments)
+    assert stopped.until(ended("extract")), "".join(stopped.said)
+    stopped.process.send_signal(signal.SIGTERM)
+    timer = threading.Timer(30, stopped.process.kill)
+    timer.start()
+    assert stopped.wait() == 143, "".join(stopped.said)
+    timer.cancel()
+    assert any("taking over the lock of process" in line for line in stopped.said)
+    assert "a run is taken up by the same command with its output.run_id" in stopped.said[-1]
+    assert list((tmp_path / "locks").iterdir()) == [] and not (tmp_path / "latest.json").exists()
+
+    again = run_job_here(*arguments, "--log=json")
+    assert again.returncode == 0, again.stderr
+    assert "was begun before" in again.stderr and "taking over" not in again.stderr
+    lines = [json.loads(line) for line in again.stderr.splitlines()]
+    [score] = [line for line in lines if ended("score")(line)]
+    assert score["done"] == score["total"] == 8
+    assert sum("unit" in line for line in lines) < 8  # those of before are not done again
+    assert stored(tmp_path) == features  # encoded once
+    check(undisturbed, tmp_path)
+
+
+@pytest.mark.daily
 @pytest.mark.timeout(900)
 def test_a_driver_that_is_killed_in_each_stage_is_taken_up_where_it_stopped(
     lake: Path, undisturbed: pd.DataFrame, tmp_path: Path
@@ -104,43 +145,30 @@ def test_a_driver_that_is_killed_in_each_stage_is_taken_up_where_it_stopped(
         assert not (tmp_path / "latest.json").exists()
         if features:
             assert {path: path.stat().st_mtime_ns for path in features} == features  # encoded once
-        features = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.parquet")}
-    assert len(features) == 2
+        features = stored(tmp_path)
+    assert len(features) == 4
     last = Job(*arguments)
     assert last.wait() == 0, "".join(last.said)
     assert any("taking over the lock of process" in line for line in last.said)
     units = [json.loads(line) for line in last.said if line.startswith("{") and '"score ' in line]
-    assert len(units) == 1 and "4/4 units" in units[0]["message"]
-    assert sum('"unit"' in line for line in last.said) < 4  # those of before are not done again
+    assert len(units) == 1 and "8/8 units" in units[0]["message"]
+    assert sum('"unit"' in line for line in last.said) < 8  # those of before are not done again
     check(undisturbed, tmp_path)
 
 
-def test_a_second_start_is_told_of_the_first_and_sigterm_stops_that_within_30_seconds(
-    lake: Path, undisturbed: pd.DataFrame, tmp_path: Path
-) -> None:
-    arguments = flags(settings(lake, tmp_path))
-    job = Job(*arguments)
-    assert job.until(said("plan ")), "".join(job.said)
-    second = run_job_here(*arguments)
+def test_a_second_start_is_told_of_the_first(lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "RENEWED_EVERY", 0.05)
+    with RunLock(Location.parse(str(tmp_path)), "test"):
+        second = run_job_here(*flags(settings(lake, tmp_path)))
     assert second.returncode == 4, second.stderr
-    assert f"run test is being done by process {job.process.pid} on" in second.stderr
-    job.process.send_signal(signal.SIGTERM)
-    timer = threading.Timer(30, job.process.kill)
-    timer.start()
-    assert job.wait() == 143, "".join(job.said)
-    timer.cancel()
-    assert "a run is taken up by the same command with its output.run_id" in job.said[-1]
-    assert list((tmp_path / "locks").iterdir()) == []
-    again = run_job_here(*arguments)
-    assert again.returncode == 0, again.stderr
-    assert "was begun before" in again.stderr and "taking over" not in again.stderr
-    check(undisturbed, tmp_path)
+    assert f"run test is being done by process {os.getpid()} on" in second.stderr
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "work").exists()
 
 
 def test_workers_that_are_killed_at_each_kind_of_work_cost_no_row(
     lake: Path, undisturbed: pd.DataFrame, tmp_path: Path
 ) -> None:
-    victims = ["decode_block", "EncodeBlock", "ScoreUnit", "write_maps"]
+    victims = ["DecodeBlock", "EncodeBlock", "ScoreUnits", "WriteMaps"]
     with Killer(victims) as killer:
         score_lake(parse(flags(settings(lake, tmp_path))))
     assert killer.killed == victims
@@ -152,7 +180,6 @@ class Killer:
 
     def __init__(self, names: list[str]) -> None:
         self._left, self.killed = list(names), list[str]()
-        self._leaving = {pid for pid, title in _workers() if "MapWorker" in title}  # actors of the run before
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -167,7 +194,7 @@ class Killer:
     def _watch(self) -> None:
         while self._left and not self._stopped.wait(0.02):
             for pid, title in _workers():
-                if self._left[0] in title and pid not in self._leaving:
+                if self._left[0] in title:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                         self.killed.append(self._left.pop(0))
@@ -187,11 +214,11 @@ def test_images_that_crash_or_hang_the_decoder_cost_their_own_row(
     lake: Path, undisturbed: pd.DataFrame, tmp_path: Path
 ) -> None:
     grown = tmp_path / "lake"
-    small_lake(grown, categories=("brick",), images=IMAGES)
+    shutil.copytree(lake, grown)
     for name in ("crash", "hang"):
         (grown / "brick" / "test" / "good" / f"{name}.png").write_bytes(f"{name} it".encode())
     arguments = [*flags(settings(grown, tmp_path / "out")), "--input.max_seconds=2"]
-    done = run_job(*arguments, env={"PYTHONPATH": str(HOSTILE)})
+    done = run_job(*arguments, env={"PYTHONPATH": python_path(HOSTILE)})
     assert done.returncode == 0, done.stderr
     scores = read_scores(tmp_path / "out")
     bad = scores[scores["status"] == "quarantined"].set_index("reason")["detail"].to_dict()
@@ -206,7 +233,7 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(lake: Path, undisturbed
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True, text=True
     )
     if mounted.returncode:
         not_run(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.engine import telemetry
 from pipeline.io.storage import Location
 from pipeline.result import Result
 from pipeline.run import score_lake
@@ -17,16 +20,17 @@ from pipeline.scoring.maps import anomaly_maps
 from pipeline.scoring.musc.lnamd import Aggregation
 from pipeline.scoring.musc.mutual import query_scores
 from pipeline.scoring.search.faiss import FaissSearch
+from tests.conftest import PlainRun
 from tests.running import flags, parse, read_scores, settings, small_lake, stored
 
-IMAGES = 20
+IMAGES = 12  # of each category
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_lake(tmp_path_factory.mktemp("lake"), categories=("brick", "gravel"), images=IMAGES)
+@pytest.fixture
+def lake(plain_run: PlainRun) -> Path:
+    return plain_run.lake
 
 
 def night(lake: Path, output: Path, run_id: str, *more: str) -> Result:
@@ -59,7 +63,8 @@ def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows
     new = small_lake(tmp_path / "new", categories=("brick", "gravel"), images=IMAGES + 3)
     fresh = [path for path in sorted(new.glob("brick/test/*/*.png")) if int(path.stem) >= IMAGES]
     for path in fresh:
-        shutil.copy(path, grown / path.relative_to(new))
+        (target := grown / path.relative_to(new)).parent.mkdir(exist_ok=True)
+        shutil.copy(path, target)
     (grown / "gravel" / "test" / "good" / "000.png").unlink()
     second = night(grown, output, "tuesday", *window)
     assert second.run.counts.model_dump() | {"anomalous": 0} == {
@@ -112,36 +117,43 @@ def test_pinned_references_may_lie_elsewhere_and_are_no_rows(lake: Path, tmp_pat
     np.testing.assert_allclose(scores["score_raw"], found, rtol=0, atol=1e-5)
 
 
-def test_a_burst_does_not_vouch_for_its_own_defect(lake: Path, tmp_path: Path) -> None:
+def test_a_burst_does_not_vouch_for_its_own_defect(plain_run: PlainRun, tmp_path: Path) -> None:
     burst = tmp_path / "lake"
-    shutil.copytree(lake / "brick", burst / "brick")
+    shutil.copytree(plain_run.lake / "brick", burst / "brick")
     [bad] = sorted((burst / "brick" / "test").glob("[!g]*/*.png"))[:1]
     for number in range(7):  # more than 30 % of the others
         shutil.copy(bad, bad.with_name(f"9{number}.png"))
     night(burst, tmp_path / "kept", "x", "--references.near_duplicates=0.999")
     kept = read_scores(tmp_path / "kept", "x").set_index("uri")
-    night(lake, tmp_path / "alone", "x")
-    alone = read_scores(tmp_path / "alone", "x").set_index("uri")
+    alone = plain_run.scores.set_index("uri")
     copies = kept.loc[[uri for uri in kept.index if "/9" in uri] + [str(bad)]]
     assert (copies["references"] == IMAGES - 1).all() and (kept.drop(copies.index)["references"] == IMAGES + 6).all()
-    original = alone["score_raw"].to_dict()[str(bad).replace(str(burst), str(lake))]
+    original = alone["score_raw"].to_dict()[str(bad).replace(str(burst), str(plain_run.lake))]
     np.testing.assert_allclose(copies["score_raw"], original, rtol=0, atol=1e-5)
 
 
-def test_drift_is_flagged_in_run_json_and_in_the_log(
-    lake: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_drift_is_flagged_in_run_json_and_in_the_log_and_counted(
+    plain_run: PlainRun, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output = tmp_path / "out"
-    night(lake, output, "before")
-    dark = tmp_path / "dark"
-    for path in lake.rglob("brick/test/*/*.png"):
-        target = dark / path.relative_to(lake)
+    output, dark = tmp_path / "out", tmp_path / "dark"
+    shutil.copytree(plain_run.output, output)
+    for path in plain_run.lake.rglob("brick/test/*/*.png"):
+        target = dark / path.relative_to(plain_run.lake)
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(path).point(lambda value: value // 3).save(target)
     (dark / "brick" / "test" / "good" / "broken.png").write_bytes(b"no image")
+    counted = Counter[tuple[str, ...]]()  # a Ray without a dashboard shows its counters to nobody
+
+    def counter(name: str, *_: str) -> SimpleNamespace:
+        return SimpleNamespace(inc=lambda value, tags=None: counted.update({(name, *(tags or {}).values()): value}))
+
+    monkeypatch.setattr(telemetry, "_counter", counter)
     night(dark, output, "after")
     run = json.loads((output / "runs" / "run_id=after" / "run.json").read_bytes())
     assert run["drifted"] == ["brick"]
     assert run["drift"]["brick"]["brightness"]["drifted"] and not run["drift"]["brick"]["quarantined"]["drifted"]
     [line] = [record for record in caplog.records if getattr(record, "quantity", "") == "brightness"]
     assert line.levelname == "WARNING" and line.event == "drift"  # type: ignore[attr-defined]
+    assert counted["images", "scored", ""] == IMAGES and counted["images", "quarantined", "not_an_image"] == 1
+    assert counted["runs", "published"] == counted["drifted_categories",] == 1
+    assert counted["bytes", "written"] > 1e4 and counted["stage_seconds", "score"] > 0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.run import score_lake
 from tests.cluster.test_same_scores import largest_difference
-from tests.running import flags, parse, read_scores, settings, small_lake
+from tests.conftest import PlainRun
+from tests.running import flags, read_scores, settings
 
 # In a process of its own: a cluster in this one would be joined by every later test
 DRIVER = """
@@ -32,27 +32,26 @@ add = Progress.add
 
 def add_and_change(self, count):
     add(self, count)
-    if self._stage in ("extract", "score") and self._stage not in changed and self._done < self._total:
-        changed.append(self._stage)
+    if self.stage in ("extract", "score") and self.stage not in changed and self._done < self._total:
+        changed.append(self.stage)
         cluster.remove_node(nodes.pop(), allow_graceful=False)
         nodes.append(cluster.add_node(num_cpus=2))
 
 Progress.add = add_and_change
 arguments = [*sys.argv[1:], f"--ray.address={cluster.address}"]
-nodes_of = score_lake(parse_settings(job_parser(None), arguments)[0]).run["nodes"]
+nodes_of = score_lake(parse_settings(job_parser(None), arguments)[0]).run.nodes
 assert changed == ["extract", "score"], changed
-assert len(nodes_of["units"]) > 1, nodes_of
+assert len(nodes_of.units) > 1, nodes_of
 cluster.shutdown()
 """
 
 
+@pytest.mark.daily
 @pytest.mark.timeout(500)
-def test_nodes_that_share_the_work_and_go_and_come_change_no_score(ray_here: None, tmp_path: Path) -> None:
-    lake = small_lake(tmp_path / "lake", images=8)
-    score_lake(parse(flags(settings(lake, tmp_path / "one"))))
+def test_nodes_that_share_the_work_and_go_and_come_change_no_score(plain_run: PlainRun, tmp_path: Path) -> None:
     # four actors of a CPU each: the head does not hold them all
     pools = ["--ray.encode.min=2", "--ray.encode.max=4", "--ray.score.min=4", "--ray.score.max=4"]
-    command = [sys.executable, "-c", DRIVER, *flags(settings(lake, tmp_path / "many")), *pools]
+    command = [sys.executable, "-c", DRIVER, *flags(settings(plain_run.lake, tmp_path / "many")), *pools]
     done = subprocess.run(command, capture_output=True, text=True, timeout=450, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert largest_difference(read_scores(tmp_path / "one"), read_scores(tmp_path / "many")) <= 1e-6
+    assert largest_difference(plain_run.scores, read_scores(tmp_path / "many")) <= 1e-6

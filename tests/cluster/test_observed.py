@@ -1,10 +1,9 @@
-"""What runs show of themselves: log lines for machines, and metrics on a real node's endpoint.
+"""What runs show of themselves: metrics on a real node's endpoint.
 
 Three nights on one node: one that is published, one that drifts, one that fails. The dashboard and the alerts of
 `infra/monitoring` are held against what is scraped meanwhile.
 """
 
-import json
 import re
 import threading
 import time
@@ -36,12 +35,13 @@ OURS = ("status", "reason", "stage", "direction", "outcome", "error")
 
 Samples = dict[str, dict[Labels, float]]
 
+pytestmark = pytest.mark.daily  # tests/infra/test_monitoring.py holds names against names
+
 
 @dataclass(frozen=True)
 class Nights:
-    """What the job said on the first night, what was scraped after each, and the names of all that ever was."""
+    """What was scraped after each night, and the names of all that ever was."""
 
-    said: str
     scraped: list[Samples]
     names: set[str]
     prometheus: Prometheus | None
@@ -62,17 +62,16 @@ def nights(s3_environment: dict[str, str], tmp_path_factory: pytest.TempPathFact
         watched(head.metrics) as names,
     ):
         proxy.fail(0.05)
-        values = settings(lake, "s3://observed/out", references__source="window", log="json")
+        values = settings(lake, "s3://observed/out", references__source="window")
         values |= {"ray.address": head.address, "ray.encode.gpus": 0, "ray.score.gpus": 0}
 
-        def night(run_id: str, code: int, outcome: str) -> str:
+        def night(run_id: str, code: int, outcome: str) -> None:
             before = len(ended(head, outcome))
             done = run_job(*flags(values | {"output.run_id": run_id}), env=proxy.environment)
             assert done.returncode == code, done.stderr
             wait_until(lambda: len(ended(head, outcome)) > before)
-            return done.stderr
 
-        said = night("monday", 0, "published")
+        night("monday", 0, "published")
         scraped = [samples(head.metrics)]
         for number in range(IMAGES):
             (good / f"broken{number}.png").write_bytes(b"no image either")
@@ -83,7 +82,7 @@ def nights(s3_environment: dict[str, str], tmp_path_factory: pytest.TempPathFact
         scraped.append(samples(head.metrics))
         client.close()
         assert proxy.faults["fail"]
-        yield Nights(said, scraped, names, asked)
+        yield Nights(scraped, names, asked)
 
 
 @contextmanager
@@ -174,16 +173,6 @@ def test_what_a_driver_counted_is_kept_when_it_has_ended(nights: Nights) -> None
     assert last["ray_lakescore_drifted_categories_total"] == {of(): 1}
     times = last["ray_lakescore_run_ended_timestamp_seconds_total"]
     assert times[of(outcome="failed")] == pytest.approx(time.time(), abs=600)
-
-
-def test_log_lines_are_for_machines(nights: Nights) -> None:
-    # Ray's core says on its own that it was told to be quiet
-    lines = [json.loads(line) for line in nights.said.splitlines() if "logging.cc" not in line]
-    assert {line["run_id"] for line in lines} == {"monday"} and all(line["time"] and line["level"] for line in lines)
-    units = [line for line in lines if "unit" in line]
-    assert len(units) == 4 and all(line["stage"] == "score" and line["seconds"] > 0 for line in units)
-    ends = {line["stage"]: line for line in lines if "total" in line}
-    assert ends["extract"]["done"] == ends["extract"]["total"] == IMAGES + 1
 
 
 def test_every_metric_that_rules_and_panels_name_was_scraped(nights: Nights) -> None:

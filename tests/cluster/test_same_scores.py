@@ -1,8 +1,8 @@
 """However a run is started and cut up, the scores are the same."""
 
+import json
 import shutil
-import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,26 +18,21 @@ from pipeline.scoring.musc.lnamd import Aggregation
 from pipeline.scoring.musc.mutual import query_scores
 from pipeline.scoring.musc.projection import pca
 from pipeline.scoring.search.faiss import FaissSearch
-from tests.cluster.conftest import Head
-from tests.running import REPOSITORY, flags, parse, read_scores, run_job, settings, small_lake, stored
+from tests.conftest import PlainRun
+from tests.running import flags, parse, read_scores, run_job, settings, stored
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_lake(tmp_path_factory.mktemp("lake"))
+@pytest.fixture
+def lake(plain_run: PlainRun) -> Path:
+    return plain_run.lake
 
 
-@pytest.fixture(scope="module")
-def plain(lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of a plain `python jobs/score_dataset.py`, which everything here is compared with."""
-    output = tmp_path_factory.mktemp("plain")
-    usual = {name: value for name, value in settings(lake, output).items() if not name.startswith(("ray.", "report."))}
-    done = run_job(*flags(usual))
-    assert done.returncode == 0, done.stderr
-    assert "brick" in done.stdout and str(output) in done.stdout
-    return output
+@pytest.fixture
+def plain(plain_run: PlainRun) -> Path:
+    """The output of the run that everything here is compared with."""
+    return plain_run.output
 
 
 def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
@@ -72,33 +67,47 @@ def test_a_run_leaves_what_readers_need(plain: Path) -> None:
     assert all((plain / name).exists() for name in scores["map_uri"])
 
 
-def test_the_same_run_twice_gives_identical_bytes(lake: Path, plain: Path, tmp_path: Path) -> None:
-    run(lake, tmp_path, "--report.images=500")  # as is usual
+@dataclass(frozen=True)
+class Again:
+    """The same run by a plain `python jobs/score_dataset.py`: a Ray of its own, and as many workers as is usual."""
+
+    output: Path
+    printed: str
+    log: str
+
+
+@pytest.fixture(scope="module")
+def again(plain_run: PlainRun, tmp_path_factory: pytest.TempPathFactory) -> Again:
+    output = tmp_path_factory.mktemp("again")
+    values = settings(plain_run.lake, output)
+    usual = {name: value for name, value in values.items() if not name.startswith(("ray.", "report."))}
+    done = run_job(*flags(usual), "--log=json")
+    assert done.returncode == 0, done.stderr
+    return Again(output, done.stdout, done.stderr)
+
+
+def test_log_lines_are_for_machines(again: Again) -> None:
+    lines = [json.loads(line) for line in again.log.splitlines()]  # not even Ray says a word of another kind
+    assert {line["run_id"] for line in lines} == {"test"} and all(line["time"] and line["level"] for line in lines)
+    units = [line for line in lines if "unit" in line]
+    assert len(units) == 8 and all(line["stage"] == "score" and line["seconds"] > 0 for line in units)
+    ends = {line["stage"]: line for line in lines if "total" in line}
+    assert ends["extract"]["done"] == ends["extract"]["total"] == 24
+
+
+def test_the_same_run_twice_gives_identical_bytes(plain: Path, again: Again) -> None:
+    assert "brick" in again.printed and str(again.output) in again.printed
     compared = 0
     for path in plain.rglob("*"):
         if path.is_file() and path.name not in ("run.json", "run.js", "part-00000.parquet"):  # they hold times
-            assert path.read_bytes() == (tmp_path / path.relative_to(plain)).read_bytes(), path
+            assert path.read_bytes() == (again.output / path.relative_to(plain)).read_bytes(), path
             compared += 1
     report = sum(path.is_file() for path in plain.glob("runs/*/report/**/*")) - 1  # run.js
     assert report > 24 * (4 + 14)
-    assert compared == 24 + 4 + 1 + 4 + report  # maps; catalog, pixels, metrics twice; latest.json; features
-    one, other = (read_scores(output).drop(columns="scored_at") for output in (plain, tmp_path))
+    others = 24 + 4 + 1 + 4 + 1  # maps; catalog, pixels, metrics twice; latest.json; features; what the encoder is
+    assert compared == others + report
+    one, other = (read_scores(output).drop(columns="scored_at") for output in (plain, again.output))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
-
-
-def test_ray_job_submit_gives_the_scores_of_the_plain_run(head: Head, lake: Path, plain: Path, tmp_path: Path) -> None:
-    command = [str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", head.jobs]
-    command += [
-        "--working-dir",
-        ".",
-        "--",
-        "python",
-        "jobs/score_dataset.py",
-        *flags(settings(lake, tmp_path, report__images=20)),
-    ]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-6
 
 
 def test_either_search_gives_the_same_scores(lake: Path, plain: Path, tmp_path: Path) -> None:
@@ -109,7 +118,7 @@ def test_either_search_gives_the_same_scores(lake: Path, plain: Path, tmp_path: 
 
 def test_more_workers_on_smaller_units_give_the_same_scores(lake: Path, plain: Path, tmp_path: Path) -> None:
     pools = [f"--ray.{stage}.{end}=4" for stage in ("encode", "score") for end in ("min", "max")]
-    result = run(lake, tmp_path, *pools, "--search.memory_gb=0.003")
+    result = run(lake, tmp_path, *pools, "--search.memory_gb=0.0002")
     assert sum(result.run.nodes.units.values()) > 8  # a unit for each category and layer holds it whole
     assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-6
 
@@ -119,7 +128,8 @@ def test_a_quadratic_run_is_refused_and_a_sample_of_references_taken_instead(
 ) -> None:
     with pytest.raises(ConfigError, match=r"'brick' has 12 images.*about \d+ s.*references\.quadratic") as caught:
         run(lake, tmp_path, "--references.mode=all", "--references.limit=11")
-    assert caught.value.exit_code == 2 and not any(tmp_path.rglob("*.*"))  # the run id is still free
+    assert caught.value.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["encoders"]  # the run id is still free
     run(lake, tmp_path, "--references.mode=sample", "--references.count=4")
     sampled, scores = read_scores(tmp_path), read_scores(plain)
     assert largest_difference(scores, sampled) > 1e-3
@@ -143,7 +153,7 @@ def test_pinned_references_are_taken_with_fused_and_projected_vectors_in_units_o
         "--references.near_duplicates=1",
     ]
     more += ["--method.fuse_degrees=true"]
-    more += ["--method.projection=pca", "--method.projection_width=48", "--search.memory_gb=0.002"]
+    more += ["--method.projection=pca", "--method.projection_width=8", "--search.memory_gb=0.0001"]
     result = run(lake, tmp_path / "out", *more)
     assert sum(result.run.nodes.units.values()) > 8
     scores = read_scores(tmp_path / "out")
@@ -158,7 +168,7 @@ def test_pinned_references_are_taken_with_fused_and_projected_vectors_in_units_o
         for layer in store.layers:
             tokens = torch.from_numpy(store.tokens(places, layer))
             [vectors] = Aggregation(store.grid, (1, 3, 5), fuse=True)(tokens[own])
-            paper = Aggregation(store.grid, (1, 3, 5), fuse=True, projection=pca(vectors.flatten(0, 1), 48))
+            paper = Aggregation(store.grid, (1, 3, 5), fuse=True, projection=pca(vectors.flatten(0, 1), 8))
             position = torch.tensor([int(np.searchsorted(own, i)) if i in own else -1 for i in range(12)])
             scored = query_scores(tokens, position, [tokens[own]], len(own), len(own), paper, 0.3, FaissSearch())
             patch_scores.append(scored.scores)
@@ -206,14 +216,16 @@ def test_a_run_killed_after_run_json_is_finished_by_the_next_start(lake: Path, p
 
 
 def test_the_next_run_encodes_only_what_is_new(lake: Path, plain: Path, tmp_path: Path) -> None:
-    grown = tmp_path / "lake"
-    shutil.copytree(lake, grown)  # keeps the times of modification, by which a local file's content is known
-    output = tmp_path / "out"
-    first = run(grown, output)
-    shutil.copy(grown / "brick" / "test" / "good" / "000.png", grown / "brick" / "test" / "good" / "new.png")
-    second = run(grown, output, "--output.run_id=second")
-    assert first.run.counts.features_reused == 0
+    first = json.loads((plain / "runs" / "run_id=test" / "run.json").read_bytes())
+    assert first["counts"]["features_reused"] == 0
+    output, grown, new = tmp_path / "out", tmp_path / "lake.csv", tmp_path / "new.png"
+    shutil.copytree(plain / "features", output / "features")
+    shutil.copy(lake / "brick" / "test" / "good" / "000.png", new)
+    rows = [f"{path},{path.relative_to(lake).parts[0]}\n" for path in sorted(lake.glob("*/test/**/*.png"))]
+    grown.write_text("".join(["uri,category\n", *rows, f"{new},brick\n"]))
+    roots = f"--input.roots=[{lake},{tmp_path}]"
+    second = run(grown, output, roots)
     assert second.run.counts.features_reused == 24 and second.run.counts.scored == 25
     # what is stored obeys tonight's limits, too
-    third = run(grown, output, "--output.run_id=third", "--input.max_pixels=1000")
+    third = run(grown, output, roots, "--output.run_id=third", "--input.max_pixels=1000")
     assert third.run.counts.reasons == {"too_large": 25}

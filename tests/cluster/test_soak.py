@@ -7,6 +7,7 @@ import pytest
 from tests.cluster.soak import Soak
 
 
+@pytest.mark.daily
 @pytest.mark.timeout(900)
 def test_a_killed_run_ends_with_every_row_once_and_leaves_nothing_behind(tmp_path: Path) -> None:
     soak = Soak(tmp_path, seed=0, most_kills=1)

@@ -45,6 +45,14 @@ def dashboard() -> dict[str, Any]:
     return found
 
 
+def made() -> set[str]:
+    """Return the names of the series that Ray makes of the metrics in the code."""
+    code = (REPOSITORY / "pipeline" / "engine" / "telemetry.py").read_text()
+    endings = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+    found = re.findall(r'_(counter|gauge|histogram)\(\s*"(\w+)"', code)
+    return {f"ray_lakescore_{name}{ending}" for kind, name in found for ending in endings[kind]}
+
+
 def alerts() -> list[dict[str, Any]]:
     return [rule for rule in _rules() if "alert" in rule]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.sample.weights import sample_weights
+from pipeline.sample.weights import ENCODER, sample_weights
 from tests.conftest import REPOSITORY, not_run
 from tests.infra.conftest import INFRA, infra_tool
 from tests.infra.container import NAMESPACES, Image, build, context, instructions
@@ -68,6 +68,16 @@ def test_the_lock_has_the_cuda_of_torch_and_that_of_faiss() -> None:
     assert {"nvidia-cuda-runtime-cu12", "nvidia-cublas-cu12", "nvidia-curand-cu12"} <= set(pins)
 
 
+def test_the_context_holds_the_code_and_little_else(tmp_path: Path) -> None:
+    sent = context(REPOSITORY, tmp_path)
+    files = {str(path.relative_to(sent)) for path in sent.rglob("*") if path.is_file()}
+    others = {name for name in files if not re.fullmatch(r"(pipeline|jobs)/.+\.py", name)}
+    assets = (REPOSITORY / "pipeline" / "report" / "page" / "assets").rglob("*.*")
+    page = {str(path.relative_to(REPOSITORY)) for path in assets}
+    assert others - page == {"pyproject.toml", "constraints.txt", "infra/image/install.sh", "infra/image/profile.sh"}
+    assert page < others  # or no run in the cluster would have a report
+
+
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
     """The image, as far as it can be built here."""
@@ -82,16 +92,7 @@ def image() -> Iterator[Image]:
         shutil.rmtree(folder)
 
 
-def test_the_context_holds_the_code_and_little_else(image: Image) -> None:
-    sent = image.root.parent / "context"
-    files = {str(path.relative_to(sent)) for path in sent.rglob("*") if path.is_file()}
-    others = {name for name in files if not re.fullmatch(r"(pipeline|jobs)/.+\.py", name)}
-    assets = (REPOSITORY / "pipeline" / "report" / "page" / "assets").rglob("*.*")
-    page = {str(path.relative_to(REPOSITORY)) for path in assets}
-    assert others - page == {"pyproject.toml", "constraints.txt", "infra/image/install.sh", "infra/image/profile.sh"}
-    assert page < others  # or no run in the cluster would have a report
-
-
+@pytest.mark.daily
 def test_every_module_comes_from_app_and_needs_no_library_that_the_base_lacks(image: Image) -> None:
     script = """
 import importlib, json, pathlib, pkgutil
@@ -116,6 +117,7 @@ print(json.dumps({"files": files, "libraries": sorted(maps)}))
     assert {name.split(".so")[0].split("-2.")[0] for name in foreign} <= SYSTEM_LIBRARIES
 
 
+@pytest.mark.daily
 @pytest.mark.parametrize("options", ["-ec", "-elc"])
 def test_shells_find_the_programs_and_the_user(image: Image, options: str) -> None:
     """KubeRay starts Ray by `bash -c`, and by a login shell where it is told to."""
@@ -126,12 +128,14 @@ def test_shells_find_the_programs_and_the_user(image: Image, options: str) -> No
     assert usage.startswith("usage: inspect_run.py")
 
 
+@pytest.mark.daily
 def test_started_without_a_command_it_shows_the_settings(image: Image) -> None:
     done = image.run(image.command)
     assert done.returncode == 0, done.stderr
     assert "--input.uri" in done.stdout
 
 
+@pytest.mark.daily
 def test_a_node_is_healthy_and_scores_a_lake_on_a_read_only_root(image: Image) -> None:
     """One container is the cluster: no health before Ray runs, then a job that joins it, as the image's user."""
     volumes = Path(f"{image.root}.volumes")
@@ -143,7 +147,8 @@ def test_a_node_is_healthy_and_scores_a_lake_on_a_read_only_root(image: Image) -
     (image.root / "data").mkdir()
     job = ["/app/jobs/score_dataset.py", "--ray.address=127.0.0.1:6379"]
     drawn = {"report.images": 6}
-    job += flags(settings("/data/lake", "/data/scores") | {"encoder.weights": "/weights/vit.safetensors"} | drawn)
+    real = {"encoder.name": ENCODER, "encoder.weights": "/weights/vit.safetensors"}
+    job += flags(settings("/data/lake", "/data/scores") | real | drawn)
     script = f"""
 healthy() {{ {" ".join(f"'{word}'" if " " not in word else f'"{word}"' for word in image.health)}; }} 2>/tmp/health
 ! healthy

@@ -1,29 +1,16 @@
-"""The script of the nightly CronJob, on a real head."""
+"""The script of the nightly CronJob: its decisions. tests/cluster/test_head.py has it submit to a real head."""
 
 import importlib.util
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
-from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient, JobType
+from ray.job_submission import JobDetails, JobStatus, JobType
 
-from tests.cluster.conftest import Head, started_head
 from tests.infra.conftest import INFRA
 
 SCRIPT = INFRA / "k8s" / "base" / "submit_run.py"
-
-
-@pytest.fixture(scope="module")
-def head() -> Iterator[Head]:
-    """A head that the tests of this file share."""
-    with started_head() as head:
-        yield head
 
 
 @pytest.fixture(scope="module")
@@ -34,59 +21,6 @@ def script() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-Start = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def start(head: Head) -> Iterator[Start]:
-    """Start the script for a Kubernetes job of some name and a command; end it after the test."""
-    with ExitStack() as stack:
-
-        def start(job: str, *command: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
-                [sys.executable, SCRIPT, *command],
-                env=os.environ | {"RAY_API_SERVER_ADDRESS": head.jobs, "JOB_NAME": job},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            return process
-
-        yield start
-
-
-def test_the_exit_code_is_that_of_the_run(head: Head, start: Start) -> None:
-    good = start("nightly-29394720", "sh", "-c", "echo the arguments: $0")
-    bad = start("by-hand", "sh", "-c", "echo nothing to score; exit 3")
-    said, log = good.communicate(timeout=120)
-    assert (good.returncode, said.splitlines().count("the arguments: --output.run_id=2025-11-21")) == (0, 1), log
-    said, log = bad.communicate(timeout=120)
-    assert (bad.returncode, said.splitlines().count("nothing to score")) == (3, 1), log
-    assert "exit code 3" in log
-    again = start("by-hand", "sh", "-c", "exit 2")
-    _, log = again.communicate(timeout=120)
-    assert again.returncode == 2, log
-    ids = {job.submission_id for job in JobSubmissionClient(head.jobs).list_jobs()}
-    assert {"2025-11-21.1", "by-hand.1", "by-hand.2"} <= ids
-
-
-def test_a_second_start_follows_the_first_and_a_stopped_run_is_no_success(head: Head, start: Start) -> None:
-    command = ["sh", "-c", "echo begun; exec sleep 600"]
-    processes = []
-    for _ in range(2):
-        process = start("stopped", *command)
-        assert process.stdout and "begun\n" in iter(process.stdout.readline, "")
-        processes.append(process)
-    processes[0].send_signal(signal.SIGTERM)
-    for process in processes:
-        _, log = process.communicate(timeout=120)
-        assert process.returncode == 143, log
-    ours = {job.submission_id: job.status for job in JobSubmissionClient(head.jobs).list_jobs()}
-    assert ours["stopped.1"] == JobStatus.STOPPED and "stopped.2" not in ours
 
 
 @pytest.mark.parametrize(

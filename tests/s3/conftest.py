@@ -9,8 +9,9 @@ from urllib.request import Request, urlopen
 import boto3
 import pytest
 
-from pipeline.sample.weights import sample_weights
-from tests.running import flags, run_job, settings, small_lake
+from pipeline.io import bucket as storage
+from tests.conftest import PlainRun
+from tests.running import flags, run_job, run_job_here, settings, tiny_weights
 from tests.s3.proxy import FaultyProxy
 
 Key = Mapping[str, str]  # the variables of an access key, and of the server it belongs to
@@ -63,15 +64,20 @@ class Night:
 
 
 @pytest.fixture(scope="session")
-def night(s3_environment: dict[str, str], scorer: Key, grant: Grant, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    """One run with a key that may read the lake, and read and write the results."""
-    folder = small_lake(tmp_path_factory.mktemp("night") / "lake", categories=("brick",), images=6)
+def night(
+    plain_run: PlainRun,
+    s3_environment: dict[str, str],
+    scorer: Key,
+    grant: Grant,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Night:
+    """One run of the plain run's lake with a key that may read the lake, and read and write the results."""
     client = client_of(s3_environment)
     for bucket in ("lake", "results"):
         client.create_bucket(Bucket=bucket)
-    for path in folder.rglob("*.png"):
-        client.put_object(Bucket="lake", Key=f"parts/{path.relative_to(folder)}", Body=path.read_bytes())
-    client.put_object(Bucket="lake", Key="weights/vit.safetensors", Body=sample_weights().read_bytes())
+    for path in plain_run.lake.rglob("*.png"):
+        client.put_object(Bucket="lake", Key=f"parts/{path.relative_to(plain_run.lake)}", Body=path.read_bytes())
+    client.put_object(Bucket="lake", Key="weights/vit.safetensors", Body=tiny_weights().read_bytes())
     client.put_object(Bucket="results", Key="scores/latest.json", Body=b"{}")  # of an earlier run
     grant("lake", [scorer], [])
     grant("results", [scorer], [scorer])
@@ -82,11 +88,23 @@ def night(s3_environment: dict[str, str], scorer: Key, grant: Grant, tmp_path_fa
         proxy.conceal()
         proxy.on_request(lambda method, path: requests.append((method, path)))
         measured = "from pipeline.engine import calibrate; calibrate.WORTH_MEASURING = 0"
-        done = run_job(*flags(values), env={**proxy.environment, "XDG_CACHE_HOME": str(folder.parent)}, before=measured)
+        env = {**proxy.environment, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+        done = run_job(*flags(values), env=env, before=measured)
     keys = [item["Key"] for item in client.list_objects_v2(Bucket="results").get("Contents", ())]
     results = {key: client.get_object(Bucket="results", Key=key)["Body"].read() for key in keys}
     client.close()
     return Night(done, requests, proxy.deleted, results, scorer)
+
+
+def run_as(key: Key, *arguments: str) -> CompletedProcess[str]:
+    """Run the job in this process by a key of its own; what it may not do it learns before workers do anything."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in key.items():
+            patch.setenv(name, value)
+        storage.client.cache_clear()
+        done = run_job_here(*arguments)
+    storage.client.cache_clear()
+    return done
 
 
 def client_of(environment: Key) -> Any:

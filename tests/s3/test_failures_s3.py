@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.io.storage import Location
-from pipeline.run import score_lake
 from tests.cluster.test_same_scores import largest_difference
-from tests.running import flags, parse, read_scores, run_job, settings, small_lake
+from tests.conftest import PlainRun
+from tests.running import flags, run_job, settings
 from tests.s3.proxy import FaultyProxy
 
 
@@ -26,14 +26,13 @@ def scores_of(output: Location) -> Any:
 
 @pytest.mark.timeout(600)
 def test_a_store_that_fails_and_goes_away_changes_no_score(
-    ray_here: None, bucket: str, faulty: FaultyProxy, tmp_path: Path
+    plain_run: PlainRun, bucket: str, faulty: FaultyProxy
 ) -> None:
     """A tenth of the requests fail, uploads and downloads are cut, the store is gone for 20 s, an image changes."""
-    lake, there = small_lake(tmp_path / "lake", categories=("brick",), images=10), Location.parse(bucket)
+    lake, there = plain_run.lake, Location.parse(bucket)
     put(lake, there / "lake")
     replaced = there / "lake" / "brick" / "test" / "good" / "replaced.png"
     replaced.write_bytes((lake / "brick" / "test" / "good" / "000.png").read_bytes())
-    score_lake(parse(flags(settings(lake, tmp_path / "out"))))
 
     gone = threading.Event()
 
@@ -54,10 +53,10 @@ def test_a_store_that_fails_and_goes_away_changes_no_score(
     assert gone.is_set() and faulty.faults["cut_upload"] == 3 and faulty.faults["fail"] > 10, faulty.faults
 
     scores = scores_of(there / "out")
-    assert scores["uri"].is_unique and len(scores) == 11
+    assert scores["uri"].is_unique and len(scores) == 25
     [changed] = scores[scores["status"] == "quarantined"].to_dict("records")
     assert changed["uri"] == replaced.uri and changed["reason"] == "changed"
     good = scores[scores["status"] == "scored"].reset_index(drop=True)
     good["uri"] = [uri.replace(f"{bucket}/lake", str(lake)) for uri in good["uri"]]
-    assert largest_difference(read_scores(tmp_path / "out"), good) <= 1e-6
+    assert largest_difference(plain_run.scores, good) <= 1e-6
     assert not (there / "out/work").exists() and not (there / "out/locks").exists()

@@ -1,5 +1,6 @@
 """A whole run from a bucket to a bucket."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,32 +10,39 @@ import pytest
 from pipeline.encoders.weights import local_weights
 from pipeline.errors import EncoderError
 from pipeline.io.storage import Location
-from pipeline.run import score_lake
-from pipeline.sample.weights import sample_weights
-from tests.running import flags, parse, read_scores, run_job, settings, small_lake
+from tests.conftest import PlainRun
+from tests.s3.conftest import SECRET, Night
 
 
-def test_a_run_on_s3_gives_the_scores_of_the_run_on_disk(ray_here: None, bucket: str, tmp_path: Path) -> None:
-    lake = small_lake(tmp_path / "lake", categories=("brick",), images=9)
-    store = Location.parse(bucket)
-    for path in lake.rglob("*.png"):
-        (store / f"lake/{path.relative_to(lake)}").write_bytes(path.read_bytes())
-    (store / "weights/vit.safetensors").write_bytes(sample_weights().read_bytes())
+def test_a_key_that_may_read_the_lake_and_write_the_results_is_enough(night: Night) -> None:
+    assert night.done.returncode == 0, night.done.stderr
+    assert "scores/latest.json" in night.results and not any("/work/" in name for name in night.results)
 
-    score_lake(parse(flags(settings(lake, tmp_path / "out"))))
-    there = settings(f"{bucket}/lake", f"{bucket}/out", encoder__weights=f"{bucket}/weights/vit.safetensors")
-    cloud = run_job(*flags(there), "--quiet", env={"XDG_CACHE_HOME": str(tmp_path / "cache")})
-    assert (cloud.returncode, cloud.stderr) == (0, "")  # not even Ray says a word
 
-    expected = read_scores(tmp_path / "out")
-    with (store / "out/runs/run_id=test/scores/part-00000.parquet").open() as file:
-        found = pq.read_table(file).to_pandas()
-    assert [uri.removeprefix(f"{bucket}/lake") for uri in found["uri"]] == [
-        uri.removeprefix(str(lake)) for uri in expected["uri"]
+def test_a_run_on_s3_gives_the_scores_of_the_run_on_disk(night: Night, plain_run: PlainRun) -> None:
+    expected = plain_run.scores
+    found = pq.read_table(io.BytesIO(night.results["scores/runs/run_id=test/scores/part-00000.parquet"])).to_pandas()
+    assert [uri.removeprefix("s3://lake/parts") for uri in found["uri"]] == [
+        uri.removeprefix(str(plain_run.lake)) for uri in expected["uri"]
     ]
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-6)
     assert found["etag"].str.len().eq(32).all()  # the store's own
-    assert (store / "out/latest.json").exists() and not (store / "out/work").exists()
+
+
+def said_in(name: str, content: bytes) -> bytes:
+    """Return what a file says: Parquet compresses, and would hide it."""
+    if not name.endswith(".parquet"):
+        return content
+    table = pq.read_table(io.BytesIO(content))
+    return f"{table.schema} {table.schema.metadata} {table.to_pylist()}".encode()
+
+
+def test_a_run_leaves_no_trace_of_its_credentials(night: Night) -> None:
+    assert night.done.returncode == 0, night.done.stderr
+    assert night.key["AWS_SECRET_ACCESS_KEY"].startswith(SECRET) and night.key["AWS_SESSION_TOKEN"].startswith(SECRET)
+    assert SECRET not in night.done.stdout + night.done.stderr
+    assert any(name.endswith("run.json") for name in night.results)
+    assert [name for name, content in night.results.items() if SECRET.encode() in said_in(name, content)] == []
 
 
 def test_weights_in_a_bucket_are_fetched_once(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

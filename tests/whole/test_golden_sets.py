@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 import pipeline
 from pipeline.result import Result
 from pipeline.run import score_lake
+from pipeline.sample.weights import ENCODER, sample_weights
 from pipeline.scoring.maps import anomaly_maps
 from tests.conftest import beside
 from tests.running import flags, parse, settings, stored
@@ -25,8 +26,9 @@ Golden = Callable[[str], Mapping[str, NDArray[Any]]]
 @pytest.fixture(scope="module")
 def result(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Result:
     """One run over the three sets."""
-    given = settings(beside("data"), tmp_path_factory.mktemp("sets"), encoder__size=224)
-    return score_lake(parse(flags(given | {"ray.encode.max": 2, "ray.score.max": 2})))
+    real = {"encoder.name": ENCODER, "encoder.weights": str(sample_weights()), "encoder.size": 224}
+    workers = {"ray.encode.max": 2, "ray.score.max": 2}
+    return score_lake(parse(flags(settings(beside("data"), tmp_path_factory.mktemp("sets")) | real | workers)))
 
 
 def rows_of(result: Result, name: str, paths: NDArray[Any]) -> pd.DataFrame:

@@ -120,6 +120,7 @@ def test_the_sample_lake_is_made_of_the_same_bytes_each_time(sample: SampleRun, 
         assert (tmp_path / path).read_bytes() == (lake / path).read_bytes(), path
 
 
+@pytest.mark.daily  # the README's table, in the gate, holds the figures of the real ones
 @pytest.mark.timeout(500)
 def test_real_weights_find_the_samples_defects_better_than_random_ones(
     ray_here: None, sample: SampleRun, tmp_path: Path

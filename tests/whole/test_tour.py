@@ -97,8 +97,8 @@ def test_the_tours_queries_find_what_the_run_found(tour: Tour) -> None:
 
 def test_labels_bring_metrics_and_thresholds_to_a_lake_that_had_none(tour: Tour) -> None:
     reviewed, first = tour.names["reviewed"], tour.names["run"]
-    assert reviewed.run["layout"] == "manifest" and first.run["layout"] == "mvtec"
-    assert reviewed.run["counts"]["features_reused"] == 24
+    assert reviewed.run.layout == "manifest" and first.run.layout == "mvtec"
+    assert reviewed.run.counts.features_reused == 24
     for category in ("brick", "gravel"):
         found, expected = (run.metrics[category]["image_auroc"].value for run in (reviewed, first))
         assert found == pytest.approx(expected)
