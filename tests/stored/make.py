@@ -89,9 +89,9 @@ def main(checkout: Path) -> None:
     for part in ("features", "runs", "latest.json"):
         source, target = HOME / "output" / part, STORED / "output" / part
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
-    for path in (STORED / "output" / "runs").glob("*/report/**/*"):  # the page's own files are nobody's results
-        if path.is_file() and path.suffix != ".webp":
-            path.unlink()
+    for left in (STORED / "output" / "runs").glob("*/report/**/*"):  # the page's own files are nobody's results
+        if left.is_file() and left.suffix != ".webp":
+            left.unlink()
     (STORED / "README.md").write_text(
         f"A lake, and what the code of {COMMIT} made of it: features, and the runs {', '.join(RUNS)}.\n"
         f"Written by `tests/stored/make.py <checkout of {COMMIT[:7]}>`, and never by hand.\n"
