@@ -29,7 +29,9 @@ GROUP = "lakescore.encoders"  # of the entry points by which packages that are i
 def split_name(name: str) -> tuple[Library, str]:
     """Return the library of an encoder.name, and the model's name in it; raises `EncoderError`."""
     library, _, model = name.partition(":")
-    added = {of.name: Library(of.module, of.dist.name if of.dist else None) for of in entry_points(group=GROUP, name=library)}
+    added = {
+        of.name: Library(of.module, of.dist.name if of.dist else None) for of in entry_points(group=GROUP, name=library)
+    }
     if library not in (known := added | LIBRARIES) or not model:
         raise EncoderError(
             f"encoder.name {name!r} is not understood; "
