@@ -43,7 +43,7 @@ class Sizes:
 
 
 FULL = Sizes((((83, 256, 384), {"fp32": 12.0, "bf16": 30.0}), ((12, 1369, 1024), {"fp32": 3.0, "bf16": 10.0})), 4096)
-TOY = Sizes((((4, 256, 32), {}),), 64)
+TOY = Sizes((((4, 256, 64), {}),), 64)
 
 
 def main(report: Report, sizes: Sizes) -> None:
