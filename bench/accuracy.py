@@ -30,6 +30,7 @@ from pipeline.scoring.musc.rscin import rscin
 from pipeline.scoring.musc.scorer import FITTED_ON
 from pipeline.scoring.search.gemm import GemmSearch
 from pipeline.store.int8 import from_steps, to_steps
+from pipeline.views import View
 
 DEGREES, INTERVAL, WINDOWS = (1, 3, 5), 0.3, (1, 2, 3)
 LOSES_NOTHING = 0.1  # percent points, on every set
@@ -169,7 +170,7 @@ def figures(of: Set, raw: Tensor, maps: Tensor) -> dict[str, float]:
 def score(of: Set, variant: Variant) -> tuple[Tensor, Tensor]:
     """Return raw scores (N,) and maps (N, S, S), with all references."""
     layers = [mutual_scores(*compared(of, tokens, variant)) for tokens in of.tokens.unbind(1)]
-    maps = anomaly_maps(torch.stack(layers).mean(dim=0), of.grid, of.side)
+    maps = anomaly_maps(torch.stack(layers).mean(dim=0), View((of.side, of.side), of.grid))
     return maps.amax(dim=(1, 2)), maps
 
 
@@ -203,7 +204,7 @@ def score_by_sample(of: Set, layers: list[Tensor], count: int, seed: int) -> tup
         errors = [sampling_error(rows[:, i], INTERVAL, len(own)) for i in range(len(own))]
         found.append(torch.stack([scores, torch.stack(errors)]))
     patch_scores, errors_of_patches = torch.stack(found).mean(dim=0)
-    maps = anomaly_maps(patch_scores, of.grid, of.side)
+    maps = anomaly_maps(patch_scores, View((of.side, of.side), of.grid))
     worst = patch_scores.argmax(dim=1, keepdim=True)
     return maps.amax(dim=(1, 2)), maps, errors_of_patches.gather(1, worst)[:, 0]
 

@@ -40,6 +40,7 @@ from pipeline.sample.weights import ENCODER, sample_weights
 from pipeline.stages import encode
 from pipeline.stages.decode import DecodeBlock
 from pipeline.store.features import FeatureStore
+from pipeline.views import View
 
 BATCH = 8
 MAX_PIXELS = 100_000_000
@@ -69,7 +70,7 @@ class PlainLoop:
     """What one writes without Ray: a model, and a loop over batches of images."""
 
     def __init__(self, spec: EncoderSpec, side: int) -> None:
-        backbone = load(spec.name.partition(":")[2], side, sample_weights())
+        backbone = load(spec.name.partition(":")[2], (side, side), sample_weights())
         self._side = side
         backbone.module.requires_grad_(False).eval()
         self._forward = backbone.make_forward(spec.layers)
@@ -175,7 +176,7 @@ def _extraction(lake: Path, output: Path, workers: int, images: int, side: int) 
     store = FeatureStore(Location.parse(str(output)), spec.grid, spec.width, spec.layers, "float16")
     began = time.perf_counter()
     with mock.patch.object(encode, "EncodeBlock", TimedBlock):
-        runner = OnRay(pool(config.ray.encode), DecodeBlock(config.input, encoder.size))
+        runner = OnRay(pool(config.ray.encode), DecodeBlock(config.input, View(encoder.sides)))
         extracted = encode.extract(first, config, spec, store, runner)
     seconds = time.perf_counter() - began
     if extracted.images["reason"].null_count != images:
@@ -196,7 +197,7 @@ def _write_images(folder: Path, count: int, side: int) -> list[Path]:
 
 
 def _pixels(file: Path, side: int) -> Pixels:
-    return decode(file.read_bytes(), side, MAX_PIXELS)[0]
+    return decode(file.read_bytes(), View((side, side)), MAX_PIXELS)[0]
 
 
 def _total(blocks: Sequence[dict[str, float]], name: str) -> float:
@@ -271,7 +272,8 @@ def _measure(folder: Path, report: Report, sizes: Sizes) -> None:
     contents = [file.read_bytes() for file in files]
     before = {
         "read": 1000 / rate(lambda: [Location.parse(str(file)).read_bytes() for file in files]),
-        "decode, resize": 1000 / rate(lambda: [decode(content, side, MAX_PIXELS) for content in contents]),
+        "decode, resize": 1000
+        / rate(lambda: [decode(content, View((side, side)), MAX_PIXELS) for content in contents]),
     }
     report.table("The tasks before it", ["step", "ms an image"], [list(item) for item in before.items()])
     steady = 100 * one.steady(1)

@@ -20,6 +20,7 @@ from pipeline.encoders.encoder import Encoder
 from pipeline.images import decode
 from pipeline.io.storage import Location
 from pipeline.sample.weights import ENCODER, sample_weights
+from pipeline.views import View
 
 SHARED = Path(os.environ.get("LAKESCORE_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -67,12 +68,15 @@ def real_sets(side: int, images: int | None) -> list[Set]:
 
 def _encoded(name: str, rows: pa.Table, encoder: Encoder, side: int, mask_above: float) -> Set:
     images: list[dict[str, Any]] = rows.to_pylist()
-    decoded = [decode(Location.parse(row["uri"]).read_bytes(), side, 10**8) for row in images]
+    decoded = [decode(Location.parse(row["uri"]).read_bytes(), View((side, side)), 10**8) for row in images]
     encoded = encoder(np.stack([pixels for pixels, _ in decoded]))
     masks = None
     if any(row["masks"] for row in images):
         masks = np.stack(
-            [read_masks(row["masks"], side, mask_above, wh) for row, (_, wh) in zip(images, decoded, strict=True)]
+            [
+                read_masks(row["masks"], View((side, side)), mask_above, wh)
+                for row, (_, wh) in zip(images, decoded, strict=True)
+            ]
         )
     return Set(
         name.rpartition("/")[2],

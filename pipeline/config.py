@@ -63,8 +63,8 @@ class EncoderConfig(_Group):
     """File or s3:// object to load instead of the hub's weights (safetensors, or a PyTorch state dict)."""
     weights_sha256: str | None = None
     """Checksum that the weights must have."""
-    size: int = Field(518, gt=0)
-    """Images are resized to size x size pixels; a multiple of the encoder's patch."""
+    size: int | tuple[int, int] = 518
+    """Images are resized to size x size pixels, or to [height, width]; multiples of the encoder's patch."""
     layers: tuple[int, ...] | None = None
     """Blocks whose output is used, from 0. Default: the last of each quarter of the depth."""
     dtype: Precision = "fp32"
@@ -73,6 +73,19 @@ class EncoderConfig(_Group):
     """Precision of the stored patch tokens; int8 halves their bytes."""
     batch_size: int = Field(8, gt=0)
     """Images in one forward pass."""
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of what is encoded."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @field_validator("size")
+    @classmethod
+    def _is_one_number_for_a_square(cls, size: int | tuple[int, int]) -> int | tuple[int, int]:
+        height, width = (size, size) if isinstance(size, int) else size
+        if min(height, width) < 1:
+            raise ValueError("an image has one pixel at least, in height and width")
+        return height if height == width else (height, width)  # what means the same is the same, to who compares runs
 
     @field_validator("weights_sha256")
     @classmethod

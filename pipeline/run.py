@@ -31,6 +31,7 @@ from pipeline.store.run_folder import RunFolder
 from pipeline.tables.rows import drifts, found_now, listed, scores_table, with_references
 from pipeline.tables.selection import unseen
 from pipeline.tables.thresholds import pixel_thresholds
+from pipeline.views import View
 
 
 def score_lake(config: ScoreConfig) -> Result:
@@ -59,7 +60,7 @@ def _score(of: Prepared, lock: RunLock) -> Result:
     clock.lap("start")
 
     # images to tokens
-    encoders = OnRay(of.encoders, DecodeBlock(config.input, config.encoder.size))
+    encoders = OnRay(of.encoders, DecodeBlock(config.input, View(config.encoder.sides, of.spec.grid)))
     extracted = extract(todo, config, of.spec, store, encoders)
     clock.lap("extract")
 

@@ -7,11 +7,12 @@ import sys
 import numpy as np
 
 from pipeline.images import Pixels, Quarantine, Reason
+from pipeline.views import View
 
 _state = {"poisoned": False}
 
 
-def misbehave(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+def misbehave(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
     """Do what the content says, or decode it as an image of its own brightness."""
     if _state["poisoned"]:
         os.abort()
@@ -45,4 +46,4 @@ def misbehave(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple
             raise Quarantine(Reason.DAMAGED, " ".join(sorted(sys.modules)))
         case b"main":
             raise Quarantine(Reason.DAMAGED, str(sys.modules["__main__"].__file__))
-    return np.full((size, size, 3), content[0], np.uint8), (len(content), max_pixels)
+    return np.full((*view.size, 3), content[0], np.uint8), (len(content), max_pixels)

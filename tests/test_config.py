@@ -39,6 +39,8 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "encoder.dtype": ("bf16", "bf16"),
     "encoder.store": ("fp32", "fp32"),
     "encoder.batch_size": ("3", 3),
+    "method.name": ("subspace", "subspace"),
+    "method.variance": ("0.9", 0.9),
     "method.degrees": ("[1, 7]", (1, 7)),
     "method.interval": ("0.25", 0.25),
     "method.windows": ("[1, 8, 9]", (1, 8, 9)),
@@ -115,10 +117,17 @@ REFUSED: list[tuple[str, Any]] = [
     ("encoder.weights_sha256", "0123456789ABCDEF" * 4),
     ("encoder.size", 0),
     ("encoder.size", 2.5),
+    ("encoder.size", [0, 224]),
+    ("encoder.size", [224]),
+    ("encoder.size", [224, 224, 3]),
+    ("encoder.size", [224, 2.5]),
     ("encoder.layers", ["last"]),
     ("encoder.dtype", "int8"),
     ("encoder.store", "bf16"),
     ("encoder.batch_size", -1),
+    ("method.name", "padim"),
+    ("method.variance", 0),
+    ("method.variance", 1.5),
     ("method.degrees", []),
     ("method.degrees", [2]),
     ("method.degrees", [-1]),
@@ -314,6 +323,21 @@ def test_setting_can_be_given_by_yaml_and_by_flag_alike(name: str, tmp_path: Pat
     assert from_yaml == from_flag
 
 
+def test_a_rectangle_is_given_by_yaml_and_by_flag_alike_and_a_square_is_one_number(tmp_path: Path) -> None:
+    from_yaml = parse(["--config", write_yaml(tmp_path, tree(**{"encoder.size": [280, 700]}))])
+    assert (
+        from_yaml
+        == parse([*REQUIRED, "--encoder.size=[280,700]"])
+        == parse([*REQUIRED, "--encoder.size", "[280, 700]"])
+    )
+    assert (from_yaml.encoder.size, from_yaml.encoder.sides) == ((280, 700), (280, 700))
+    assert from_yaml.model_dump(mode="json")["encoder"]["size"] == [280, 700]
+    assert ScoreConfig.model_validate_json(from_yaml.model_dump_json()) == from_yaml
+    square = parse([*REQUIRED, "--encoder.size=[224,224]"])
+    assert square == parse([*REQUIRED, "--encoder.size=224"]) and square.encoder.sides == (224, 224)
+    assert square.model_dump(mode="json")["encoder"]["size"] == 224  # as in the settings of earlier runs
+
+
 def test_old_name_of_a_setting_means_the_new_one_and_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     new = parse([*REQUIRED, "--references.near_duplicates=0.99"])
     assert not caplog.messages
@@ -368,6 +392,8 @@ def test_configuration_can_be_printed_before_any_setting_is_known(capsys: pytest
     assert caught.value.code == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["method"] == {
+        "name": "musc",
+        "variance": 0.99,
         "degrees": [1, 3, 5],
         "interval": 0.3,
         "windows": [1, 2, 3],

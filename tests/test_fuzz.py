@@ -10,11 +10,13 @@ from collections import Counter
 import pytest
 
 from pipeline.images import Quarantine, Reason, decode
+from pipeline.views import View
 from tests.conftest import REPOSITORY
 from tests.corpus import HOSTILE_NAMES
 from tests.fuzz import ENCODINGS, MUTATIONS, mutants, originals, pictures, with_checksums
 
 COUNT, SIDE, LIMIT = 400, 112, 1_000_000
+VIEW = View((SIDE, SIDE))
 MOST_SECONDS, MOST_MEGABYTES = 2.0, 150  # CPU of one file; growth over all, whose libraries are loaded then too
 
 
@@ -30,7 +32,7 @@ def bad(good: list[bytes]) -> dict[str, bytes]:
 
 def outcome(content: bytes) -> str:
     try:
-        pixels, (width, height) = decode(content, SIDE, LIMIT)
+        pixels, (width, height) = decode(content, VIEW, LIMIT)
     except Quarantine as quarantine:
         assert quarantine.detail.isprintable() and 0 < len(quarantine.detail) <= 200
         return quarantine.reason

@@ -12,15 +12,19 @@ from pipeline.errors import CatalogError, StorageError
 from pipeline.images import Quarantine, decode_mask
 from pipeline.io.storage import Location
 from pipeline.metrics.overlap import Region
+from pipeline.views import View
 
 Array = NDArray[Any]
-Read = Callable[[str, int], tuple[Array, tuple[int, int]]]
+Read = Callable[[str, View], tuple[Array, tuple[int, int]]]
 LIMIT = 10**9  # pixels of a mask that is decoded in this process, as those that people made themselves are
 
 
-def decode_here(uri: str, size: int) -> tuple[Array, tuple[int, int]]:
-    """Return a mask's values (size, size) and its (width, height); raises `Quarantine` and `StorageError`."""
-    return decode_mask(Location.parse(uri).read_bytes(), size, LIMIT)
+def decode_here(uri: str, view: View) -> tuple[Array, tuple[int, int]]:
+    """Return the values of a view of a mask, and the mask's (width, height).
+
+    Raises `Quarantine` and `StorageError`.
+    """
+    return decode_mask(Location.parse(uri).read_bytes(), view, LIMIT)
 
 
 def mask_above(layout: str) -> float:
@@ -28,26 +32,26 @@ def mask_above(layout: str) -> float:
     return 0.0 if layout == "visa" else 0.5  # VisA numbers the kinds of defects: 1 of 255 is anomalous already
 
 
-def read_mask(uri: str, size: int, above: float, image_size: tuple[int, int], read: Read = decode_here) -> Array:
-    """Read a mask (size, size) of bool, resized by nearest neighbour, true above a share of full scale.
+def read_mask(uri: str, view: View, above: float, image_size: tuple[int, int], read: Read = decode_here) -> Array:
+    """Read a view of a mask (height, width) of bool, resized by nearest neighbour, true above a share of full scale.
 
     Raises `CatalogError` that names the mask when it cannot be read or has not the size of its image (width, height).
     """
-    return _values(uri, size, image_size, read) > above * 255
+    return _values(uri, view, image_size, read) > above * 255
 
 
 def read_masks(
-    uris: Sequence[str], size: int, above: float, image_size: tuple[int, int], read: Read = decode_here
+    uris: Sequence[str], view: View, above: float, image_size: tuple[int, int], read: Read = decode_here
 ) -> Array:
-    """Read the union (size, size) of an image's masks; none at all is a normal image."""
-    union = np.zeros((size, size), bool)
+    """Read a view of the union (height, width) of an image's masks; none at all is a normal image."""
+    union = np.zeros(view.size, bool)
     for uri in uris:
-        union |= read_mask(uri, size, above, image_size, read)
+        union |= read_mask(uri, view, above, image_size, read)
     return union
 
 
 def loco_regions(
-    image: int, uris: Sequence[str], size: int, image_size: tuple[int, int], read: Read = decode_here
+    image: int, uris: Sequence[str], view: View, image_size: tuple[int, int], read: Read = decode_here
 ) -> list[Region]:
     """Return the defects of one image of MVTec LOCO with their saturation areas in pixels of the map.
 
@@ -56,7 +60,7 @@ def loco_regions(
     """
     regions = []
     for uri in uris:
-        values = _values(uri, size, image_size, read).ravel()
+        values = _values(uri, view, image_size, read).ravel()
         pixels = np.flatnonzero(values)
         if not len(pixels):
             continue
@@ -66,15 +70,15 @@ def loco_regions(
         if kind not in defects:
             raise CatalogError(f"the mask {uri} has the value {kind}, which {LOCO_DEFECTS} does not define")
         threshold, relative = defects[kind]
-        scale = size * size / (image_size[0] * image_size[1])
-        saturation = threshold * len(pixels) if relative else min(threshold * scale, len(pixels))
+        must = threshold * len(pixels) if relative else view.pixels_of_area(threshold, image_size)
+        saturation = must if relative else min(must, len(pixels))
         regions.append(Region(image, pixels, float(max(saturation, 1.0))))
     return regions
 
 
-def _values(uri: str, size: int, image_size: tuple[int, int], read: Read) -> Array:
+def _values(uri: str, view: View, image_size: tuple[int, int], read: Read) -> Array:
     try:
-        values, (width, height) = read(uri, size)
+        values, (width, height) = read(uri, view)
     except StorageError as error:
         raise CatalogError(f"the mask cannot be read: {error}") from error
     except Quarantine as error:

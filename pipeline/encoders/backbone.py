@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-# (B, 3, S, S) -> the output of each wanted block [(B, P, D)], and the image embedding (B, E)
+# (B, 3, H, W) -> the output of each wanted block [(B, P, D)], and the image embedding (B, E)
 Forward = Callable[[Tensor], tuple[list[Tensor], Tensor]]
 
 
@@ -23,5 +23,5 @@ class Backbone:
     make_forward: Callable[[tuple[int, ...]], Forward]
 
 
-# (name of the model, input size in pixels, file of weights or None for the hub's); raises `EncoderError`
-Load = Callable[[str, int, Path | None], Backbone]
+# (the model's name, height and width of its input, file of weights or None for the hub's); raises `EncoderError`
+Load = Callable[[str, tuple[int, int], Path | None], Backbone]

@@ -47,12 +47,8 @@ class Encoder:
         keep_fp32_sums()
         backbone = _load(config)
         layers = _layers(config, backbone.depth)
-        if config.size % backbone.patch:
-            below = config.size // backbone.patch * backbone.patch
-            raise EncoderError(
-                f"encoder.size {config.size} is not a multiple of the patch of {config.name}, {backbone.patch}; "
-                f"use {f'{below} or ' if below else ''}{below + backbone.patch}"
-            )
+        for side in config.sides:
+            _check_side(side, config, backbone.patch)
         self.batch_size = config.batch_size
         self._device, self._dtype = torch.device(device), DTYPES[config.dtype]
         parameters = _digest(backbone.module)
@@ -61,16 +57,17 @@ class Encoder:
         self._std = torch.tensor(backbone.std, device=self._device).view(1, 3, 1, 1)
         self._forward = backbone.make_forward(layers)
 
-        side = config.size // backbone.patch
+        height, width = config.sides
+        grid = (height // backbone.patch, width // backbone.patch)
         with torch.inference_mode():  # of one image: a whole batch of a large model takes a CPU minutes
-            blocks, embedding = self._forward(self._normalised(np.zeros((1, config.size, config.size, 3), np.uint8)))
-        _, patches, width = blocks[0].shape
-        if patches != side * side:
-            raise EncoderError(f"{config.name} gives {patches} patches where {side} x {side} are expected")
+            blocks, embedding = self._forward(self._normalised(np.zeros((1, height, width, 3), np.uint8)))
+        _, patches, values = blocks[0].shape
+        if patches != grid[0] * grid[1]:
+            raise EncoderError(f"{config.name} gives {patches} patches where {grid[0]} x {grid[1]} are expected")
         self.spec = EncoderSpec(
             name=config.name,
-            grid=(side, side),
-            width=width,
+            grid=grid,
+            width=values,
             embedding=embedding.shape[1],
             layers=layers,
             fingerprint="",
@@ -79,7 +76,7 @@ class Encoder:
 
     @torch.inference_mode()
     def __call__(self, pixels: Pixels, dtype: torch.dtype | None = None) -> Encoded:
-        """Encode RGB images (B, S, S, 3), uint8; tokens come in `dtype`, or else in that of the forward pass.
+        """Encode RGB images (B, H, W, 3), uint8; tokens come in `dtype`, or else in that of the forward pass.
 
         Every forward pass has `batch_size` images, the last one filled up: with one shape of products, an image's
         tokens do not depend on which images were encoded with it, to the last bit.
@@ -99,7 +96,7 @@ class Encoder:
         return Encoded(tokens.transpose(0, 1), torch.cat(embeddings))
 
     def _normalised(self, pixels: Pixels) -> Tensor:
-        """Turn a batch (B, S, S, 3) into what the model takes (B, 3, S, S)."""
+        """Turn a batch (B, H, W, 3) into what the model takes (B, 3, H, W)."""
         images = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2).float()
         return images.div_(255).sub_(self._mean).div_(self._std).to(self._dtype)
 
@@ -125,7 +122,17 @@ def _load(config: EncoderConfig) -> Backbone:
     library, name = split_name(config.name)
     weights = local_weights(config.weights, config.weights_sha256)
     load: Load = importlib.import_module(library.module).load
-    return load(name, config.size, weights.path if weights else None)
+    return load(name, config.sides, weights.path if weights else None)
+
+
+def _check_side(side: int, config: EncoderConfig, patch: int) -> None:
+    if side % patch:
+        of = "" if isinstance(config.size, int) else f" of {list(config.size)}"
+        below = side // patch * patch
+        raise EncoderError(
+            f"encoder.size {side}{of} is not a multiple of the patch of {config.name}, {patch}; "
+            f"use {f'{below} or ' if below else ''}{below + patch}"
+        )
 
 
 def _layers(config: EncoderConfig, depth: int) -> tuple[int, ...]:

@@ -10,8 +10,8 @@ from pipeline.encoders.backbone import Backbone, Forward
 from pipeline.errors import EncoderError
 
 
-def load(name: str, size: int, weights: Path | None) -> Backbone:
-    """Load the image tower of `<model>/<tag>` at an input size, with the tag's weights or those of a file.
+def load(name: str, size: tuple[int, int], weights: Path | None) -> Backbone:
+    """Load the image tower of `<model>/<tag>` for inputs of (height, width), with the tag's weights or those of a file.
 
     Raises `EncoderError`, also where the model's activation is not the one that the tag's weights were trained with.
     """

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from pipeline.errors import LakeScoreError
 from pipeline.images import Quarantine, Reason, decode
+from pipeline.views import View
 
-Decode = Callable[[bytes, int, int], tuple[NDArray[Any], tuple[int, int]]]
+Decode = Callable[[bytes, View, int], tuple[NDArray[Any], tuple[int, int]]]
 
 ROOT = Path(__file__).parents[2]  # on a cluster the package lies where Ray unpacked it
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -35,7 +36,7 @@ class Decoder:
     """`pipeline.images.decode` in a child process, which starts with the first image and again after a death.
 
         decoder = Decoder(seconds=60, memory=6 << 30)
-        pixels, (width, height) = decoder(content, 518, 100_000_000)
+        pixels, (width, height) = decoder(content, View((518, 518)), 100_000_000)
 
     It serves one thread at a time. Besides decode's own reasons an image is quarantined as crashed, timeout or
     out_of_memory. Raises `LakeScoreError` when the child does not start: that is no image's fault.
@@ -50,18 +51,18 @@ class Decoder:
         self._seconds, self._memory, self._function = seconds, memory, function
         self._child: _Child | None = None
 
-    def __call__(self, content: bytes, size: int, max_pixels: int) -> tuple[NDArray[Any], tuple[int, int]]:
+    def __call__(self, content: bytes, view: View, max_pixels: int) -> tuple[NDArray[Any], tuple[int, int]]:
         used = self._child is not None
         child = self._child or _Child(self._function, self._seconds, self._memory)
         self._child = None  # until it has answered: an interrupt would leave this answer to the next image
         try:
-            answer, pixels = child.ask({"size": size, "max_pixels": max_pixels}, content)
+            answer, pixels = child.ask({"view": str(view), "max_pixels": max_pixels}, content)
         except (EOFError, OSError) as error:
             code, end = child.end()
             if code == -signal.SIGALRM:
                 raise Quarantine(Reason.TIMEOUT, f"not decoded within {self._seconds:g} seconds") from error
             if used:  # it may have died of what an earlier image left behind
-                return self(content, size, max_pixels)
+                return self(content, view, max_pixels)
             raise Quarantine(Reason.CRASHED, end) from error
         except BaseException:
             child.end(patience=0)
@@ -105,7 +106,7 @@ class _Child:
             end = self.end()[1]
             raise LakeScoreError(f"the decoder cannot be started on this node, and no image decoded: {end}") from error
 
-    def ask(self, request: dict[str, int], content: bytes) -> tuple[dict[str, Any], bytes]:
+    def ask(self, request: dict[str, str | int], content: bytes) -> tuple[dict[str, Any], bytes]:
         """Return its answer about one image; raises `EOFError` or `OSError` when it died of it."""
         self._said.seek(0)
         self._said.truncate()
@@ -147,7 +148,8 @@ def _serve(channel: Connection, function: Decode, seconds: float, memory: int) -
         body = b""
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
-            pixels, (answer["width"], answer["height"]) = function(content, request["size"], request["max_pixels"])
+            view = View.parse(request["view"])
+            pixels, (answer["width"], answer["height"]) = function(content, view, request["max_pixels"])
             answer |= {"dtype": pixels.dtype.str, "shape": pixels.shape}
             body = pixels.tobytes()
         except Quarantine as error:

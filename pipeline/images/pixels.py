@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from pipeline.views import View
+
 # What cameras and tools write. Pillow knows many more, and hands one of them, PostScript, to a program
 FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 Image.MAX_IMAGE_PIXELS = None  # input.max_pixels decides
+CLOCKWISE = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
 SMALLEST_SIDE = 16  # pixels: smaller ones hold about one patch, and nothing to compare
 
 Pixels = NDArray[np.uint8]
@@ -46,19 +49,19 @@ class Quarantine(Exception):
         self.reason, self.detail = reason, detail
 
 
-def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
-    """Decode an image and resize it to a square, as MuSc does (method, section 1).
+def decode(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+    """Decode a view of an image: the whole image resized to its size, as MuSc does (method, section 1), or a box of it.
 
     The picture is turned upright by its EXIF tag, 16-bit greys are scaled by 1/257, transparency is dropped.
     The resize is bicubic with antialias and keeps no aspect ratio.
 
     Args:
         content: the file, whatever its name says.
-        size: side of the result, in pixels.
+        view: what to decode of it.
         max_pixels: larger images are refused by their header.
 
     Returns:
-        pixels (size, size, 3), RGB, and the (width, height) of the upright image.
+        pixels (height, width, 3) of the view, RGB, and the (width, height) of the upright image.
 
     Raises:
         Quarantine: with the reason.
@@ -73,35 +76,39 @@ def decode(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[in
         if frames > 1:
             raise Quarantine(Reason.SEVERAL_FRAMES, f"{frames} frames: store each as an image of its own")
         ImageOps.exif_transpose(image, in_place=True)  # turned or not, it would be copied otherwise
-        resized = _to_rgb(image).resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(resized), image.size
+        seen = _seen(_to_rgb(image), view, Image.Resampling.BICUBIC)
+    return np.asarray(seen), image.size
 
 
-def decode_picture(content: bytes, longest: int, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+def decode_picture(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
     """Decode an image for people to look at: as `decode` does, but with its aspect ratio, and never enlarged.
 
     Returns:
-        pixels (H, W, 3), RGB, the longer side at most `longest`, and the (width, height) of the upright image.
+        pixels (H, W, 3), RGB, within the size of the view, and the (width, height) of the upright image.
     """
     with _opened(content, max_pixels) as image:
         ImageOps.exif_transpose(image, in_place=True)
         size = image.size
         picture = _to_rgb(image)
-        picture.thumbnail((longest, longest), Image.Resampling.BICUBIC)
+        if (box := view.box_on(size)) is not None:
+            left, top, right, bottom = map(round, box)
+            picture = picture.crop((left, top, right, bottom))
+        picture.thumbnail(view.size_before_turning[::-1], Image.Resampling.BICUBIC)
+        picture = _turned(picture, view)
     return np.asarray(picture), size
 
 
-def decode_mask(content: bytes, size: int, max_pixels: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
-    """Decode a mask and resize it to a square by nearest neighbour, which mixes no values.
+def decode_mask(content: bytes, view: View, max_pixels: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """Decode a view of a mask, resized by nearest neighbour, which mixes no values.
 
     Args:
         content: the file, whatever its name says.
-        size: side of the result, in pixels.
+        view: what to decode of it.
         max_pixels: larger masks are refused by their header.
 
     Returns:
-        grey values (size, size) from 0 to 255, fractions where the mask has 16 bits, and the (width, height) of the
-        mask.
+        grey values (height, width) of the view from 0 to 255, fractions where the mask has 16 bits, and the
+        (width, height) of the mask.
 
     Raises:
         Quarantine: with the reason.
@@ -110,8 +117,18 @@ def decode_mask(content: bytes, size: int, max_pixels: int) -> tuple[NDArray[np.
     with _opened(content, max_pixels) as image:
         wide = image.mode.startswith("I")  # 16 bits: Pillow's own conversion to 8 clips at 255
         grey = image if wide else image.convert("L")
-        values = np.asarray(grey.resize((size, size), Image.Resampling.NEAREST)).astype(np.float32)
+        values = np.asarray(_seen(grey, view, Image.Resampling.NEAREST)).astype(np.float32)
     return values / np.float32(257) if wide else values, image.size
+
+
+def _seen(image: Image.Image, view: View, resampling: Image.Resampling) -> Image.Image:
+    """Return what a view shows of an upright image: its box, brought to its size, and turned."""
+    height, width = view.size_before_turning
+    return _turned(image.resize((width, height), resampling, view.box_on(image.size)), view)
+
+
+def _turned(image: Image.Image, view: View) -> Image.Image:
+    return image.transpose(CLOCKWISE[view.turned]) if view.turned else image
 
 
 @contextmanager

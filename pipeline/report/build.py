@@ -21,6 +21,7 @@ from pipeline.stage import Runner, Stage
 from pipeline.store.history import History
 from pipeline.tables.rows import with_evidence
 from pipeline.tables.thresholds import LARGEST, PIXEL_BINS
+from pipeline.views import View
 
 MOST = 5_000  # images with pictures in one report, each of them some 18 files
 
@@ -54,7 +55,7 @@ def draw_report(
     chosen = worst_images(scores, most, run_id)
     rows = scores.select(["category", "uri", "map_uri"]).take(chosen).append_column("n", pa.array(chosen))
     scored_now = pc.equal(scores["scored_by"], run_id).fill_null(False).to_numpy()[chosen]
-    look = FindPatches(drawing.output, drawing.map_scale, drawing.grid)
+    look = FindPatches(drawing.output, drawing.map_scale, drawing.view)
     found = explain(rows, scored_now, look, runner, find)
     scores = with_evidence(scores, found.filter(pc.is_valid(found["evidence"])))
     scales = colour_scales(scores, pixels)
@@ -140,8 +141,7 @@ def drawing_of(config: ScoreConfig, layout: str, grid: Sequence[int], report: Lo
         Location.parse(config.output.uri),
         config.input,
         tuple(roots),
-        (grid[0], grid[1]),
-        config.encoder.size,
+        View(config.encoder.sides, (grid[0], grid[1])),
         mask_above(layout),
         MAP_SCALE,
     )

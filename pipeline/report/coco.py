@@ -14,8 +14,9 @@ from scipy import ndimage
 
 from pipeline.errors import NothingToScore
 from pipeline.metrics.overlap import EIGHT
-from pipeline.report.stored_map import read_map
+from pipeline.report.stored_map import read_map, view_of
 from pipeline.result import Result
+from pipeline.views import View
 
 Mask = NDArray[np.bool_]
 Polygon = NDArray[np.float64]  # (n, 2): corners x, y in pixels, from the upper left corner of the upper left pixel
@@ -72,27 +73,32 @@ def common_folder(uris: Sequence[str]) -> str:
 
 
 def _regions(result: Result, row: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(regions(read_map(result, row), row["pixel_threshold"], (row["width"], row["height"])))
+    distances = read_map(result, row)
+    return list(regions(distances, row["pixel_threshold"], view_of(distances), (row["width"], row["height"])))
 
 
-def regions(distances: NDArray[np.floating[Any]], threshold: float, size: tuple[int, int]) -> Iterator[dict[str, Any]]:
+def regions(
+    distances: NDArray[np.floating[Any]], threshold: float, view: View, size: tuple[int, int]
+) -> Iterator[dict[str, Any]]:
     """Yield segmentation, bbox, area and score of each 8-connected region of a map above a threshold.
 
     Args:
-        distances: the map [height, width], which covers the whole image.
+        distances: the map [height, width].
         threshold: what lies above it is a region's.
+        view: what the map shows of the image.
         size: (width, height) of the image, in which coordinates and areas are told.
     """
-    scale = np.array(size) / distances.shape[::-1]
     labelled, _ = ndimage.label(distances > threshold, structure=EIGHT)
     for number, (rows, columns) in enumerate(ndimage.find_objects(labelled), 1):
         mask = labelled[rows, columns] == number
         corner = np.array([columns.start, rows.start])
-        polygons = [(polygon + corner) * scale for polygon in outlines(mask)]
+        across = np.array(mask.shape[::-1])
+        polygons = [view.on_image(polygon + corner, size) for polygon in outlines(mask)]
+        first = view.on_image(np.array([corner, corner + across]), size).min(axis=0)  # turned, it is another corner
         yield {
             "segmentation": [polygon.ravel().round(DIGITS).tolist() for polygon in polygons],
-            "bbox": np.concatenate([corner * scale, np.array(mask.shape[::-1]) * scale]).round(DIGITS).tolist(),
-            "area": round(float(mask.sum() * scale.prod()), DIGITS),
+            "bbox": np.concatenate([first, view.lengths_on_image(across, size)]).round(DIGITS).tolist(),
+            "area": round(float(mask.sum() * view.scale(size).prod()), DIGITS),
             "score": float(distances[rows, columns][mask].max()),
         }
 

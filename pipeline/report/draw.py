@@ -22,6 +22,7 @@ from pipeline.report.page import CHUNK
 from pipeline.report.report_images import crop_name, cuts, gather
 from pipeline.report.stored_map import map_at
 from pipeline.stage import Runner
+from pipeline.views import View
 
 SOURCES = 16  # images of the lake that one task decodes
 DETAILS = 64  # images of one task that writes overlays and outlines
@@ -48,16 +49,15 @@ class Drawing:
     """What all that is drawn of a run has in common.
 
     `limits` are those of decoding. Images that the run does not list, references of earlier nights, are read below
-    `roots` only. `grid` (H, W) are the patches of a map and `size` its side; masks are true above the share
-    `mask_above` of full scale. Grey levels of maps below `output` mean `map_scale`.
+    `roots` only. Maps show `view` of an image; masks are true above the share `mask_above` of full scale. Grey levels
+    of maps below `output` mean `map_scale`.
     """
 
     report: Location
     output: Location
     limits: InputConfig
     roots: tuple[Location, ...]
-    grid: tuple[int, int]
-    size: int
+    view: View
     mask_above: float
     map_scale: float
 
@@ -99,7 +99,7 @@ def draw(
     mapped = found.filter(pc.is_valid(found["worst"])).sort_by("n")
     if not mapped.num_rows:
         return []
-    images = gather(scores, listed, mapped, drawing.grid, drawing.may_read)
+    images = gather(scores, listed, mapped, drawing.view, drawing.may_read)
     with runner.progress("pictures", "images", len(images)) as progress:
         made = runner(CutImages(drawing), cuts(images, SOURCES), progress)
     gone = missed("picture", made)
@@ -142,7 +142,7 @@ class CutImages:
             of = wanted[source["uri"], source["etag"]]
             row = {"uri": source["uri"], "etag": source["etag"], "count": sum(cut["i"] is None for cut in of)}
             try:
-                pixels, _ = decoder(content.result(), pictures.PICTURE, limits.max_pixels)
+                pixels, _ = decoder(content.result(), View((pictures.PICTURE, pictures.PICTURE)), limits.max_pixels)
                 files = {name: content for cut in of for name, content in self._made(pixels, cut)}
             except StoreUnavailable:
                 raise
@@ -160,7 +160,7 @@ class CutImages:
             yield f"images/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.PICTURE)
             yield f"thumbs/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.THUMBNAIL)
         else:
-            yield crop_name(n, cut["i"]), pictures.crop(pixels, (cut["x"], cut["y"]), self.drawing.grid)
+            yield crop_name(n, cut["i"]), pictures.crop(pixels, (cut["x"], cut["y"]), self.drawing.view)
 
 
 @dataclass
@@ -191,7 +191,7 @@ class WriteDetails:
     def _details(self, row: Mapping[str, Any], distances: pictures.Map) -> dict[str, bytes]:
         """Return name and content of the files of a row of DETAIL."""
         n, above = row["n"], row["pixel_threshold"]
-        contour = [] if above is None else pictures.corners(pictures.polygons(distances, above))
+        contour = [] if above is None else pictures.corners(pictures.polygons(distances, above, self.drawing.view))
         about = {"contour": contour, "truth": self._truth(row)} | json.loads(row["about"])
         content = json.dumps(about, separators=(",", ":"), allow_nan=False)
         return {
@@ -208,7 +208,7 @@ class WriteDetails:
         drawing, size = self.drawing, (row["width"], row["height"])
         read = partial(mask_values, config=drawing.limits)
         try:
-            mask = read_masks(row["masks"], drawing.size, drawing.mask_above, size, read)
+            mask = read_masks(row["masks"], drawing.view, drawing.mask_above, size, read)
         except CatalogError:  # pixel metrics say so
             return None
-        return pictures.corners(pictures.mask_polygons(mask))
+        return pictures.corners(pictures.mask_polygons(mask, drawing.view))

@@ -13,6 +13,7 @@ from pipeline.report.missed import missed
 from pipeline.report.stored_map import map_at
 from pipeline.stage import Runner, Stage
 from pipeline.tables.rows import EVIDENCE
+from pipeline.views import View
 
 BLOCK = 256  # images of one task, for which each reference is read once
 
@@ -66,11 +67,11 @@ def explain(
 
 @dataclass
 class FindPatches:
-    """A worker's part: the worst and the most normal patch of images, by their maps below `output`."""
+    """A worker's part: the worst and the most normal patch of images, by their maps of a view below `output`."""
 
     output: Location
     map_scale: float
-    grid: tuple[int, int]
+    view: View
 
     def setup(self, device: str, threads: int) -> None:
         """Nothing."""
@@ -87,26 +88,16 @@ class FindPatches:
             except StorageError as error:  # of an earlier run that somebody deletes
                 row["detail"] = str(error)
             else:
-                row["worst"], row["normal"] = extreme_patches(distances, self.grid)
+                row["worst"], row["normal"] = extreme_patches(distances, self.view)
             rows.append(row)
         return pa.Table.from_pylist(rows, schema=FOUND).append_column("count", pa.array([1] * len(rows)))
 
 
-def extreme_patches(distances: NDArray[np.floating], grid: tuple[int, int]) -> tuple[int, int]:
-    """Return the patches at the largest value of an anomaly map (height, width), and at its smallest one.
+def extreme_patches(distances: NDArray[np.floating], view: View) -> tuple[int, int]:
+    """Return the patches at the largest value of a view's anomaly map (height, width), and at its smallest one.
 
     The first is the patch that gives the image its score: values between patches are never larger than both of them.
     """
-    height, width = distances.shape
-    found = []
-    for pixel in (int(distances.argmax()), int(distances.argmin())):
-        row = round((pixel // width) * ((grid[0] - 1) / max(height - 1, 1)))
-        column = round((pixel % width) * ((grid[1] - 1) / max(width - 1, 1)))
-        found.append(row * grid[1] + column)
-    return found[0], found[1]
-
-
-def centre(patch: int, grid: tuple[int, int]) -> tuple[float, float]:
-    """Return the middle x, y of a patch in shares of the image's width and height."""
-    row, column = divmod(patch, grid[1])
-    return (column + 0.5) / grid[1], (row + 0.5) / grid[0]
+    pixels = np.array([distances.argmax(), distances.argmin()])
+    worst, normal = view.at(distances.shape).patches_at(pixels).tolist()
+    return worst, normal

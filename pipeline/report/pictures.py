@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.images import Pixels
+from pipeline.views import View
 
 Map = NDArray[np.floating[Any]]
 Polygon = NDArray[np.float64]  # (n, 2) corners x, y in shares of width and height
@@ -41,7 +42,7 @@ def heat(distances: Map, scale: tuple[float, float], size: tuple[int, int]) -> b
     """Return a map's overlay as RGBA WebP, its longer side HEAT: a distance has the same colour in every image.
 
     Args:
-        distances: the anomaly map (S, S) of the image squeezed to a square.
+        distances: the anomaly map (H, W) of the whole image, squeezed to the map's size.
         scale: the distances that the colours begin and end with. At its low end and below the overlay is clear.
         size: (width, height) of the image.
     """
@@ -56,8 +57,8 @@ def heat(distances: Map, scale: tuple[float, float], size: tuple[int, int]) -> b
     return _webp(image.resize(sides, Image.Resampling.NEAREST), lossless=True, method=EFFORT)
 
 
-def polygons(values: Map, above: float) -> list[Polygon]:
-    """Return the outlines of where values (H, W) are above a threshold, closed at the image's edges.
+def polygons(values: Map, above: float, view: View) -> list[Polygon]:
+    """Return the outlines of where a view's values (H, W) are above a threshold, closed at the view's edges.
 
     Of a part with holes come its outer outline and those of the holes, which the even-odd rule leaves out.
     """
@@ -69,28 +70,26 @@ def polygons(values: Map, above: float) -> list[Polygon]:
         for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
             outline = Path(points[start:stop]).cleaned(simplify=True)  # to a ninth of a pixel; a sixth of the corners
             vertices = np.asarray(outline.vertices, np.float64)[:-1]  # the last one says stop
-            found.append(((vertices - 0.5) / (width, height)).clip(0, 1))
+            found.append(view.at(values.shape).shares((vertices - 0.5).clip(0, (width, height))))
     return found
 
 
-def mask_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:
-    """Return the outlines of a mask (H, W)."""
-    return polygons(mask.astype(np.float32), 0.5)
+def mask_polygons(mask: NDArray[np.bool_], view: View) -> list[Polygon]:
+    """Return the outlines of a view's mask (H, W)."""
+    return polygons(mask.astype(np.float32), 0.5, view)
 
 
-def crop(pixels: Pixels, centre: tuple[float, float], grid: tuple[int, int]) -> bytes:
+def crop(pixels: Pixels, centre: tuple[float, float], view: View) -> bytes:
     """Return a patch in the middle of its surroundings as WebP, CROP x CROP; what lies outside the image is clear.
 
     Args:
         pixels: the image (H, W, 3), RGB.
         centre: of the patch, in shares of width and height.
-        grid: (rows, columns) of patches that the image was cut into.
+        view: whose patch it is.
     """
     height, width = pixels.shape[:2]
-    half = AROUND / 2 * max(height / grid[0], width / grid[1])
-    x, y = centre[0] * width, centre[1] * height
-    box = (round(x - half), round(y - half), round(x + half), round(y + half))
-    cut = Image.fromarray(pixels).convert("RGBA").crop(box)
+    left, top, right, bottom = map(round, view.around(centre, (width, height), AROUND))
+    cut = Image.fromarray(pixels).convert("RGBA").crop((left, top, right, bottom))
     return _webp(cut.resize((CROP, CROP), Image.Resampling.BICUBIC), quality=QUALITY, method=EFFORT)
 
 

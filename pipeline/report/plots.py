@@ -24,7 +24,7 @@ from pipeline.io.storage import Location
 from pipeline.metrics.category import AUPRO_LIMIT
 from pipeline.metrics.stream import Histogram, histogram, overlap_curve
 from pipeline.report.sheet import draw_sheet, plain
-from pipeline.report.stored_map import read_map
+from pipeline.report.stored_map import read_map, view_of
 from pipeline.result import Result
 from pipeline.store.run_folder import read_table
 
@@ -210,7 +210,7 @@ def _counted(result: Result, category: str) -> Histogram:
 
 def _map_and_mask(result: Result, masks: Mapping[str, list[str]], above: float, row: dict[str, Any]) -> Curve:
     distances = read_map(result, row)
-    mask = read_masks(masks[row["uri"]], len(distances), above, (row["width"], row["height"]))
+    mask = read_masks(masks[row["uri"]], view_of(distances), above, (row["width"], row["height"]))
     return distances, mask
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.report.evidence import centre
 from pipeline.report.page import CHUNK
 from pipeline.tables.rows import EXPLAINED
+from pipeline.views import View
 
 READ = ("category", "uri", "etag", "width", "height", "map_uri", "pixel_threshold", *EXPLAINED.names)  # of scores
 
@@ -89,15 +89,15 @@ class ReportImage:
 
 
 def gather(
-    scores: pa.Table, listed: pa.Table, found: pa.Table, grid: tuple[int, int], may_read: Callable[[str], bool]
+    scores: pa.Table, listed: pa.Table, found: pa.Table, view: View, may_read: Callable[[str], bool]
 ) -> list[ReportImage]:
     """Gather what is known of images to draw.
 
     Args:
         scores: of the run, a row for each input, with EXPLAINED.
         listed: the same rows of the catalog, with size and masks.
-        found: n, worst and normal of the images, the two being patches of the grid.
-        grid: (H, W).
+        found: n, worst and normal of the images, the two being patches of the view.
+        view: what maps show of images.
         may_read: tells whether an image may be read that the run does not list.
     """
     rows = scores.select(READ).take(found["n"]).to_pylist()
@@ -122,7 +122,7 @@ def gather(
         category = row["category"]
         own = source_of(category, row["uri"], row["etag"])
         worst, normal = (
-            [PatchMatch(own, *centre(patch[name], grid))]
+            [PatchMatch(own, *view.centre(patch[name]))]
             + [
                 PatchMatch(source_of(category, at["uri"], at["etag"]), at["x"], at["y"], at["distance"])
                 for at in row[column] or ()

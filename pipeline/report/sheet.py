@@ -11,6 +11,7 @@ from pipeline.io.storage import Location
 from pipeline.report.stored_map import map_at
 from pipeline.report.summary import ranked_by
 from pipeline.screen import printable
+from pipeline.views import View
 
 SIZE = 256  # pixels of one picture
 LIMIT = 10**9  # the run has decoded these images before
@@ -50,7 +51,7 @@ def draw_sheet(output: Location, scores: pa.Table, map_scale: float, worst: int)
         low, high = np.quantile(rows["score_raw"].to_numpy(), [0.5, 1.0])
         for column, row in enumerate(rows.slice(0, worst).to_pylist()):
             try:
-                picture, _ = decode(Location.parse(row["uri"]).read_bytes(row["etag"]), SIZE, LIMIT)
+                picture, _ = decode(Location.parse(row["uri"]).read_bytes(row["etag"]), View((SIZE, SIZE)), LIMIT)
             except Quarantine as error:
                 raise StorageError(f"{row['uri']} has changed since the run: {error}") from error
             heat = map_at(output / row["map_uri"], map_scale)

@@ -11,21 +11,27 @@ from PIL import Image
 from pipeline.errors import ConfigError, StorageError
 from pipeline.io.storage import Location
 from pipeline.result import Result
+from pipeline.views import View
 
 
 def read_map(result: Result, row: Mapping[str, Any]) -> NDArray[np.float32]:
     """Return the anomaly map [height, width] of a row of scores, in distances from 0 to 2.
 
-    A map covers its whole image, stretched to a square of the side that the encoder saw. Raises `ConfigError` for an
-    image that has no map, and `StorageError` when the map cannot be read.
+    A map covers its whole image, squeezed to the size that the encoder saw. Raises `ConfigError` for an image that has
+    no map, and `StorageError` when the map cannot be read.
     """
     if row["map_uri"] is None:
         raise ConfigError(f"{row['uri']} has no map: it is {row['status']}, {row['reason']}: {row['detail']}")
     return map_at(result.folder.output / row["map_uri"], result.run.map_scale)
 
 
+def view_of(distances: NDArray[np.float32]) -> View:
+    """Return what a map [height, width] shows of its image: all of it."""
+    return View((distances.shape[0], distances.shape[1]))
+
+
 def map_at(location: Location, map_scale: float) -> NDArray[np.float32]:
-    """Return the distances (S, S) of the map at a location, whose grey levels mean `map_scale` each.
+    """Return the distances (height, width) of the map at a location, whose grey levels mean `map_scale` each.
 
     Raises `StorageError` when it cannot be read or is damaged.
     """

@@ -11,20 +11,21 @@ from pipeline.images import Quarantine, Reason, image_stats
 from pipeline.images.files import decoder_of, read_ahead
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import DECODED, IMAGE_STATS
+from pipeline.views import View
 
 
 @dataclass
 class DecodeBlock:
-    """A worker's part: adds the pixels of each image to a block with uri, etag and size."""
+    """A worker's part: adds the pixels of a view of each image to a block with uri, etag and size."""
 
     config: InputConfig
-    size: int
+    view: View
 
     def setup(self, device: str, threads: int) -> None:
         """Nothing: the decoder is the process's, and starts with its first image."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Add DECODED's columns: `pixels` (size * size * 3 bytes), or a reason why there are none.
+        """Add DECODED's columns: `pixels` (height * width * 3 bytes), or a reason why there are none.
 
         An image's failure never leaves this function: an exception here would cost its whole block. Raises
         `StoreUnavailable` when it is not the image's.
@@ -34,7 +35,7 @@ class DecodeBlock:
         for content in read_ahead(block, self.config.max_bytes):
             row: dict[str, Any] = dict.fromkeys(DECODED.names)
             try:
-                pixels, (row["width"], row["height"]) = decoder(content.result(), self.size, self.config.max_pixels)
+                pixels, (row["width"], row["height"]) = decoder(content.result(), self.view, self.config.max_pixels)
                 row["pixels"] = pixels.tobytes()
                 row |= zip((column.name for column in IMAGE_STATS), image_stats(pixels), strict=True)
             except Quarantine as error:

@@ -79,9 +79,9 @@ class EncodeBlock:
         rows = block.drop_columns("pixels").to_pylist()
         good = [index for index, row in enumerate(rows) if row["reason"] is None]
         if good:
-            side = self.config.size
             buffers = [memoryview(block["pixels"][i].as_buffer()) for i in good]
-            pixels = np.stack([np.frombuffer(buffer, np.uint8).reshape(side, side, 3) for buffer in buffers])
+            sides = self.config.sides
+            pixels = np.stack([np.frombuffer(buffer, np.uint8).reshape(*sides, 3) for buffer in buffers])
             self._encode(pixels, [rows[i] for i in good])
         return MADE.rows({name: row.get(name) for name in MADE.names} | {"count": 1} for row in rows)
 

@@ -10,12 +10,13 @@ import pyarrow.compute as pc
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import StorageError, StoreUnavailable
-from pipeline.report.evidence import FOUND, FindPatches, centre
+from pipeline.report.evidence import FOUND, FindPatches
 from pipeline.scoring.scorer import Layer, Matches, Scorer, make_scorer
 from pipeline.stages.score import features_of
 from pipeline.store.features import DAMAGE, FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.rows import EVIDENCE, EXPLAINED
+from pipeline.views import View
 
 NEAREST = 6  # reference images for each patch
 LOOKED_AT = 1000  # references of a category among which evidence is looked for, however many there are
@@ -35,12 +36,16 @@ class FindEvidence:
     map_scale: float
     _scorer: Scorer = field(init=False)
 
+    @property
+    def _view(self) -> View:
+        return View(self.config.encoder.sides, self.store.grid)
+
     def setup(self, device: str, threads: int) -> None:
         self._scorer = make_scorer(self.config, self.layer)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return rows of FOUND for images of one category that this run scored: n, category, uri and map_uri."""
-        found = FindPatches(self.run.output, self.map_scale, self.store.grid)(block)
+        found = FindPatches(self.run.output, self.map_scale, self._view)(block)
         known = found.filter(pc.is_valid(found["worst"]))
         if not known.num_rows:
             return found
@@ -87,6 +92,6 @@ class FindEvidence:
         """Return what EVIDENCE says of the nearest references to a patch."""
         named = []
         for reference, place, distance in matches.nearest(patch, NEAREST):
-            x, y = centre(place, self.store.grid)
+            x, y = self._view.centre(place)
             named.append(references[reference] | {"x": x, "y": y, "distance": distance})
         return named

@@ -18,6 +18,7 @@ from pipeline.stages.patch_scores import PatchScoreReader
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.thresholds import count_pixels
+from pipeline.views import View
 
 MAP_BLOCK = 64  # images of one task
 
@@ -58,7 +59,7 @@ class WriteMaps:
         [task] = records(block, MapBlock)
         start, stop, category = task.start, task.stop, task.category
         patch_scores, errors = self._patch_scores(category, start, stop)
-        maps = map_arrays(patch_scores, self.store.grid, self.config.encoder.size)
+        maps = map_arrays(patch_scores, View(self.config.encoder.sides, self.store.grid))
         index = read_table(self.run.index(category)).slice(start, stop - start)
         names: list[str] = []
         uris: list[str] = index["uri"].to_pylist()

@@ -26,6 +26,7 @@ from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
+from pipeline.views import View
 
 BLOCK = 64  # images whose maps are held at a time, where they are not held all together
 # Of a category's maps for exact pixel metrics, which take 12 bytes for each (60 where half of them are anomalous); the
@@ -56,6 +57,10 @@ class MeasureCategory:
     mask_above: float
     _patch_scores: PatchScoreReader = field(init=False)
 
+    @property
+    def _view(self) -> View:
+        return View(self.config.encoder.sides, self.store.grid)
+
     def setup(self, device: str, threads: int) -> None:
         self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.store, self.run)
 
@@ -81,7 +86,7 @@ class MeasureCategory:
             return no_pixel_metrics("no masks" if len(rows) else "no labels")
         if without := [row["uri"] for row in rows if row["label"] and not row["masks"]]:
             raise CatalogError(f"{len(without)} anomalous images lack a mask, such as {without[0]}")
-        if len(rows) * self.config.encoder.size**2 <= MOST_PIXELS:
+        if len(rows) * self._view.pixels <= MOST_PIXELS:
             return pixel_metrics(*self._maps(category, index, known), self.config.metrics)
         blocks = (known[known // BLOCK == number] for number in np.unique(known // BLOCK))
         found = (self._maps(category, index, block) for block in blocks)
@@ -89,24 +94,26 @@ class MeasureCategory:
         return streamed_pixel_metrics(reduce(operator.add, histograms), self.config.metrics)
 
     def _maps(self, category: str, index: pa.Table, images: NDArray[np.intp]) -> tuple[NDArray[np.float32], PixelTruth]:
-        """Return the maps (n, size, size) of some images (n,) of a category, rising positions in its index."""
-        size = self.config.encoder.size
+        """Return the maps (n, height, width) of some images (n,) of a category, rising positions in its index."""
         rows = index.take(images).to_pylist()
         pixels = [(row["width"], row["height"]) for row in rows]
         read = partial(mask_values, config=self.config.input)
         masks = np.stack(
-            [read_masks(row["masks"], size, self.mask_above, wh, read) for row, wh in zip(rows, pixels, strict=True)]
+            [
+                read_masks(row["masks"], self._view, self.mask_above, wh, read)
+                for row, wh in zip(rows, pixels, strict=True)
+            ]
         )
         regions = None
         if self.layout == "loco":
             regions = [
                 region
                 for image, (row, wh) in enumerate(zip(rows, pixels, strict=True))
-                for region in loco_regions(image, row["masks"], size, wh, read)
+                for region in loco_regions(image, row["masks"], self._view, wh, read)
             ]
         from pipeline.scoring.maps import map_arrays
 
         start = int(images[0])
         patch_scores = self._patch_scores(category, start, int(images[-1]) + 1)[0, images - start]
-        maps = map_arrays(patch_scores, self.store.grid, size)
+        maps = map_arrays(patch_scores, self._view)
         return maps, PixelTruth(masks, regions)

@@ -28,6 +28,7 @@ from pipeline.schema import tables
 from pipeline.schema.table import records, set_columns
 from pipeline.schema.tables import FEATURES
 from pipeline.store.int8 import pack, unpack
+from pipeline.views import View
 
 BLOCK_BYTES = 128e6  # one file, and one task of the encoder
 BLOCK_IMAGES = 32
@@ -56,9 +57,13 @@ class Stored:
     sharpness: float
 
 
-def feature_key(uri: str, etag: str, fingerprint: str) -> str:
-    """Name the features of one content of one image by one encoder."""
-    return hashlib.sha256("\0".join((uri, etag, fingerprint)).encode()).hexdigest()[:32]
+def feature_key(uri: str, etag: str, fingerprint: str, view: View | None = None) -> str:
+    """Name the features of one content of one image by one encoder, of another view than the encoder's own.
+
+    Its own is the whole image at the size that the fingerprint names: None.
+    """
+    parts = (uri, etag, fingerprint) if view is None else (uri, etag, fingerprint, str(view))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def block_images(bytes_per_image: int, batch: int) -> int:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.catalog.masks import loco_regions, read_mask, read_masks
 from pipeline.errors import CatalogError
+from pipeline.views import View
 from tests.corpus import encoded, write_files
 
 
@@ -27,54 +28,56 @@ def bytes_of(*rows: list[int]) -> NDArray[np.uint8]:
 
 def test_pixel_is_anomalous_strictly_above_half_of_full_scale(tmp_path: Path) -> None:
     uri = save(tmp_path / "m.png", bytes_of([0, 127], [128, 255]))
-    np.testing.assert_array_equal(read_mask(uri, 2, 0.5, (2, 2)), [[False, False], [True, True]])
+    np.testing.assert_array_equal(read_mask(uri, View((2, 2)), 0.5, (2, 2)), [[False, False], [True, True]])
 
 
 def test_pixel_above_zero_is_anomalous_where_any_value_counts(tmp_path: Path) -> None:
     uri = save(tmp_path / "m.png", bytes_of([0, 1], [2, 255]))
-    np.testing.assert_array_equal(read_mask(uri, 2, 0.0, (2, 2)), [[False, True], [True, True]])
+    np.testing.assert_array_equal(read_mask(uri, View((2, 2)), 0.0, (2, 2)), [[False, True], [True, True]])
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_half_of_full_scale_is_that_of_16_bits_in_a_mask_of_16_bits(kind: str, tmp_path: Path) -> None:
     uri = save(tmp_path / "m", np.array([[0, 255], [32767, 65535]], np.uint16), kind)
-    np.testing.assert_array_equal(read_mask(uri, 2, 0.5, (2, 2)), [[False, False], [False, True]])
+    np.testing.assert_array_equal(read_mask(uri, View((2, 2)), 0.5, (2, 2)), [[False, False], [False, True]])
 
 
 def test_any_value_counts_in_a_mask_of_16_bits_too(tmp_path: Path) -> None:
     uri = save(tmp_path / "m.png", np.array([[0, 1], [255, 65535]], np.uint16))
-    np.testing.assert_array_equal(read_mask(uri, 2, 0.0, (2, 2)), [[False, True], [True, True]])
+    np.testing.assert_array_equal(read_mask(uri, View((2, 2)), 0.0, (2, 2)), [[False, True], [True, True]])
 
 
 def test_mask_of_one_bit_is_read(tmp_path: Path) -> None:
     uri = save(tmp_path / "m.png", np.array([[True, False], [False, True]]))
-    np.testing.assert_array_equal(read_mask(uri, 2, 0.5, (2, 2)), [[True, False], [False, True]])
+    np.testing.assert_array_equal(read_mask(uri, View((2, 2)), 0.5, (2, 2)), [[True, False], [False, True]])
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
 def test_white_on_black_is_read_in_any_mode(mode: str, tmp_path: Path) -> None:
     image = Image.fromarray(bytes_of([0, 255], [255, 0])).convert(mode)
     (tmp_path / "m.png").write_bytes(encoded(image, "PNG"))
-    np.testing.assert_array_equal(read_mask(str(tmp_path / "m.png"), 2, 0.5, (2, 2)), [[False, True], [True, False]])
+    np.testing.assert_array_equal(
+        read_mask(str(tmp_path / "m.png"), View((2, 2)), 0.5, (2, 2)), [[False, True], [True, False]]
+    )
 
 
 def test_enlarged_mask_repeats_its_pixels(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 2, (3, 4), np.uint8) * 255
-    mask = read_mask(save(tmp_path / "m.png", values), 12, 0.5, (4, 3))
+    mask = read_mask(save(tmp_path / "m.png", values), View((12, 12)), 0.5, (4, 3))
     np.testing.assert_array_equal(mask, np.kron(values > 0, np.ones((4, 3), bool)))
 
 
 def test_shrunk_mask_takes_the_nearest_pixel_and_mixes_none(tmp_path: Path) -> None:
     """One column of three is anomalous: a mean would be a third and vanish, the middle column is what is left."""
     values = np.tile(bytes_of([0, 255, 0]), (12, 4))
-    assert read_mask(save(tmp_path / "m.png", values), 4, 0.5, (12, 12)).all()
-    assert not read_mask(save(tmp_path / "n.png", 255 - values), 4, 0.5, (12, 12)).any()
+    assert read_mask(save(tmp_path / "m.png", values), View((4, 4)), 0.5, (12, 12)).all()
+    assert not read_mask(save(tmp_path / "n.png", 255 - values), View((4, 4)), 0.5, (12, 12)).any()
 
 
 def test_mask_of_another_size_than_its_image_is_refused_with_both_sizes(tmp_path: Path) -> None:
     uri = save(tmp_path / "m.png", np.zeros((30, 40), np.uint8))
     with pytest.raises(CatalogError) as caught:
-        read_mask(uri, 8, 0.5, (41, 31))
+        read_mask(uri, View((8, 8)), 0.5, (41, 31))
     assert uri in str(caught.value)
     assert "40 x 30" in str(caught.value)
     assert "41 x 31" in str(caught.value)
@@ -82,31 +85,37 @@ def test_mask_of_another_size_than_its_image_is_refused_with_both_sizes(tmp_path
 
 def test_mask_with_its_sides_swapped_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CatalogError):
-        read_mask(save(tmp_path / "m.png", np.zeros((30, 40), np.uint8)), 8, 0.5, (30, 40))
+        read_mask(save(tmp_path / "m.png", np.zeros((30, 40), np.uint8)), View((8, 8)), 0.5, (30, 40))
 
 
 def test_mask_that_is_not_there_is_refused_and_named(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="absent.png"):
-        read_mask(str(tmp_path / "absent.png"), 8, 0.5, (8, 8))
+        read_mask(str(tmp_path / "absent.png"), View((8, 8)), 0.5, (8, 8))
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", encoded(Image.new("L", (64, 64)), "PNG")[:-20]])
 def test_mask_that_cannot_be_decoded_is_refused_and_named(content: bytes, tmp_path: Path) -> None:
     write_files(tmp_path, "damaged.png", content=content)
     with pytest.raises(CatalogError, match="damaged.png"):
-        read_mask(str(tmp_path / "damaged.png"), 8, 0.5, (64, 64))
+        read_mask(str(tmp_path / "damaged.png"), View((8, 8)), 0.5, (64, 64))
 
 
 def test_masks_of_one_image_are_united(tmp_path: Path) -> None:
     first = save(tmp_path / "0.png", bytes_of([255, 0], [0, 0]))
     second = save(tmp_path / "1.png", bytes_of([0, 0], [0, 200]))
-    np.testing.assert_array_equal(read_masks([first, second], 2, 0.5, (2, 2)), [[True, False], [False, True]])
-    np.testing.assert_array_equal(read_masks([second, first], 2, 0.5, (2, 2)), [[True, False], [False, True]])
-    np.testing.assert_array_equal(read_masks([second], 2, 0.5, (2, 2)), read_masks([second, second], 2, 0.5, (2, 2)))
+    np.testing.assert_array_equal(
+        read_masks([first, second], View((2, 2)), 0.5, (2, 2)), [[True, False], [False, True]]
+    )
+    np.testing.assert_array_equal(
+        read_masks([second, first], View((2, 2)), 0.5, (2, 2)), [[True, False], [False, True]]
+    )
+    np.testing.assert_array_equal(
+        read_masks([second], View((2, 2)), 0.5, (2, 2)), read_masks([second, second], View((2, 2)), 0.5, (2, 2))
+    )
 
 
 def test_image_without_masks_is_normal_everywhere() -> None:
-    mask = read_masks([], 5, 0.5, (100, 80))
+    mask = read_masks([], View((5, 5)), 0.5, (100, 80))
     assert mask.shape == (5, 5)
     assert mask.dtype == np.bool_
     assert not mask.any()
@@ -147,7 +156,7 @@ def box(tmp_path: Path) -> Path:
 def test_defect_saturates_at_its_configured_area_in_pixels_of_the_map(
     value: int, size: int, saturation: float, box: Path
 ) -> None:
-    (region,) = loco_regions(3, [loco_mask(box, "000.png", value)], size, (8, 8))
+    (region,) = loco_regions(3, [loco_mask(box, "000.png", value)], View((size, size)), (8, 8))
     expected = np.zeros((size, size), bool)
     expected[:, : size // 2] = True
     assert region.image == 3
@@ -157,23 +166,23 @@ def test_defect_saturates_at_its_configured_area_in_pixels_of_the_map(
 
 def test_each_mask_of_an_image_is_a_defect_of_its_own(box: Path) -> None:
     uris = [loco_mask(box, "000.png", 255), loco_mask(box, "001.png", 254)]
-    assert [region.saturation for region in loco_regions(0, uris, 8, (8, 8))] == [8.0, 16.0]
+    assert [region.saturation for region in loco_regions(0, uris, View((8, 8)), (8, 8))] == [8.0, 16.0]
 
 
 def test_mask_without_a_defect_is_no_region(box: Path) -> None:
-    assert loco_regions(0, [loco_mask(box, "000.png", 0)], 8, (8, 8)) == []
+    assert loco_regions(0, [loco_mask(box, "000.png", 0)], View((8, 8)), (8, 8)) == []
 
 
 def test_value_that_the_defects_file_does_not_define_is_refused_and_named(box: Path) -> None:
     uri = loco_mask(box, "000.png", 77)
     with pytest.raises(CatalogError, match="000.png.*77"):
-        loco_regions(0, [uri], 8, (8, 8))
+        loco_regions(0, [uri], View((8, 8)), (8, 8))
 
 
 def test_missing_defects_file_is_refused_and_named(tmp_path: Path) -> None:
     uri = loco_mask(tmp_path / "box", "000.png", 255)
     with pytest.raises(CatalogError, match="box/defects_config.json"):
-        loco_regions(0, [uri], 8, (8, 8))
+        loco_regions(0, [uri], View((8, 8)), (8, 8))
 
 
 @pytest.mark.parametrize(
@@ -184,9 +193,9 @@ def test_defects_file_of_another_form_is_refused_and_named(content: bytes, tmp_p
     write_files(tmp_path / "box", "defects_config.json", content=content)
     uri = loco_mask(tmp_path / "box", "000.png", 255)
     with pytest.raises(CatalogError, match="box/defects_config.json|000.png"):
-        loco_regions(0, [uri], 8, (8, 8))
+        loco_regions(0, [uri], View((8, 8)), (8, 8))
 
 
 def test_loco_mask_of_another_size_than_its_image_is_refused(box: Path) -> None:
     with pytest.raises(CatalogError, match="8 x 8 pixels, its image 9 x 8"):
-        loco_regions(0, [loco_mask(box, "000.png", 255)], 8, (9, 8))
+        loco_regions(0, [loco_mask(box, "000.png", 255)], View((8, 8)), (9, 8))

@@ -20,6 +20,7 @@ from pipeline.scoring.maps import anomaly_maps
 from pipeline.scoring.musc.lnamd import Aggregation
 from pipeline.scoring.musc.mutual import query_scores
 from pipeline.scoring.search.faiss import FaissSearch
+from pipeline.views import View
 from tests.conftest import PlainRun
 from tests.running import flags, parse, read_scores, settings, small_lake, stored
 
@@ -47,7 +48,7 @@ def expected(result: Result, queries: pd.DataFrame, references: pd.DataFrame) ->
         of, against = (torch.from_numpy(store.tokens(places, layer)) for places in (of_queries, of_references))
         paper, many = Aggregation(store.grid, (1, 3, 5)), len(references)
         layers.append(query_scores(of, position, [against], many, many, paper, 0.3, FaissSearch()).scores)
-    maps = anomaly_maps(torch.stack(layers).mean(dim=0), store.grid, 112)
+    maps = anomaly_maps(torch.stack(layers).mean(dim=0), View((112, 112), store.grid))
     return np.asarray(maps.amax(dim=(1, 2)))
 
 

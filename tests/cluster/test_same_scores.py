@@ -18,6 +18,7 @@ from pipeline.scoring.musc.lnamd import Aggregation
 from pipeline.scoring.musc.mutual import query_scores
 from pipeline.scoring.musc.projection import pca
 from pipeline.scoring.search.faiss import FaissSearch
+from pipeline.views import View
 from tests.conftest import PlainRun
 from tests.running import flags, parse, read_scores, run_job, settings, stored
 
@@ -172,7 +173,7 @@ def test_pinned_references_are_taken_with_fused_and_projected_vectors_in_units_o
             position = torch.tensor([int(np.searchsorted(own, i)) if i in own else -1 for i in range(12)])
             scored = query_scores(tokens, position, [tokens[own]], len(own), len(own), paper, 0.3, FaissSearch())
             patch_scores.append(scored.scores)
-        maps = anomaly_maps(torch.stack(patch_scores).mean(dim=0), store.grid, 112)
+        maps = anomaly_maps(torch.stack(patch_scores).mean(dim=0), View((112, 112), store.grid))
         np.testing.assert_allclose(rows["score_raw"], maps.amax(dim=(1, 2)), rtol=0, atol=1e-5)
 
 

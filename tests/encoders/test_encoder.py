@@ -173,6 +173,57 @@ def test_tokens_and_embeddings_have_their_shapes_at_a_size_that_is_not_the_nativ
     assert encoder.spec.name == name
 
 
+# Each way in which position embeddings come to a rectangle: in the forward pass, rotary, and at loading
+@pytest.mark.parametrize(("name", "patch"), [(VIT, 16), (DINO, 16), (CLIP, 32)])
+def test_rectangle_has_its_grid_and_the_tokens_of_a_model_built_for_it(
+    name: str, patch: int, weights: dict[str, Path]
+) -> None:
+    size = height, width = 64, 160
+    pixels = np.random.default_rng(1).integers(0, 256, (2, height, width, 3), np.uint8)
+    encoder = make(name, weights[name], size=size)
+    assert encoder.spec.grid == (height // patch, width // patch)
+    library, _, model_name = name.partition(":")
+    norm: torch.nn.Module = torch.nn.Identity()
+    if library == "timm":
+        built: Any = timm.create_model(
+            model_name,
+            num_classes=0,
+            img_size=size,
+            pretrained=True,
+            pretrained_cfg_overlay={"file": str(weights[name])},
+        ).eval()
+        assert built.patch_embed.grid_size == encoder.spec.grid  # its own position embeddings are of the rectangle
+        prefix, blocks, forward = built.num_prefix_tokens, built.blocks, built.forward_features
+        norm = built.norm if name == DINO else norm
+    else:
+        built = open_clip.create_model(model_name, pretrained=str(weights[name]), force_image_size=size).eval()
+        prefix, blocks, forward = 1, built.visual.transformer.resblocks, built.encode_image
+    found, _ = outputs_of(blocks, lambda: forward(normalised(name, pixels)))
+    with torch.inference_mode():
+        expected = torch.stack([norm(found[layer])[:, prefix:] for layer in (2, 5, 8, 11)], dim=1)
+    torch.testing.assert_close(encoder(pixels).tokens, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [VIT, DINO, CLIP])
+def test_patches_of_a_rectangle_come_row_by_row(name: str, weights: dict[str, Path]) -> None:
+    encoder = make(name, weights[name], size=(64, 160))
+    rows, columns = encoder.spec.grid
+    pixels = np.zeros((3, 64, 160, 3), np.uint8)
+    pixels[1, :32], pixels[2, :, :64] = 255, 255  # the upper half, and two fifths on the left
+    tokens = encoder(pixels).tokens[:, 0].reshape(3, rows, columns, -1)
+    upper, left = ((tokens[n] - tokens[0]).norm(dim=-1) for n in (1, 2))
+    assert upper[: rows // 2].mean() > 1.2 * upper[rows // 2 :].mean()
+    assert left[:, : columns * 2 // 5].mean() > 1.2 * left[:, columns * 2 // 5 :].mean()
+
+
+@pytest.mark.usefixtures("small_models")
+def test_open_clip_tower_that_timm_built_takes_a_rectangle(tmp_path: Path) -> None:
+    torch.save(random_clip("small-timm").state_dict(), tmp_path / "w.pt")
+    encoder = make("open_clip:small-timm", tmp_path / "w.pt", size=(64, 160))
+    assert encoder.spec.grid == (4, 10)
+    assert encoder(np.zeros((1, 64, 160, 3), np.uint8)).tokens.shape == (1, 4, 40, 192)
+
+
 @pytest.mark.parametrize("name", [VIT, DINO, CLIP])
 def test_embeddings_have_length_one(name: str, ready: Callable[..., Encoder]) -> None:
     embeddings = ready(name)(PIXELS).embeddings
@@ -341,7 +392,15 @@ def base(ready: Callable[..., Encoder]) -> str:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"size": 112}, {"layers": (5, 11)}, {"dtype": "fp16"}, {"dtype": "bf16"}, {"store": "fp32"}],
+    [
+        {"size": 112},
+        {"size": (96, 112)},
+        {"size": (112, 96)},
+        {"layers": (5, 11)},
+        {"dtype": "fp16"},
+        {"dtype": "bf16"},
+        {"store": "fp32"},
+    ],
     ids=str,
 )
 def test_fingerprint_changes_with_what_changes_the_features(
@@ -445,6 +504,15 @@ def test_size_that_is_no_multiple_of_the_patch_is_refused_with_its_neighbours(
 ) -> None:
     with pytest.raises(EncoderError, match=offered):
         make(name, weights[name], size=size)
+
+
+@pytest.mark.parametrize(("size", "side"), [((100, 96), 100), ((96, 100), 100), ((90, 100), 90)], ids=str)
+def test_rectangle_with_a_side_that_is_no_multiple_is_refused_with_that_sides_neighbours(
+    size: tuple[int, int], side: int, weights: dict[str, Path]
+) -> None:
+    below = side // 16 * 16
+    with pytest.raises(EncoderError, match=rf"size {side} of \[{size[0]}, {size[1]}\] .*use {below} or {below + 16}$"):
+        make(VIT, weights[VIT], size=size)
 
 
 def test_size_below_one_patch_is_refused_with_one_size_to_use(weights: dict[str, Path]) -> None:

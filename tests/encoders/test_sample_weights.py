@@ -17,6 +17,7 @@ from pipeline.encoders.encoder import Encoder
 from pipeline.errors import EncoderError
 from pipeline.images import decode
 from pipeline.sample.weights import ENCODER, ONNX_SHA256, sample_weights, timm_weights
+from pipeline.views import View
 
 ARRAYS = 174
 
@@ -56,7 +57,7 @@ def test_embeddings_are_those_of_the_official_run(
     encoder = Encoder(EncoderConfig(name=ENCODER, weights=str(converted), size=224, batch_size=2))
     chosen = [0, len(expected["paths"]) - 1]
     images = [(shared_data / "aws_l4v" / expected["paths"][index]).read_bytes() for index in chosen]
-    embeddings = encoder(np.stack([decode(image, 224, 10**8)[0] for image in images])).embeddings.numpy()
+    embeddings = encoder(np.stack([decode(image, View((224, 224)), 10**8)[0] for image in images])).embeddings.numpy()
     reference = expected["cls"][chosen]
     reference /= np.linalg.norm(reference, axis=1, keepdims=True)
     np.testing.assert_allclose(embeddings, reference, atol=1e-5, rtol=0)

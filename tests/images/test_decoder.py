@@ -16,12 +16,14 @@ import pytest
 from pipeline.errors import LakeScoreError
 from pipeline.images import Pixels, Quarantine, Reason, decode
 from pipeline.images.decoder import Decode, Decoder
+from pipeline.views import View
 from tests.conftest import REPOSITORY
 from tests.corpus import CORPUS
 from tests.decoders import misbehave
 
 MEMORY = 1 << 30
 SIDE = 32
+VIEW = View((SIDE, SIDE))
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def real() -> Iterator[Decoder]:
 
 def quarantined(decode: Decode, content: bytes, max_pixels: int = 1_000_000) -> Quarantine:
     with pytest.raises(Quarantine) as caught:
-        decode(content, SIDE, max_pixels)
+        decode(content, VIEW, max_pixels)
     return caught.value
 
 
@@ -54,14 +56,14 @@ def has_ended(process: int, milliseconds: int = 30_000) -> bool:
 
 
 def assert_works(decoder: Decoder) -> None:
-    pixels, size = decoder(b"good", SIDE, 7)
+    pixels, size = decoder(b"good", VIEW, 7)
     np.testing.assert_array_equal(pixels, np.full((SIDE, SIDE, 3), ord("g"), np.uint8))
     assert size == (4, 7)
 
 
 def outcome(decode: Decode, content: bytes) -> tuple[Pixels, object]:
     try:
-        return decode(content, SIDE, 1_000_000)
+        return decode(content, VIEW, 1_000_000)
     except Quarantine as error:
         return np.zeros(0, np.uint8), (error.reason, error.detail)
 
@@ -121,7 +123,7 @@ def test_real_image_that_takes_too_much_memory_is_not_called_damaged() -> None:
 
 
 def test_image_is_not_blamed_for_what_an_earlier_one_left_behind(decoder: Decoder) -> None:
-    decoder(b"poison", SIDE, 7)
+    decoder(b"poison", VIEW, 7)
     assert_works(decoder)
 
 
@@ -159,7 +161,7 @@ def test_interrupted_answer_is_not_taken_for_that_of_the_next_image(decoder: Dec
         thread = threading.Thread(target=listen)
         thread.start()
         with pytest.raises(Interrupted):
-            decoder(b"hang " + bytes(begun), SIDE, 7)
+            decoder(b"hang " + bytes(begun), VIEW, 7)
         thread.join()
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -177,14 +179,14 @@ def test_ctrl_c_is_for_the_parent(decoder: Decoder) -> None:
 @pytest.mark.parametrize("content", [b"chatter", b"print"])
 def test_what_a_library_prints_is_no_answer_and_blocks_nothing(decoder: Decoder, content: bytes) -> None:
     for _ in range(3):
-        decoder(content, SIDE, 7)
+        decoder(content, VIEW, 7)
     assert os.stat(f"/proc/{pid_of(decoder)}/fd/2").st_size == 0  # not what all images made it say
     assert_works(decoder)
 
 
 def test_content_and_pixels_of_many_megabytes_pass(decoder: Decoder) -> None:
     content = bytes(50_000_000)
-    pixels, size = decoder(content, 3000, 7)
+    pixels, size = decoder(content, View((3000, 3000)), 7)
     assert pixels.shape == (3000, 3000, 3) and not pixels.any()
     assert size == (len(content), 7)
 
@@ -214,6 +216,7 @@ def test_child_imports_only_what_decoding_needs(decoder: Decoder) -> None:
         "pipeline.errors",
         "pipeline.images",
         "pipeline.images.pixels",
+        "pipeline.views",
     }
     assert not {name.partition(".")[0] for name in modules} & {"ray", "torch", "pyarrow", "pydantic", "pandas", "scipy"}
 
@@ -230,10 +233,11 @@ def test_child_does_not_run_the_parents_script_again_and_needs_not_its_folder(
         f"sys.path.append({str(REPOSITORY)!r})\n"
         "from pipeline.images.decoder import Decoder\n"
         "from pipeline.images import Quarantine\n"
+        "from pipeline.views import View\n"
         "from tests.decoders import misbehave\n"
         "print('ran')\n"
         "try:\n"
-        "    Decoder(60, 1 << 30, misbehave)(b'main', 32, 7)\n"
+        "    Decoder(60, 1 << 30, misbehave)(b'main', View((32, 32)), 7)\n"
         "except Quarantine as error:\n"
         "    print(error.detail)\n"
     )
@@ -250,13 +254,14 @@ def test_child_ends_with_a_parent_that_is_killed(busy: bool, tmp_path: Path) -> 
         "import sys, threading\n"
         "from pipeline.images.decoder import Decoder\n"
         "from pipeline.images import Quarantine\n"
+        "from pipeline.views import View\n"
         "from tests.decoders import misbehave\n"
         "decoder = Decoder(120, 1 << 30, misbehave)\n"
         "try:\n"
-        "    decoder(b'pid', 32, 7)\n"
+        "    decoder(b'pid', View((32, 32)), 7)\n"
         "except Quarantine as error:\n"
         "    print(error.detail, flush=True)\n"
-        f"decoder({b'hang ' + bytes(begun)!r}, 32, 7) if {busy} else threading.Event().wait()\n"
+        f"decoder({b'hang ' + bytes(begun)!r}, View((32, 32)), 7) if {busy} else threading.Event().wait()\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -269,8 +274,8 @@ def test_child_ends_with_a_parent_that_is_killed(busy: bool, tmp_path: Path) -> 
 
 
 def test_decoder_that_cannot_start_is_no_images_fault() -> None:
-    def absent(content: bytes, size: int, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+    def absent(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
         raise AssertionError
 
     with pytest.raises(LakeScoreError, match="cannot be started.*ended with exit code 1: .*absent"):
-        Decoder(60, MEMORY, absent)(b"good", SIDE, 7)
+        Decoder(60, MEMORY, absent)(b"good", VIEW, 7)

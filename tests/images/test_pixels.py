@@ -15,9 +15,11 @@ from PIL import EpsImagePlugin, Image, ImageFilter
 from pipeline.catalog.layouts import SIDECARS
 from pipeline.images.decoder import Decoder
 from pipeline.images.pixels import SMALLEST_SIDE, Pixels, Quarantine, Reason, decode, decode_picture, image_stats
+from pipeline.views import View
 from tests.corpus import BLUE, CORPUS, GREEN, HEIGHT, RED, TRICKS, WHITE, WIDTH, encoded, icon, png, quadrants
 
 SIDE = 32
+VIEW = View((SIDE, SIDE))
 LIMIT = 1_000_000
 
 COLOURS = (RED, GREEN, BLUE, WHITE)
@@ -67,7 +69,7 @@ def areas(pixels: Pixels) -> Any:
 
 def reason_of(content: bytes, max_pixels: int = LIMIT) -> Reason:
     with pytest.raises(Quarantine) as caught:
-        decode(content, SIDE, max_pixels)
+        decode(content, VIEW, max_pixels)
     return caught.value.reason
 
 
@@ -82,7 +84,7 @@ def test_corpus_has_at_least_thirty_kinds_of_files_and_none_that_a_listing_would
 
 @pytest.mark.parametrize("name", SEEN)
 def test_good_file_is_decoded_to_its_colours(name: str) -> None:
-    pixels, size = decode(CORPUS[name][0], SIDE, LIMIT)
+    pixels, size = decode(CORPUS[name][0], VIEW, LIMIT)
     expected, tolerance = SEEN[name]
     assert pixels.shape == (SIDE, SIDE, 3)
     assert pixels.dtype == np.uint8
@@ -99,7 +101,7 @@ def test_bad_file_is_quarantined_with_its_reason(name: str) -> None:
 @pytest.mark.parametrize("name", QUARANTINED)
 def test_quarantine_has_a_detail_of_one_short_line(name: str) -> None:
     with pytest.raises(Quarantine) as caught:
-        decode(QUARANTINED[name][0], SIDE, LIMIT)
+        decode(QUARANTINED[name][0], VIEW, LIMIT)
     assert 0 < len(caught.value.detail) <= 200
     assert caught.value.detail.isprintable()
 
@@ -108,7 +110,7 @@ def test_quarantine_has_a_detail_of_one_short_line(name: str) -> None:
 def test_a_trick_costs_neither_time_nor_memory(name: str) -> None:
     with closing(Decoder(20, 1 << 30)) as decoder:
         with pytest.raises(Quarantine) as caught:
-            decoder(TRICKS[name], SIDE, LIMIT)
+            decoder(TRICKS[name], VIEW, LIMIT)
         assert caught.value.reason in (Reason.NOT_AN_IMAGE, Reason.DAMAGED, Reason.TOO_LARGE)
     start = time.process_time()
     assert reason_of(TRICKS[name]) == caught.value.reason
@@ -157,15 +159,15 @@ def test_picture_is_turned_upright_by_its_exif_tag(kind: str, orientation: int, 
         options["lossless"] = True
     elif kind in ("JPEG", "MPO"):
         options["quality"] = 95
-    pixels, size = decode(encoded(Image.fromarray(quadrants(COLOURS)), kind, **options), SIDE, LIMIT)
+    pixels, size = decode(encoded(Image.fromarray(quadrants(COLOURS)), kind, **options), VIEW, LIMIT)
     assert size == ((HEIGHT, WIDTH) if orientation >= 5 else (WIDTH, HEIGHT))
     assert np.abs(areas(pixels) - np.asarray(expected)).max() <= 8
 
 
 def test_transparency_is_dropped_and_not_blended() -> None:
     visible, invisible = (np.dstack([quadrants(COLOURS), quadrants((alpha,) * 4)]) for alpha in (255, 0))
-    first, _ = decode(encoded(Image.fromarray(visible), "PNG"), SIDE, LIMIT)
-    second, _ = decode(encoded(Image.fromarray(invisible), "PNG"), SIDE, LIMIT)
+    first, _ = decode(encoded(Image.fromarray(visible), "PNG"), VIEW, LIMIT)
+    second, _ = decode(encoded(Image.fromarray(invisible), "PNG"), VIEW, LIMIT)
     np.testing.assert_array_equal(first, second)
 
 
@@ -175,21 +177,22 @@ def test_grey_in_16_bits_gives_the_pixels_of_the_same_grey_in_8_bits(grey: int) 
         Image.fromarray(np.full((20, 20), grey * by, kind)) for by, kind in ((257, np.uint16), (1, np.uint8))
     )
     np.testing.assert_array_equal(
-        decode(encoded(wide, "PNG"), SIDE, LIMIT)[0], decode(encoded(narrow, "PNG"), SIDE, LIMIT)[0]
+        decode(encoded(wide, "PNG"), VIEW, LIMIT)[0],
+        decode(encoded(narrow, "PNG"), VIEW, LIMIT)[0],
     )
 
 
 def test_resize_averages_over_what_it_shrinks() -> None:
     """Without antialias a checkerboard would shrink to black or white or a moiré of both."""
     board = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    pixels, _ = decode(encoded(Image.fromarray(board), "PNG"), SIDE, LIMIT)
+    pixels, _ = decode(encoded(Image.fromarray(board), "PNG"), VIEW, LIMIT)
     assert set(np.unique(pixels)) <= {126, 127, 128, 129}
 
 
 def test_resize_keeps_no_aspect_ratio_and_crops_nothing() -> None:
     stripes = np.zeros((20, 100, 3), np.uint8)
     stripes[:, :10], stripes[:, -10:] = RED, BLUE
-    pixels, size = decode(encoded(Image.fromarray(stripes), "PNG"), 50, LIMIT)
+    pixels, size = decode(encoded(Image.fromarray(stripes), "PNG"), View((50, 50)), LIMIT)
     assert size == (100, 20)
     assert pixels.shape == (50, 50, 3)
     np.testing.assert_array_equal(pixels[:, 1], np.tile(RED, (50, 1)))
@@ -198,7 +201,7 @@ def test_resize_keeps_no_aspect_ratio_and_crops_nothing() -> None:
 
 def test_image_at_the_limit_is_decoded_and_one_pixel_less_is_too_large() -> None:
     content = CORPUS["good.png"][0]
-    assert decode(content, SIDE, WIDTH * HEIGHT)[1] == (WIDTH, HEIGHT)
+    assert decode(content, VIEW, WIDTH * HEIGHT)[1] == (WIDTH, HEIGHT)
     assert reason_of(content, WIDTH * HEIGHT - 1) == Reason.TOO_LARGE
 
 
@@ -219,7 +222,7 @@ def test_a_picture_larger_than_its_icon_says_is_not_decoded() -> None:
 def test_image_of_the_smallest_side_is_decoded_and_one_pixel_less_is_too_small() -> None:
     image = Image.fromarray(quadrants(COLOURS))
     smallest = encoded(image.resize((50, SMALLEST_SIDE)), "PNG")
-    assert decode(smallest, SIDE, LIMIT)[1] == (50, SMALLEST_SIDE)
+    assert decode(smallest, VIEW, LIMIT)[1] == (50, SMALLEST_SIDE)
     assert reason_of(encoded(image.resize((50, SMALLEST_SIDE - 1)), "PNG")) == Reason.TOO_SMALL
 
 
@@ -238,9 +241,9 @@ def test_postscript_is_never_handed_to_an_interpreter(monkeypatch: pytest.Monkey
 
 
 def test_decoding_silences_no_warning_of_anybody_else() -> None:
-    decode(CORPUS["good.png"][0], SIDE, LIMIT)
+    decode(CORPUS["good.png"][0], VIEW, LIMIT)
     with pytest.raises(Quarantine):
-        decode(CORPUS["bomb.png"][0], SIDE, LIMIT)
+        decode(CORPUS["bomb.png"][0], VIEW, LIMIT)
     with pytest.warns(Image.DecompressionBombWarning):
         warnings.warn("large", Image.DecompressionBombWarning, stacklevel=1)
 
@@ -324,7 +327,7 @@ def damaged(draw: st.DrawFn, names: tuple[str, ...]) -> bytes:
 
 def check_pixels_or_reason(content: bytes) -> None:
     try:
-        pixels, (width, height) = decode(content, SIDE, LIMIT)
+        pixels, (width, height) = decode(content, VIEW, LIMIT)
     except Quarantine as quarantine:
         assert quarantine.reason in Reason
     else:
@@ -358,7 +361,7 @@ def test_any_bytes_give_pixels_or_a_reason_and_nothing_else(content: bytes) -> N
 def test_a_picture_keeps_its_aspect_ratio_and_is_never_enlarged(
     size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
-    pixels, original = decode_picture(encoded(Image.new("RGB", size, RED), "png"), 64, LIMIT)
+    pixels, original = decode_picture(encoded(Image.new("RGB", size, RED), "png"), View((64, 64)), LIMIT)
     assert pixels.shape == (*expected[::-1], 3) and pixels.dtype == np.uint8 and original == size
     assert (pixels == RED).all()
 
@@ -366,8 +369,8 @@ def test_a_picture_keeps_its_aspect_ratio_and_is_never_enlarged(
 @pytest.mark.parametrize("name", sorted(SEEN))
 def test_a_picture_looks_like_what_is_scored(name: str) -> None:
     content = CORPUS[name][0]
-    picture, original = decode_picture(content, 1024, LIMIT)
-    scored, size = decode(content, SIDE, LIMIT)
+    picture, original = decode_picture(content, View((1024, 1024)), LIMIT)
+    scored, size = decode(content, VIEW, LIMIT)
     assert original == size == picture.shape[1::-1]
     squeezed = np.asarray(Image.fromarray(picture).resize((SIDE, SIDE)))
     assert np.abs(areas(squeezed) - areas(scored)).max() <= 8
@@ -378,5 +381,5 @@ def test_what_has_no_pixels_is_no_picture_for_the_same_reason(name: str) -> None
     if "second" in name:  # its first frame is whole
         return
     with pytest.raises(Quarantine) as caught:
-        decode_picture(QUARANTINED[name][0], 64, LIMIT)
+        decode_picture(QUARANTINED[name][0], View((64, 64)), LIMIT)
     assert caught.value.reason == QUARANTINED[name][1]

@@ -109,4 +109,4 @@ def test_references_may_lie_where_images_of_the_run_may(
 ) -> None:
     config = ScoreConfig.model_validate(settings | {"output": {"uri": "/out"}})
     drawing = drawing_of(config, layout, (3, 4), Location.parse("/out/report"))
-    assert [root.uri for root in drawing.roots] == roots and drawing.grid == (3, 4)
+    assert [root.uri for root in drawing.roots] == roots and drawing.view.grid == (3, 4)

@@ -17,6 +17,7 @@ from pycocotools.coco import COCO
 from pipeline.errors import NothingToScore, StorageError
 from pipeline.report.coco import Mask, Polygon, coco, common_folder, outlines, regions
 from pipeline.result import Result, read_result
+from pipeline.views import View
 from tests.corpus import HOSTILE_NAMES
 from tests.published import publish, row
 from tests.running import run_script
@@ -54,7 +55,7 @@ def test_a_blob_with_a_hole_is_told_to_the_pixel() -> None:
     mask = drawn(BLOB)
     distances = np.where(mask, 0.5, 0.25)
     distances[1, 2], distances[7, 14] = 0.75, 0.625
-    first, second = regions(distances, 0.25, (16, 9))
+    first, second = regions(distances, 0.25, View(mask.shape), (16, 9))
     assert (first["area"], first["bbox"], first["score"]) == (22, [2, 1, 7, 5], 0.75)
     assert (second["area"], second["bbox"], second["score"]) == (3, [13, 7, 2, 2], 0.625)
     assert second["segmentation"] == [pytest.approx(second["segmentation"][0])] and len(second["segmentation"][0]) == 12
@@ -68,7 +69,7 @@ def test_a_square_is_its_four_corners() -> None:
 
 
 def test_coordinates_are_those_of_the_original() -> None:
-    [region] = regions(drawn(".... .##. .... ....").astype(float), 0.5, (40, 6))
+    [region] = regions(drawn(".... .##. .... ....").astype(float), 0.5, View((4, 4)), (40, 6))
     assert (region["area"], region["bbox"]) == (30, [10, 1.5, 20, 1.5])
     assert {tuple(corner) for corner in np.reshape(region["segmentation"], (-1, 2)).tolist()} == {
         (x, y) for x in (10, 30) for y in (1.5, 3)
@@ -82,7 +83,7 @@ def test_polygons_cover_exactly_the_mask_and_do_not_overlap(mask: Mask) -> None:
     if found:
         polygons = [polygon.ravel().tolist() for polygon in found]
         assert np.array_equal(filled(polygons, *mask.shape), mask)
-    labelled = list(regions(mask.astype(float), 0.5, mask.shape[::-1]))
+    labelled = list(regions(mask.astype(float), 0.5, View(mask.shape), mask.shape[::-1]))
     assert sum(region["area"] for region in labelled) == pytest.approx(mask.sum())
 
 

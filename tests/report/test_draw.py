@@ -23,6 +23,7 @@ from pipeline.report.evidence import FOUND
 from pipeline.report.missed import SAID
 from pipeline.stage import Here
 from pipeline.tables.rows import EXPLAINED
+from pipeline.views import View
 
 GRID, SIDE = (4, 6), 64
 SIZE = (90, 60)  # width and height of the images
@@ -64,7 +65,7 @@ class Night:
         found = pa.Table.from_pylist([{"n": n, **FOUND_OF} for n in numbers], schema=FOUND)
         limits = InputConfig(uri=str(self.lake), max_pixels=100_000)
         roots = (Location.parse(str(self.lake)),)
-        drawing = Drawing(self.report, self.output, limits, roots, GRID, SIDE, 0.5, MAP_SCALE)
+        drawing = Drawing(self.report, self.output, limits, roots, View((SIDE, SIDE), GRID), 0.5, MAP_SCALE)
         return draw(drawing, scores, scores.select(["size", "masks"]), found, SCALES, Here())
 
     def files(self) -> dict[str, bytes]:
@@ -253,7 +254,7 @@ def test_images_without_a_map_are_left_out(tmp_path: Path) -> None:
     night.add()
     scores = pa.Table.from_pylist(night.rows, schema=SCORES)
     found = pa.Table.from_pylist([{"n": 0}], schema=FOUND)
-    drawing = Drawing(night.report, night.output, InputConfig(uri="in"), (), GRID, SIDE, 0.5, MAP_SCALE)
+    drawing = Drawing(night.report, night.output, InputConfig(uri="in"), (), View((SIDE, SIDE), GRID), 0.5, MAP_SCALE)
     assert draw(drawing, scores, scores, found, SCALES, Here()) == [] and night.draw([]) == [] and not night.files()
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pipeline.report import pictures
 from pipeline.report.pictures import COLOURS, Polygon, corners, crop, heat, mask_polygons, picture, polygons
+from pipeline.views import View
 
 
 def opened(content: bytes) -> Image.Image:
@@ -33,7 +34,7 @@ def test_a_picture_keeps_its_aspect_ratio_and_is_never_enlarged(height: int, wid
 def test_pictures_are_the_same_bytes_every_time() -> None:
     pixels = noise(90, 70)
     assert picture(pixels, 64) == picture(pixels.copy(), 64)
-    assert crop(pixels, (0.1, 0.9), (8, 8)) == crop(pixels.copy(), (0.1, 0.9), (8, 8))
+    assert crop(pixels, (0.1, 0.9), View((80, 160), (8, 8))) == crop(pixels.copy(), (0.1, 0.9), View((80, 160), (8, 8)))
 
 
 def overlay(distances: Any, size: tuple[int, int] = (256, 256)) -> NDArray[np.uint8]:
@@ -74,7 +75,7 @@ def area(outline: Polygon) -> float:
 def test_a_square_is_outlined_where_it_is() -> None:
     mask = np.zeros((40, 80), bool)
     mask[10:20, 40:60] = True
-    [outline] = mask_polygons(mask)
+    [outline] = mask_polygons(mask, View(mask.shape))
     assert outline.min(axis=0).tolist() == [0.5, 0.25] and outline.max(axis=0).tolist() == [0.75, 0.5]
     assert area(outline) == pytest.approx(0.25 * 0.25, rel=0.01) and len(outline) <= 10  # corners are cut off
     assert outline[0].tolist() == outline[-1].tolist()
@@ -84,18 +85,18 @@ def test_parts_that_touch_the_edge_are_closed_there_and_holes_come_by_themselves
     mask = np.zeros((20, 20), bool)
     mask[:6, :6] = mask[10:20, 10:20] = True
     mask[13:16, 13:16] = False
-    first, second, hole = mask_polygons(mask)
+    first, second, hole = mask_polygons(mask, View(mask.shape))
     assert first.min() == 0 and first.max() == pytest.approx(0.3) and area(first) == pytest.approx(0.09, rel=0.05)
     assert second.max() == 1 and area(second) == pytest.approx(0.25, rel=0.05)
     assert area(hole) == pytest.approx(0.15**2, rel=0.2)
-    assert mask_polygons(np.zeros((9, 9), bool)) == []
-    [everything] = mask_polygons(np.ones((9, 9), bool))
+    assert mask_polygons(np.zeros((9, 9), bool), View((9, 9))) == []
+    [everything] = mask_polygons(np.ones((9, 9), bool), View((9, 9)))
     assert area(everything) == 1
 
 
 def test_outlines_run_at_the_threshold() -> None:
     distances = np.hypot(*(np.mgrid[:100, :100] - 49.5)) / 100
-    [outline] = polygons(-distances, -0.3)
+    [outline] = polygons(-distances, -0.3, View(distances.shape))
     assert np.hypot(*(outline - 0.5).T) == pytest.approx(0.3, abs=0.003)
     assert corners([outline])[0][0] == outline[0].round(4).tolist()
 
@@ -103,10 +104,10 @@ def test_outlines_run_at_the_threshold() -> None:
 def test_a_crop_has_its_patch_in_the_middle_and_is_clear_outside_of_the_image() -> None:
     pixels = np.zeros((80, 160, 3), np.uint8)
     pixels[40:50, 60:80] = 255  # of 8 x 8 patches, each 10 high and 20 wide
-    image = np.asarray(opened(crop(pixels, (3.5 / 8, 4.5 / 8), (8, 8))).convert("RGBA"))
+    image = np.asarray(opened(crop(pixels, (3.5 / 8, 4.5 / 8), View((80, 160), (8, 8)))).convert("RGBA"))
     assert image.shape == (96, 96, 4) and (image[..., 3] == 255).all()
     assert image[48, 48, :3].min() > 240 and image[48, 20, :3].max() < 15 and image[20, 48, :3].max() < 15
-    corner = np.asarray(opened(crop(pixels + 200, (0.5 / 8, 0.5 / 8), (8, 8))))
+    corner = np.asarray(opened(crop(pixels + 200, (0.5 / 8, 0.5 / 8), View((80, 160), (8, 8)))))
     assert (corner[:20, :, 3] == 0).all() and (corner[:, :20, 3] == 0).all() and corner[60, 60, 3] == 255
 
 

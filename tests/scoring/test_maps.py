@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.scoring.maps import anomaly_maps
+from pipeline.views import View
 
 Array = NDArray[Any]
 Golden = Callable[[str], Mapping[str, Array]]
@@ -27,7 +28,7 @@ def plain_map(patches: Array, size: int) -> Array:
 
 def test_maps_and_image_scores_equal_the_official_code(golden: Golden) -> None:
     arrays = golden("musc_small.npz")
-    maps = anomaly_maps(torch.from_numpy(arrays["patch_scores"]).float(), (10, 10), 56)
+    maps = anomaly_maps(torch.from_numpy(arrays["patch_scores"]).float(), View((56, 56), (10, 10)))
     np.testing.assert_allclose(maps, arrays["maps_56"], rtol=0, atol=1e-5)
     np.testing.assert_allclose(maps.amax(dim=(1, 2)), arrays["raw"], rtol=0, atol=1e-5)
 
@@ -35,5 +36,5 @@ def test_maps_and_image_scores_equal_the_official_code(golden: Golden) -> None:
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(2, 20), st.integers(0, 999))
 def test_maps_equal_a_plain_version_with_aligned_corners(height: int, width: int, size: int, seed: int) -> None:
     patches = np.random.default_rng(seed).uniform(size=(2, height, width)).astype(np.float32)
-    maps = anomaly_maps(torch.from_numpy(patches).flatten(1), (height, width), size)
+    maps = anomaly_maps(torch.from_numpy(patches).flatten(1), View((size, size), (height, width)))
     np.testing.assert_allclose(maps, [plain_map(image, size) for image in patches], rtol=0, atol=1e-5)

@@ -14,10 +14,12 @@ from pipeline.images.decoder import Decoder
 from pipeline.io.storage import Location
 from pipeline.stages import decode as stage
 from pipeline.stages.decode import DecodeBlock
+from pipeline.views import View
 from tests.corpus import CORPUS
 from tests.decoders import misbehave
 
 SIDE = 32
+VIEW = View((SIDE, SIDE))
 CONFIG = InputConfig(uri="lake", max_pixels=1_000_000, max_bytes=1_000_000)
 
 
@@ -37,7 +39,7 @@ def block(folder: Path, contents: dict[str, bytes]) -> pa.Table:
 
 
 def decode_block(files: pa.Table, config: InputConfig = CONFIG) -> pa.Table:
-    worker = DecodeBlock(config, SIDE)
+    worker = DecodeBlock(config, VIEW)
     worker.setup("cpu", 1)
     return worker(files)
 
@@ -55,7 +57,7 @@ def test_every_row_has_the_pixels_or_the_reason_of_its_own_file(tmp_path: Path) 
     assert [row["key"] for row in rows] == list(contents)
     for row, content in zip(rows, contents.values(), strict=True):
         try:
-            pixels, size = decode(content, SIDE, CONFIG.max_pixels)
+            pixels, size = decode(content, VIEW, CONFIG.max_pixels)
         except Quarantine as error:
             assert (row["reason"], row["detail"]) == (error.reason, error.detail)
             assert row["pixels"] is row["width"] is row["height"] is None

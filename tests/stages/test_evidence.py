@@ -16,7 +16,7 @@ from pipeline.config import ScoreConfig
 from pipeline.errors import StoreUnavailable
 from pipeline.io.storage import Location
 from pipeline.metrics.stream import MAP_SCALE
-from pipeline.report.evidence import FOUND, centre, explain
+from pipeline.report.evidence import FOUND, explain
 from pipeline.schema.tables import REFERENCES
 from pipeline.scoring.maps import anomaly_maps
 from pipeline.scoring.musc.lnamd import Aggregation
@@ -27,6 +27,7 @@ from pipeline.stage import Here
 from pipeline.stages.evidence import NEAREST, FindEvidence
 from pipeline.store.features import IMAGE_STATS, FeatureStore
 from pipeline.store.run_folder import RunFolder, write_table
+from pipeline.views import View
 
 CATEGORY = "a/b'größe"
 GRID, WIDTH, LAYERS, SIDE = (3, 4), 16, (2, 5), 112
@@ -67,7 +68,7 @@ class Night:
     def map_of(self, n: int, worst: int, normal: int) -> None:
         patches = torch.full((1, PATCHES), 0.5)
         patches[0, worst], patches[0, normal] = 0.9, 0.1
-        levels = (anomaly_maps(patches, GRID, SIDE)[0].numpy() / MAP_SCALE).round().astype(np.uint16)
+        levels = (anomaly_maps(patches, View((SIDE, SIDE), GRID))[0].numpy() / MAP_SCALE).round().astype(np.uint16)
         png = io.BytesIO()
         Image.fromarray(levels).save(png, "png")
         (self.run.output / f"maps/{n}.png").write_bytes(png.getvalue())
@@ -234,7 +235,3 @@ def test_only_images_that_the_run_scored_are_compared(monkeypatch: pytest.Monkey
     assert explain(rows, tonight, Noting("look"), Here())["n"].to_pylist() == list(range(8))
     assert asked["look"][1:] == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert explain(rows.slice(0, 0), tonight[:0], Noting("look"), Here(), Noting("find")).num_rows == 0
-
-
-def test_a_patch_lies_in_the_middle_of_its_share_of_the_image() -> None:
-    assert [centre(patch, (2, 4)) for patch in (0, 3, 5)] == [(0.125, 0.25), (0.875, 0.25), (0.375, 0.75)]

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline.errors import StorageError
 from pipeline.io.storage import Location
 from pipeline.store.features import BLOCK_BYTES, BLOCK_IMAGES, FeatureStore, Stored, block_images, feature_key
 from pipeline.store.int8 import pack
+from pipeline.views import WHOLE, View
 
 Array = NDArray[Any]
 Rows = dict[str, list[Any]]
@@ -183,6 +185,15 @@ def test_a_feature_key_changes_with_the_image_its_content_and_the_encoder() -> N
     keys = [feature_key(*parts) for parts in [("u", "e", "f"), ("v", "e", "f"), ("u", "g", "f"), ("u", "e", "h")]]
     shifted = [feature_key("ue", "", "f"), feature_key("u", "ef", "")]  # the same letters, cut elsewhere
     assert len({*keys, *shifted}) == 6 and feature_key("u", "e", "f") == keys[0]
+
+
+def test_the_key_of_the_usual_view_is_that_of_before_and_other_views_have_their_own() -> None:
+    image = ("/lake/a.png", "5-17", "5f58c0766ed3ac5d")
+    assert feature_key(*image) == "fade2a1d30d587acc9713a75e5c49646"  # as d52b0b9 named it
+    left = View((112, 112), (8, 8), (0.0, 0.0, 0.5, 1.0))
+    others = [left, replace(left, turned=90), replace(left, box=WHOLE), left.at((112, 56)), replace(left, grid=(8, 4))]
+    assert len({feature_key(*image), *(feature_key(*image, view) for view in others)}) == 6
+    assert feature_key(*image, View.parse(str(left))) == feature_key(*image, left)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pipeline.result import Result
 from pipeline.run import score_lake
 from pipeline.sample.weights import ENCODER, sample_weights
 from pipeline.scoring.maps import anomaly_maps
+from pipeline.views import View
 from tests.conftest import beside
 from tests.running import flags, parse, settings, stored
 
@@ -59,7 +60,7 @@ def test_scores_are_those_of_the_official_code(name: str, golden: Golden, result
 def test_maps_are_those_of_the_official_codes_patch_scores(name: str, golden: Golden, result: Result) -> None:
     expected = golden(f"{name}_dinov2s_224.npz")
     run = pipeline.open_run(result.folder.output.uri, "test")
-    maps = anomaly_maps(torch.from_numpy(expected["patch"]), (16, 16), 224).numpy()
+    maps = anomaly_maps(torch.from_numpy(expected["patch"]), View((224, 224), (16, 16))).numpy()
     for uri, anomaly_map in zip(rows_of(result, name, expected["paths"])["uri"], maps, strict=True):
         np.testing.assert_allclose(run.map(uri), anomaly_map, rtol=0, atol=2e-3, err_msg=uri)
 

@@ -12,13 +12,13 @@ if "pipeline.images.decoder" in sys.orig_argv:
 
     really_decode = pixels.decode
 
-    def decode(content, size, max_pixels):  # type: ignore[no-untyped-def]
+    def decode(content, view, max_pixels):  # type: ignore[no-untyped-def]
         if content.startswith(b"crash"):
             os.abort()
         if content.startswith(b"hang"):
             while True:
                 time.sleep(1)
-        return really_decode(content, size, max_pixels)
+        return really_decode(content, view, max_pixels)
 
     decode.__module__, decode.__qualname__ = "pipeline.images.pixels", "decode"
     pixels.decode = decode
