@@ -1,8 +1,11 @@
 """One picture of a run: the worst images of each category, with their maps."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.errors import NothingToScore, StorageError
@@ -10,6 +13,7 @@ from pipeline.images import Quarantine, decode
 from pipeline.io.storage import Location
 from pipeline.report.stored_map import map_at
 from pipeline.report.summary import ranked_by
+from pipeline.schema.table import records
 from pipeline.screen import printable
 from pipeline.views import View
 
@@ -21,6 +25,15 @@ def plain(name: str) -> str:
     """Return a name as matplotlib shows it: no mathematics, no line of its own, and nothing hidden from a legend."""
     text = printable(name).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """Of a row of scores: an image and its map."""
+
+    uri: str
+    etag: str
+    map_uri: str
 
 
 def draw_sheet(output: Location, scores: pa.Table, map_scale: float, worst: int) -> Figure:
@@ -49,17 +62,18 @@ def draw_sheet(output: Location, scores: pa.Table, map_scale: float, worst: int)
     for place, category in enumerate(categories):
         rows = scored.filter(pc.equal(scored["category"], category)).sort_by([(ranking, "descending")])
         low, high = np.quantile(rows["score_raw"].to_numpy(), [0.5, 1.0])
-        for column, row in enumerate(rows.slice(0, worst).to_pylist()):
+        shown = rows.slice(0, worst)
+        ranks: list[float] = shown[ranking].to_pylist()
+        for column, (image, rank) in enumerate(zip(records(shown, _Mapped), ranks, strict=True)):
             try:
-                picture, _ = decode(Location.parse(row["uri"]).read_bytes(row["etag"]), View((SIZE, SIZE)), LIMIT)
+                picture, _ = decode(Location.parse(image.uri).read_bytes(image.etag), View((SIZE, SIZE)), LIMIT)
             except Quarantine as error:
-                raise StorageError(f"{row['uri']} has changed since the run: {error}") from error
-            heat = map_at(output / row["map_uri"], map_scale)
-            above, below = axes[2 * place, column], axes[2 * place + 1, column]
+                raise StorageError(f"{image.uri} has changed since the run: {error}") from error
+            heat = map_at(output / image.map_uri, map_scale)
+            above: Axes = axes[2 * place, column]
+            below: Axes = axes[2 * place + 1, column]
             above.imshow(picture)
-            above.set_title(
-                f"{plain(category)}  {row[ranking]:.2f}" if column == 0 else f"{row[ranking]:.2f}", fontsize=9
-            )
+            above.set_title(f"{plain(category)}  {rank:.2f}" if column == 0 else f"{rank:.2f}", fontsize=9)
             below.imshow(picture)
             below.imshow(heat, extent=(0, SIZE, SIZE, 0), cmap="inferno", vmin=low / 2, vmax=high, alpha=0.65)
     return figure
