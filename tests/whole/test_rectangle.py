@@ -16,6 +16,7 @@ from pipeline.report.redraw import redraw
 from pipeline.report.stored_map import read_map
 from pipeline.result import Result, read_result
 from pipeline.run import score_lake
+from pipeline.sample.weights import ENCODER, sample_weights
 from tests.running import flags, parse, settings, stored
 
 WIDTH, HEIGHT = 300, 120  # pixels of an image
@@ -60,7 +61,8 @@ class Night:
 @pytest.fixture(scope="module")
 def night(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Night:
     folder = tmp_path_factory.mktemp("rectangle")
-    more: dict[str, Any] = {"encoder.size": list(SIZE), "report.images": 8}
+    more: dict[str, Any] = {"encoder.name": ENCODER, "encoder.weights": str(sample_weights())}
+    more |= {"encoder.size": list(SIZE), "report.images": 8}
     more |= {"decision.image.rule": "share", "decision.image.value": 0.25}  # the two defects
     more |= {"decision.pixel.rule": "share", "decision.pixel.value": 0.01}
     given = settings(wide_lake(folder / "lake"), folder / "out", **more)
