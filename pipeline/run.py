@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import ScoreConfig
+from pipeline.encoders.describe import keep_spec
 from pipeline.engine.cluster import cluster, everywhere
 from pipeline.engine.tasks import OnRay
 from pipeline.engine.telemetry import count_published, counted
@@ -57,6 +58,7 @@ def _score(of: Prepared, lock: RunLock) -> Result:
     tasks = OnRay(everywhere())
     lock.check()
     begin(folder, of.settings)
+    keep_spec(folder.output, config.encoder, of.spec)  # the next run starts without a worker's help
     clock.lap("start")
 
     # images to tokens

@@ -47,7 +47,20 @@ ROOMS = {
     },
     "publish": {"schema", "catalog", "metrics", "store", "tables", "stages", "prepare"},
     "run": {
-        *("config", "log", "metrics", "io", "store", "result", "tables", "stages", "engine", "report", "resume"),
+        *(
+            "config",
+            "encoders",
+            "log",
+            "metrics",
+            "io",
+            "store",
+            "result",
+            "tables",
+            "stages",
+            "engine",
+            "report",
+            "resume",
+        ),
         *("prepare", "publish", "schema", "views"),
     },
 }

@@ -5,7 +5,7 @@ import logging
 import ray
 
 from pipeline.config import EncoderConfig
-from pipeline.encoders.describe import describe, keep_spec, kept_spec
+from pipeline.encoders.describe import describe, kept_spec
 from pipeline.encoders.spec import EncoderSpec
 from pipeline.engine.cluster import RETRIES
 from pipeline.engine.tasks import own_error
@@ -23,8 +23,6 @@ def spec_of(config: EncoderConfig, output: Location) -> EncoderSpec:
         return kept
     remote = ray.remote(describe).options(num_cpus=1, max_retries=RETRIES)
     try:
-        spec = ray.get(remote.remote(config))
+        return ray.get(remote.remote(config))
     except ray.exceptions.RayError as error:
         raise own_error(error) from error
-    keep_spec(output, config, spec)
-    return spec
