@@ -130,7 +130,7 @@ def test_a_quadratic_run_is_refused_and_a_sample_of_references_taken_instead(
     with pytest.raises(ConfigError, match=r"'brick' has 12 images.*about \d+ s.*references\.quadratic") as caught:
         run(lake, tmp_path, "--references.mode=all", "--references.limit=11")
     assert caught.value.exit_code == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["encoders"]  # the run id is still free
+    assert not list(tmp_path.iterdir())  # the run id is still free
     run(lake, tmp_path, "--references.mode=sample", "--references.count=4")
     sampled, scores = read_scores(tmp_path), read_scores(plain)
     assert largest_difference(scores, sampled) > 1e-3
