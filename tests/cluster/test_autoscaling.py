@@ -57,9 +57,9 @@ from pipeline.stages import score
 
 workers = Path({workers!r})
 
-class TwoScore(score.ScoreUnit):
-    def __init__(self, *arguments, **named):
-        super().__init__(*arguments, **named)
+class TwoScore(score.ScoreUnits):
+    def setup(self, device, threads):
+        super().setup(device, threads)
         (workers / str(os.getpid())).touch()
 
     def __call__(self, block):
@@ -70,7 +70,7 @@ class TwoScore(score.ScoreUnit):
         return super().__call__(block)
 
 cluster.Pool.device = "cpu"
-score.ScoreUnit = TwoScore
+score.ScoreUnits = TwoScore
 runpy.run_path({repository!r} + "/jobs/score_dataset.py", run_name="__main__")
 """
 
