@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import pipeline
+from pipeline.sample.weights import sample_weights
 from tests.running import flags as as_flags
 from tests.running import read_scores, run_job_here, run_script, settings
 from tests.stored.make import LAKE, RUNS, STORED, WEIGHTS, put_lake
@@ -33,7 +34,7 @@ def output(tmp_path: Path) -> Path:
 @pytest.fixture
 def lake() -> Path:
     """The stored lake, where the runs know it."""
-    put_lake(Path(settings("", "")["encoder.weights"]))
+    put_lake(sample_weights())
     return LAKE
 
 
