@@ -1,4 +1,4 @@
-"""The cost of a lake that grows: seconds, peak memory and tokens read of the scoring stage, references fixed or all.
+"""The cost of a lake that grows: seconds, peak memory and tokens read of scoring, by method, references fixed or all.
 
     python -m bench.linear
 
@@ -18,12 +18,12 @@ import numpy as np
 
 from bench.processes import Processes, peak_memory
 from bench.report import Report, start
-from bench.stages import feature_rows, score_here, write_lists
+from bench.stages import feature_rows, layer_at, score_here, write_lists
 from pipeline.config import ScoreConfig
 from pipeline.io.storage import Location
-from pipeline.plan.cost import total_cost
 from pipeline.plan.sampling import choose_references
-from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, plan_units
+from pipeline.plan.units import UNIT_OPERATIONS, Members
+from pipeline.scoring.scorer import make_scorer
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
 
@@ -38,7 +38,7 @@ BLOCK = 32
 
 @dataclass(frozen=True)
 class Sizes:
-    """Patches of an image and values of a patch; images of the category, those compared all with all, and references.
+    """Patches of an image and values of a patch; images of the category, those scored all by all, and references.
 
     `apart`: each size in a process of its own, or all in one.
     """
@@ -65,23 +65,26 @@ class Case:
 
     root: str
     sizes: Sizes
+    method: Literal["musc", "subspace"]
     mode: Literal["sample", "all"]
     images: int
 
     @property
     def run(self) -> RunFolder:
-        return RunFolder(Location.parse(self.root) / "out", f"{self.mode}-{self.images}")
+        return RunFolder(Location.parse(self.root) / "out", f"{self.method}-{self.mode}-{self.images}")
 
     @property
     def config(self) -> ScoreConfig:
         output = str(Path(self.root) / "out")
-        return ScoreConfig.model_validate({"input": {"uri": self.root}, "output": {"uri": output}})
+        method = {"name": self.method}
+        return ScoreConfig.model_validate({"input": {"uri": self.root}, "output": {"uri": output}, "method": method})
 
 
 @dataclass(frozen=True)
 class Row:
     """What a case took, as the table shows it; memory in MB."""
 
+    method: str
     references: str
     images: int
     units: int
@@ -96,20 +99,28 @@ def main(report: Report, sizes: Sizes) -> None:
     report.title(f"A lake that grows, {sizes.grid[0]} x {sizes.grid[1]} patches of {sizes.width} values, one layer")
     with tempfile.TemporaryDirectory() as root, Processes(sizes.apart) as call:
         write_features(root, sizes)
-        sampled = [measure(call, Case(root, sizes, "sample", images)) for images in sizes.images]
-        full = [measure(call, Case(root, sizes, "all", images)) for images in sizes.images_all]
-    columns = ["references", "images", "units", "multiply-adds", "GB read", "seconds", "peak MB", "driver MB"]
+        sampled = [measure(call, Case(root, sizes, "musc", "sample", images)) for images in sizes.images]
+        full = [measure(call, Case(root, sizes, "musc", "all", images)) for images in sizes.images_all]
+        subspace = [measure(call, Case(root, sizes, "subspace", "all", images)) for images in sizes.images]
+    columns = ["method", "references", "images", "units", "multiply-adds", "GB read", "seconds", "peak MB", "driver MB"]
     name = f"Scoring, {sizes.references} references or all, {MEMORY_GB:g} GB for a worker"
-    report.table(name, columns, [astuple(row) for row in sampled + full])
+    report.table(name, columns, [astuple(row) for row in sampled + full + subspace])
     report.figure(f"exponent of time, {sizes.references} references", exponent(sampled), EXPONENT_AIM, most=True)
     report.figure("exponent of time, all references", exponent(full))
-    for name, peaks in (("worker", [row.worker for row in sampled]), ("driver", [row.driver for row in sampled])):
-        rise = 100 * (max(peaks) / min(peaks) - 1)
+    report.figure("exponent of time, subspace", exponent(subspace), EXPONENT_AIM, most=True)
+    peaks = {
+        "worker": [row.worker for row in sampled],
+        "driver": [row.driver for row in sampled],
+        "worker, subspace": [row.worker for row in subspace],
+    }
+    for name, of in peaks.items():
+        rise = 100 * (max(of) / min(of) - 1)
         report.figure(f"peak memory of the {name}, largest over smallest", rise, MEMORY_AIM, " %", most=True)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for found, label in ((sampled, f"{sizes.references} references"), (full, "all with all")):
+        lines = ((sampled, f"musc, {sizes.references} references"), (full, "musc, all"), (subspace, "subspace, all"))
+        for found, label in lines:
             axes.loglog([row.images for row in found], [row.seconds for row in found], "o-", label=label)
         axes.set_xlabel("images of the category")
         axes.set_ylabel("seconds")
@@ -144,7 +155,7 @@ def measure(call: Processes, case: Case) -> Row:
     """Plan in one process and score in another."""
     driver = call(drive, case)
     units, products, gigabytes, seconds, worker = call(work, case)
-    return Row(case.mode, case.images, units, products, gigabytes, seconds, worker, driver)
+    return Row(case.method, case.mode, case.images, units, products, gigabytes, seconds, worker, driver)
 
 
 def drive(case: Case) -> float:
@@ -160,12 +171,15 @@ def work(case: Case) -> tuple[int, float, float, float, float]:
     """Score all units, in one thread pool of all cores; return units, products, GB, seconds and peak memory in MB."""
     sizes = case.sizes
     references = sizes.references if case.mode == "sample" else case.images
-    shape = Shape(sizes.patches, sizes.width, 2, 3, 3, sizes.width)
+    store = store_at(case.root, sizes)
+    scorer = make_scorer(case.config, layer_at(store))
     members = {"part": Members(case.images, references, case.images, f"{case.mode}{case.images}")}
-    units = plan_units(members, [LAYER], shape, MEMORY_GB * 1e9, UNIT_OPERATIONS["cpu"] / 100)
-    seconds = score_here(units, case.config, store_at(case.root, sizes), case.run)
-    cost = total_cost(units, shape)
-    return len(units), cost.products, cost.read / 1e9, seconds, peak_memory() / 2**20
+    operations = UNIT_OPERATIONS["cpu"] / 100
+    passes = [scorer.units(of, members, [LAYER], MEMORY_GB * 1e9, operations) for of in range(scorer.passes)]
+    seconds = score_here(passes, case.config, store, case.run)
+    costs = [scorer.cost(unit) for units in passes for unit in units]
+    products, read = sum(cost.products for cost in costs), sum(cost.read for cost in costs)
+    return len(costs), products, read / 1e9, seconds, peak_memory() / 2**20
 
 
 if __name__ == "__main__":

@@ -9,18 +9,16 @@ import pyarrow as pa
 
 from pipeline.config import ScoreConfig
 from pipeline.plan.units import Unit
-from pipeline.schema.tables import IMAGE_STATS
+from pipeline.schema.tables import IMAGE_STATS, NEAR_DUPLICATES
 from pipeline.scoring.scorer import Layer, make_scorer
-from pipeline.stages.score import ScoreUnits, score
+from pipeline.stages.score import ScoreUnits, list_units, score, todo_row
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, write_table
 
 
 def feature_rows(names: Sequence[str]) -> dict[str, list[Any]]:
     """Return what the store keeps of images beside their features."""
-    numbers: dict[str, list[Any]] = {
-        name: [1] * len(names) for name in ("width", "height", *(of.name for of in IMAGE_STATS))
-    }
+    numbers: dict[str, list[Any]] = {name: [1] * len(names) for name in ("width", "height", *IMAGE_STATS.names)}
     return {"key": list(names), "uri": list(names), **numbers}
 
 
@@ -31,19 +29,20 @@ def write_lists(run: RunFolder, category: str, places: Sequence[tuple[str, int]]
     write_table(run.index(category), images)
     chosen = pa.array(references, pa.int64())
     write_table(run.references(category), images.take(chosen).append_column("position", chosen))
-    nothing = np.empty(0, np.int64)
-    write_table(run.near_duplicates(category), pa.table({"image": nothing, "reference": nothing}))
+    write_table(run.near_duplicates(category), NEAR_DUPLICATES.empty())
 
 
-def score_here(units: Sequence[Unit], config: ScoreConfig, store: FeatureStore, run: RunFolder) -> float:
-    """Score units one after the other without Ray, as one worker of all cores does; return its seconds."""
+def score_here(passes: Sequence[Sequence[Unit]], config: ScoreConfig, store: FeatureStore, run: RunFolder) -> float:
+    """Score units of all passes without Ray, as one worker of all cores does; return its seconds."""
     import torch  # takes seconds, and memory that who only plans does not have
 
     worker = stage_of(config, store, run)
     worker.setup("cpu", torch.get_num_threads())
     start = time.perf_counter()
-    for number, unit in enumerate(units):
-        worker(pa.table({"unit": [number], "pass": [0], **{name: [value] for name, value in vars(unit).items()}}))
+    for of_pass, units in enumerate(passes):
+        list_units(run, of_pass, units)
+        for number, unit in enumerate(units):
+            worker(todo_row(number, of_pass, unit))
     return time.perf_counter() - start
 
 
@@ -57,5 +56,9 @@ def score_on(workers: int, units: Sequence[Unit], config: ScoreConfig, store: Fe
 
 def stage_of(config: ScoreConfig, store: FeatureStore, run: RunFolder) -> ScoreUnits:
     """Return what scores units, by the search that is taken where nothing was measured."""
-    layer = Layer(store.grid, store.width, np.dtype(store.precision).itemsize)
+    layer = layer_at(store)
     return ScoreUnits(config, layer, make_scorer(config, layer).untuned("cpu"), store, run)
+
+
+def layer_at(store: FeatureStore) -> Layer:
+    return Layer(store.grid, store.width, np.dtype(store.precision).itemsize)

@@ -19,7 +19,7 @@ from pipeline.metrics.category import mean_metrics
 from pipeline.metrics.stream import MAP_SCALE
 from pipeline.prepare import Prepared
 from pipeline.schema.record import RunRecord
-from pipeline.schema.tables import METRICS, VERSION
+from pipeline.schema.tables import LISTED, METRICS, PIXELS, VERSION
 from pipeline.stages.encode import Extracted
 from pipeline.stages.reduce import Reduced
 from pipeline.store.run_folder import RunFolder, write_json, write_table
@@ -28,7 +28,6 @@ from pipeline.tables.rows import counts
 
 log = logging.getLogger(__name__)
 
-PIXELS = pa.schema([("category", pa.string()), ("counts", pa.list_(pa.int64()))])
 VERSIONS = ("ray", "torch", "faiss-gpu", "faiss-cpu", "timm", "open_clip_torch", "pyarrow", "numpy", "pillow")
 
 
@@ -36,9 +35,8 @@ def publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Redu
     """Write tables, then run.json, then latest.json; raises `StorageError`."""
     metrics = reduced.metrics
     pixels = [{"category": category, "counts": counted} for category, counted in reduced.pixels.items()]
-    write_table(folder.results / "pixels.parquet", pa.Table.from_pylist(pixels, schema=PIXELS))
-    listed = catalog.table.drop_columns(["image", "reason", "detail"])
-    write_table(folder.results / "catalog.parquet", listed)
+    write_table(folder.results / "pixels.parquet", PIXELS.rows(pixels))
+    write_table(folder.results / "catalog.parquet", LISTED.cast(catalog.table))
     write_table(folder.results / "scores" / "part-00000.parquet", scores)
     mean = mean_metrics(metrics.values())
     rows = [

@@ -53,7 +53,7 @@ def draw_report(
         find: finds evidence while the run is at work; None for a published run, whose scores hold what there is.
     """
     chosen = worst_images(scores, most, run_id)
-    rows = scores.select(["category", "uri", "map_uri"]).take(chosen).append_column("n", pa.array(chosen))
+    rows = scores.select(["category", "uri", "map_uri"]).take(chosen).append_column("image", pa.array(chosen))
     scored_now = pc.equal(scores["scored_by"], run_id).fill_null(False).to_numpy()[chosen]
     look = FindPatches(drawing.output, drawing.map_scale, drawing.view)
     found = explain(rows, scored_now, look, runner, find)
@@ -71,7 +71,7 @@ def worst_images(scores: pa.Table, most: int, run_id: str) -> NDArray[np.int64]:
     """
     ranking = ranked_by(scores)
     new = pc.and_(scores["anomalous"], pc.equal(scores["scored_by"], run_id)).fill_null(False)
-    columns = {"category": scores["category"], "rank": scores[ranking], "new": new, "n": np.arange(scores.num_rows)}
+    columns = {"category": scores["category"], "rank": scores[ranking], "new": new, "image": np.arange(scores.num_rows)}
     frame = pa.table(columns).to_pandas().dropna(subset=["rank"])
     frame = frame.sort_values(["new", "rank"], ascending=False, kind="stable")
     sizes = frame.groupby("category").size().to_numpy()
@@ -80,7 +80,7 @@ def worst_images(scores: pa.Table, most: int, run_id: str) -> NDArray[np.int64]:
         each -= 1
     if each < min(most, int(sizes.max(initial=0))):
         log.info("report   %d images of each category, and not %d: %d of all together", each, most, MOST)
-    chosen: NDArray[np.int64] = np.sort(frame.groupby("category").head(each)["n"].to_numpy())
+    chosen: NDArray[np.int64] = np.sort(frame.groupby("category").head(each)["image"].to_numpy())
     return chosen
 
 

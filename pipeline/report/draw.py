@@ -21,27 +21,18 @@ from pipeline.report.missed import missed
 from pipeline.report.page import CHUNK
 from pipeline.report.report_images import crop_name, cuts, gather
 from pipeline.report.stored_map import map_at
+from pipeline.schema.table import TableSchema
+from pipeline.schema.tables import COUNT, CUT, DETAILS, DRAWN
 from pipeline.stage import Runner
 from pipeline.views import View
 
 SOURCES = 16  # images of the lake that one task decodes
-DETAILS = 64  # images of one task that writes overlays and outlines
+BLOCK = 64  # images of one task that writes overlays and outlines
 WRITERS = 8  # threads: a picture is a file, and a store answers late
 UNDRAWN = (ValueError, ArithmeticError, OSError)  # of libraries: it costs a picture, and not the run
 
-DETAIL = pa.schema(
-    [
-        ("n", pa.int64()),
-        *((name, pa.string()) for name in ("uri", "map_uri")),
-        *((name, pa.int32()) for name in ("width", "height")),
-        ("masks", pa.list_(pa.string())),
-        *((name, pa.float64()) for name in ("pixel_threshold", "low", "high")),
-        ("about", pa.string()),  # what is known already of the file of details, as JSON
-    ]
-)
-# What became of an image of the lake, and of one of the run: `detail` says why nothing
-CUT = pa.schema([("uri", pa.string()), ("etag", pa.string()), ("detail", pa.string()), ("count", pa.int64())])
-DRAWN = pa.schema([("n", pa.int64()), ("uri", pa.string()), ("detail", pa.string()), ("count", pa.int64())])
+MADE_CUT = TableSchema("What a worker says of an image of the lake.", (*CUT.columns, COUNT))
+MADE_DRAWN = TableSchema("What a worker says of an image of the report.", (*DRAWN.columns, COUNT))
 
 
 @dataclass(frozen=True)
@@ -92,11 +83,11 @@ def draw(
         drawing: what is drawn, and where.
         scores: of the run, a row for each input, with EXPLAINED.
         listed: the same rows of the catalog, with size and masks.
-        found: n, worst and normal of the images to draw, the two being patches; null where there is no map.
+        found: rows of PATCHES of the images to draw, the two being patches; null where there is no map.
         scales: distances at both ends of the colours, by category.
         runner: gives blocks to workers.
     """
-    mapped = found.filter(pc.is_valid(found["worst"])).sort_by("n")
+    mapped = found.filter(pc.is_valid(found["worst"])).sort_by("image")
     if not mapped.num_rows:
         return []
     images = gather(scores, listed, mapped, drawing.view, drawing.may_read)
@@ -109,14 +100,15 @@ def draw(
         if image.source.key not in gone_keys:
             low, high = scales[image.row["category"]]
             told = {"low": low, "high": high, "about": json.dumps(image.about(gone_keys))}
-            rows.append({**image.row, "n": image.n, "masks": image.masks, **told})
-    blocks = [pa.Table.from_pylist(rows[at : at + DETAILS], DETAIL) for at in range(0, len(rows), DETAILS)]
+            row = {name: image.row[name] for name in ("uri", "map_uri", "width", "height", "pixel_threshold")}
+            rows.append({**row, "image": image.image, "masks": image.masks, **told})
+    blocks = [DETAILS.rows(rows[at : at + BLOCK]) for at in range(0, len(rows), BLOCK)]
     if not blocks:
         return []
     with runner.progress("details", "images", len(rows)) as progress:
         drawn = runner(WriteDetails(drawing), blocks, progress)
     missed("picture", drawn)
-    return sorted(drawn["n"].filter(pc.is_null(drawn["detail"])).to_pylist())
+    return sorted(drawn["image"].filter(pc.is_null(drawn["detail"])).to_pylist())
 
 
 @dataclass
@@ -129,7 +121,7 @@ class CutImages:
         """Nothing: the decoder is the process's."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return a row of CUT for each image."""
+        """Return a row of CUT, and `count`, for each image."""
         limits = self.drawing.limits
         decoder = decoder_of(limits, decode_picture)
         sources = block.group_by(["uri", "etag", "size"], use_threads=False).aggregate([])
@@ -151,11 +143,11 @@ class CutImages:
             else:
                 self.drawing.write(files)
             rows.append(row)
-        return pa.Table.from_pylist(rows, schema=CUT)
+        return MADE_CUT.rows(rows)
 
     def _made(self, pixels: Pixels, cut: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
         """Yield name and content of the files of a row of CUTS."""
-        n = cut["n"]
+        n = cut["image"]
         if cut["i"] is None:
             yield f"images/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.PICTURE)
             yield f"thumbs/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.THUMBNAIL)
@@ -173,10 +165,10 @@ class WriteDetails:
         """Nothing."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return rows of DRAWN for rows of DETAIL."""
+        """Return rows of DRAWN, and `count`, for rows of DETAILS."""
         rows = []
         for row in block.to_pylist():
-            drawn = {"n": row["n"], "uri": row["uri"], "count": 1}
+            drawn = {"image": row["image"], "uri": row["uri"], "count": 1}
             try:
                 files = self._details(row, map_at(self.drawing.output / row["map_uri"], self.drawing.map_scale))
             except StoreUnavailable:
@@ -186,11 +178,11 @@ class WriteDetails:
             else:
                 self.drawing.write(files)
             rows.append(drawn)
-        return pa.Table.from_pylist(rows, schema=DRAWN)
+        return MADE_DRAWN.rows(rows)
 
     def _details(self, row: Mapping[str, Any], distances: pictures.Map) -> dict[str, bytes]:
-        """Return name and content of the files of a row of DETAIL."""
-        n, above = row["n"], row["pixel_threshold"]
+        """Return name and content of the files of a row of DETAILS."""
+        n, above = row["image"], row["pixel_threshold"]
         contour = [] if above is None else pictures.corners(pictures.polygons(distances, above, self.drawing.view))
         about = {"contour": contour, "truth": self._truth(row)} | json.loads(row["about"])
         content = json.dumps(about, separators=(",", ":"), allow_nan=False)

@@ -11,31 +11,20 @@ from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.io.storage import Location
 from pipeline.report.missed import missed
 from pipeline.report.stored_map import map_at
+from pipeline.schema.table import TableSchema
+from pipeline.schema.tables import COUNT, PATCHES
 from pipeline.stage import Runner, Stage
-from pipeline.tables.rows import EVIDENCE
 from pipeline.views import View
 
 BLOCK = 256  # images of one task, for which each reference is read once
 
-# The worst and the most normal patch of an image, null where its map is gone, and the references nearest to them, null
-# where the image is not scored in this run; `detail` says what could not be read
-FOUND = pa.schema(
-    [
-        ("n", pa.int64()),
-        ("uri", pa.string()),
-        ("detail", pa.string()),
-        ("worst", pa.int64()),
-        ("normal", pa.int64()),
-        ("evidence", EVIDENCE),
-        ("evidence_normal", EVIDENCE),
-    ]
-)
+MADE = TableSchema("What a worker says of each image.", (*PATCHES.columns, COUNT))
 
 
 def explain(
     rows: pa.Table, scored_now: NDArray[np.bool_], look: Stage, runner: Runner, find: Stage | None = None
 ) -> pa.Table:
-    """Return a row of FOUND for each image of a table with n, category, uri and map_uri.
+    """Return a row of PATCHES for each image of a table with image, category, uri and map_uri.
 
     What cannot be read costs its own image its evidence, and the log says so.
 
@@ -51,14 +40,14 @@ def explain(
     mine, others = rows.filter(pa.array(scored_now)), rows.filter(pa.array(~scored_now))
     parts = [mine.filter(pc.equal(mine["category"], category)) for category in pc.unique(mine["category"])]
     blocks = [part.slice(at, BLOCK) for part in parts for at in range(0, part.num_rows, BLOCK)]
-    found = [FOUND.empty_table()]
+    found = [PATCHES.empty()]
     with runner.progress("evidence", "images", rows.num_rows) as progress:
         if find is not None and blocks:
             found.append(runner(find, blocks, progress))
         if others.num_rows:
             parts = [others.slice(at, BLOCK) for at in range(0, others.num_rows, BLOCK)]
             found.append(runner(look, parts, progress))
-    table = pa.concat_tables([part.select(FOUND.names) for part in found]).sort_by("n")
+    table = pa.concat_tables([PATCHES.cast(part) for part in found]).sort_by("image")
     mapped = pc.is_valid(table["worst"])
     missed("picture", table.filter(pc.invert(mapped)))
     missed("evidence", table.filter(mapped))
@@ -77,12 +66,12 @@ class FindPatches:
         """Nothing."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return rows of FOUND, and `count`, for images of a run with n, uri and map_uri."""
+        """Return rows of PATCHES, and `count`, for images of a run with image, uri and map_uri."""
         rows = []
-        for image in block.select(["n", "uri", "map_uri"]).to_pylist():
-            row = {"n": image["n"], "uri": image["uri"]}
+        for of in block.select(["image", "uri", "map_uri"]).to_pylist():
+            row = {"image": of["image"], "uri": of["uri"], "count": 1}
             try:
-                distances = map_at(self.output / image["map_uri"], self.map_scale)
+                distances = map_at(self.output / of["map_uri"], self.map_scale)
             except StoreUnavailable:
                 raise
             except StorageError as error:  # of an earlier run that somebody deletes
@@ -90,7 +79,7 @@ class FindPatches:
             else:
                 row["worst"], row["normal"] = extreme_patches(distances, self.view)
             rows.append(row)
-        return pa.Table.from_pylist(rows, schema=FOUND).append_column("count", pa.array([1] * len(rows)))
+        return MADE.rows(rows)
 
 
 def extreme_patches(distances: NDArray[np.floating], view: View) -> tuple[int, int]:

@@ -9,32 +9,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.report.page import CHUNK
-from pipeline.tables.rows import EXPLAINED
+from pipeline.schema.tables import CUTS, EXPLAINED
 from pipeline.views import View
 
 READ = ("category", "uri", "etag", "width", "height", "map_uri", "pixel_threshold", *EXPLAINED.names)  # of scores
-
-# What is made of an image of the lake: the picture of image `n` of the run, or where `i` is not null its crop `i`,
-# around x, y
-CUTS = pa.schema(
-    [
-        *((name, pa.string()) for name in ("uri", "etag")),
-        *((name, pa.int64()) for name in ("size", "n", "i")),
-        *((name, pa.float64()) for name in ("x", "y")),
-    ]
-)
 
 Key = tuple[str, str]  # uri and etag of an image: one content
 
 
 @dataclass(frozen=True)
 class Source:
-    """An image of the lake, `n` where it is a row of the run; `size` in bytes, None where it must not be read."""
+    """An image of the lake, `image` where the run lists it; `size` in bytes, None where it must not be read."""
 
     uri: str
     etag: str
     size: int | None
-    n: int | None
+    image: int | None
 
     @property
     def key(self) -> Key:
@@ -55,7 +45,7 @@ class PatchMatch:
 class ReportImage:
     """An image to draw: its row of scores, its masks, and its worst and most normal patch before what they find."""
 
-    n: int
+    image: int
     row: Mapping[str, Any]
     masks: list[str]
     source: Source
@@ -71,12 +61,12 @@ class ReportImage:
         """Return what its file of details says of patches; there is no crop of images that are gone."""
         told = [
             {
-                "n": match.source.n,
+                "n": match.source.image,
                 "uri": match.source.uri,
                 "x": round(match.x, 4),
                 "y": round(match.y, 4),
                 "distance": None if match.distance is None else round(match.distance, 5),
-                "crop": None if match.source.size is None or match.source.key in gone else crop_name(self.n, i),
+                "crop": None if match.source.size is None or match.source.key in gone else crop_name(self.image, i),
             }
             for i, match in enumerate(self.matches)
         ]
@@ -96,18 +86,18 @@ def gather(
     Args:
         scores: of the run, a row for each input, with EXPLAINED.
         listed: the same rows of the catalog, with size and masks.
-        found: n, worst and normal of the images, the two being patches of the view.
+        found: image, worst and normal of the images, the two being patches of the view.
         view: what maps show of images.
         may_read: tells whether an image may be read that the run does not list.
     """
-    rows = scores.select(READ).take(found["n"]).to_pylist()
+    rows = scores.select(READ).take(found["image"]).to_pylist()
     uris = {match["uri"] for row in rows for name in EXPLAINED.names for match in row[name] or ()}
     uris.update(row["uri"] for row in rows)
     numbers = np.flatnonzero(pc.is_in(scores["uri"], value_set=pa.array(sorted(uris), pa.string())).to_numpy())
     known = scores.select(["category", "uri", "etag"]).take(numbers).to_pylist()
     sources = {
-        (row["category"], row["uri"], row["etag"]): Source(row["uri"], row["etag"], size, int(n))
-        for row, size, n in zip(known, listed["size"].take(numbers).to_pylist(), numbers, strict=True)
+        (row["category"], row["uri"], row["etag"]): Source(row["uri"], row["etag"], size, int(number))
+        for row, size, number in zip(known, listed["size"].take(numbers).to_pylist(), numbers, strict=True)
     }
 
     def source_of(category: str, uri: str, etag: str) -> Source:
@@ -117,8 +107,8 @@ def gather(
         return Source(uri, etag, 0 if may_read(uri) else None, None)
 
     images = []
-    patches = found.select(["n", "worst", "normal"]).to_pylist()
-    for row, masks, patch in zip(rows, listed["masks"].take(found["n"]).to_pylist(), patches, strict=True):
+    patches = found.select(["image", "worst", "normal"]).to_pylist()
+    for row, masks, patch in zip(rows, listed["masks"].take(found["image"]).to_pylist(), patches, strict=True):
         category = row["category"]
         own = source_of(category, row["uri"], row["etag"])
         worst, normal = (
@@ -129,7 +119,7 @@ def gather(
             ]
             for name, column in zip(("worst", "normal"), EXPLAINED.names, strict=True)
         )
-        images.append(ReportImage(patch["n"], row, masks, own, worst, normal))
+        images.append(ReportImage(patch["image"], row, masks, own, worst, normal))
     return images
 
 
@@ -143,16 +133,15 @@ def cuts(images: list[ReportImage], most: int) -> list[pa.Table]:
             by_source.setdefault(source.key, []).append(told | cut)
 
     for image in images:
-        add(image.source, n=image.n)
+        add(image.source, image=image.image)
         for i, match in enumerate(image.matches):
-            add(match.source, n=image.n, i=i, x=match.x, y=match.y)
+            add(match.source, image=image.image, i=i, x=match.x, y=match.y)
     keys = sorted(by_source)
     return [
-        pa.Table.from_pylist([cut for key in keys[at : at + most] for cut in by_source[key]], CUTS)
-        for at in range(0, len(keys), most)
+        CUTS.rows(cut for key in keys[at : at + most] for cut in by_source[key]) for at in range(0, len(keys), most)
     ]
 
 
-def crop_name(n: int, i: int) -> str:
+def crop_name(image: int, i: int) -> str:
     """Return the path of a crop in the report."""
-    return f"crops/{n // CHUNK}/{n}-{i}.webp"
+    return f"crops/{image // CHUNK}/{image}-{i}.webp"

@@ -33,10 +33,13 @@ REFERENCES_COUNT = Column("references", pa.int64(), "How many other images it wa
 THRESHOLD = Column("threshold", pa.float64(), "score_raw above which its category is anomalous.", "distance")
 RULE = Column("rule", pa.string(), "How the threshold was found.")
 PIXEL_THRESHOLD = Column("pixel_threshold", pa.float64(), "Value above which pixels of its map are.", "distance")
-IMAGE_STATS = (
-    Column("brightness", pa.float32(), "Mean of its grey values.", "share of full scale"),
-    Column("contrast", pa.float32(), "Deviation of its grey values.", "share of full scale"),
-    Column("sharpness", pa.float32(), "Mean step between neighbouring grey values.", "share of full scale"),
+IMAGE_STATS = TableSchema(
+    "What an image looks like, in three numbers.",
+    (
+        Column("brightness", pa.float32(), "Mean of its grey values.", "share of full scale"),
+        Column("contrast", pa.float32(), "Deviation of its grey values.", "share of full scale"),
+        Column("sharpness", pa.float32(), "Mean step between neighbouring grey values.", "share of full scale"),
+    ),
 )
 # Of what workers return: it is told to whoever shows progress, and dropped
 COUNT = Column("count", pa.int64(), "How much of a stage's progress the row stands for.")
@@ -75,19 +78,19 @@ DECODED = TableSchema(
     "What decoding adds to an image.",
     (
         Column("pixels", pa.binary(), "RGB, row by row, in the size that the encoder takes; null with a reason."),
-        *(WIDTH, HEIGHT, *IMAGE_STATS, REASON, DETAIL),
+        *(WIDTH, HEIGHT, *IMAGE_STATS.columns, REASON, DETAIL),
     ),
 )
 EXTRACTED = TableSchema(
     "What extracting finds out about each image: where its features lie, or a reason why it has none.",
     (
-        *(IMAGE, REASON, DETAIL, WIDTH, HEIGHT, *IMAGE_STATS, FILE, ROW),
+        *(IMAGE, REASON, DETAIL, WIDTH, HEIGHT, *IMAGE_STATS.columns, FILE, ROW),
         Column("node", pa.string(), "The node that encoded it; null where nothing had to be done."),
     ),
 )
 FEATURES = TableSchema(
     "images/*.parquet of the feature store, with a column `embedding` behind.",
-    (Column("key", pa.string(), "Name of its content and the encoder."), URI, WIDTH, HEIGHT, *IMAGE_STATS),
+    (Column("key", pa.string(), "Name of its content and the encoder."), URI, WIDTH, HEIGHT, *IMAGE_STATS.columns),
 )
 
 # ---- who is compared with whom
@@ -114,6 +117,30 @@ NEAR_DUPLICATES = TableSchema("Pairs of a category's image and reference that ar
 COMPARED = TableSchema("What an encoded image is compared with.", (IMAGE, REFERENCES_COUNT, REASON))
 
 # ---- what scoring finds
+
+UNITS = TableSchema(
+    "The units of a category and a pass.",
+    (
+        CATEGORY,
+        Column("layer", pa.int64(), "The encoder's block, from 0."),
+        Column("start", pa.int64(), "Position of its first image."),
+        Column("stop", pa.int64(), "Position behind its last image."),
+        Column("total", pa.int64(), "Encoded images of the category.", "images"),
+        Column("references", pa.int64(), "References of the category.", "images"),
+        Column("population", pa.int64(), "Images that the references were drawn from.", "images"),
+        Column("reference_block", pa.int64(), "References that are held at a time.", "images"),
+        Column("members", pa.string(), "Digest of images, references and settings: of others, it is another unit."),
+        Column("mutual", pa.bool_(), "Whether the references are among the images."),
+    ),
+)
+TODO = TableSchema(
+    "A unit that is to be scored.",
+    (
+        Column("unit", pa.int64(), "Its number in its pass."),
+        Column("pass", pa.int64(), "Number of its pass, from 0."),
+        *UNITS.columns,
+    ),
+)
 
 MAPPED = TableSchema(
     "An image whose map is written.",
@@ -177,7 +204,7 @@ FOUND = TableSchema(
         Column("status", pa.string(), "scored or quarantined."),
         *(REASON, DETAIL, SCORE, SCORE_RAW, STDERR, REFERENCES_COUNT),
         Column("anomalous", pa.bool_(), "Whether score_raw is above the threshold; null where there is none."),
-        *(RULE, THRESHOLD, PIXEL_THRESHOLD, WIDTH, HEIGHT, *IMAGE_STATS, MAP_URI),
+        *(RULE, THRESHOLD, PIXEL_THRESHOLD, WIDTH, HEIGHT, *IMAGE_STATS.columns, MAP_URI),
         Column("scored_by", pa.string(), "The run that scored it."),
         Column("scored_at", pa.timestamp("s", "UTC"), "When that run started."),
     ),

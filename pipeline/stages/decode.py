@@ -37,7 +37,7 @@ class DecodeBlock:
             try:
                 pixels, (row["width"], row["height"]) = decoder(content.result(), self.view, self.config.max_pixels)
                 row["pixels"] = pixels.tobytes()
-                row |= zip((column.name for column in IMAGE_STATS), image_stats(pixels), strict=True)
+                row |= zip(IMAGE_STATS.names, image_stats(pixels), strict=True)
             except Quarantine as error:
                 row |= {"reason": str(error.reason), "detail": error.detail}
             except ObjectChanged as error:

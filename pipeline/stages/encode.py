@@ -17,9 +17,9 @@ from pipeline.errors import StorageError
 from pipeline.images import Pixels, Reason
 from pipeline.memory import is_out_of_memory
 from pipeline.schema.table import TableSchema
-from pipeline.schema.tables import COUNT, EXTRACTED
+from pipeline.schema.tables import COUNT, EXTRACTED, FEATURES
 from pipeline.stage import Runner
-from pipeline.store.features import ROW, FeatureStore, Stored, block_images, feature_key
+from pipeline.store.features import FeatureStore, Stored, block_images, feature_key
 from pipeline.tables.rows import check_rows
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class EncodeBlock:
         tokens, embeddings = encoded.tokens.cpu().numpy(), encoded.embeddings.cpu().numpy()
         if len(kept) < len(rows):  # hardly ever, and a copy
             tokens, embeddings = tokens[finite], embeddings[finite]
-        columns = {name: [row[name] for row in kept] for name in ROW.names}
+        columns = {name: [row[name] for row in kept] for name in FEATURES.names}
         file = self.store.write(kept[0]["category"], columns, tokens, embeddings)
         for place, row in enumerate(kept):
             row |= {"file": file, "row": place}

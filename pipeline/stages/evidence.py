@@ -10,19 +10,20 @@ import pyarrow.compute as pc
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import StorageError, StoreUnavailable
-from pipeline.report.evidence import FOUND, FindPatches
+from pipeline.report.evidence import FindPatches
+from pipeline.schema.table import set_columns
+from pipeline.schema.tables import EXPLAINED, MATCHES
 from pipeline.scoring.scorer import Layer, Matches, Scorer, make_scorer
 from pipeline.stages.score import features_of
 from pipeline.store.features import DAMAGE, FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
-from pipeline.tables.rows import EVIDENCE, EXPLAINED
 from pipeline.views import View
 
 NEAREST = 6  # reference images for each patch
 LOOKED_AT = 1000  # references of a category among which evidence is looked for, however many there are
 BYTES = 64e6  # of one layer of the images that are held at a time, in fp32; with what is made of them four times that
 
-Named = list[dict[str, Any]]  # a value of EVIDENCE
+Named = list[dict[str, Any]]  # a value of MATCHES
 
 
 @dataclass
@@ -44,29 +45,28 @@ class FindEvidence:
         self._scorer = make_scorer(self.config, self.layer)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return rows of FOUND for images of one category that this run scored: n, category, uri and map_uri."""
+        """Return rows of PATCHES for images of one category that this run scored: image, category, uri and map_uri."""
         found = FindPatches(self.run.output, self.map_scale, self._view)(block)
         known = found.filter(pc.is_valid(found["worst"]))
         if not known.num_rows:
             return found
         try:
-            lists = iter(self._evidence(block["category"][0].as_py(), known))
+            evidence = iter(self._evidence(block["category"][0].as_py(), known))
         except StoreUnavailable:
             raise
         except (StorageError, *DAMAGE) as error:  # features that somebody deletes meanwhile; scores need no evidence
             details = pc.coalesce(found["detail"], pa.scalar(f"its references cannot be read: {error}"))
-            return found.set_column(found.schema.get_field_index("detail"), FOUND.field("detail"), details)
-        explained = [next(lists) if worst is not None else (None, None) for worst in found["worst"].to_pylist()]
-        for name, values in zip(EXPLAINED.names, zip(*explained, strict=True), strict=True):
-            found = found.set_column(found.schema.get_field_index(name), name, pa.array(values, EVIDENCE))
-        return found
+            return set_columns(found, {"detail": details})
+        explained = [next(evidence) if worst is not None else (None, None) for worst in found["worst"].to_pylist()]
+        lists = zip(EXPLAINED.names, zip(*explained, strict=True), strict=True)
+        return set_columns(found, {name: pa.array(values, MATCHES) for name, values in lists})
 
     def _evidence(self, category: str, found: pa.Table) -> list[tuple[Named, Named]]:
         """Return the evidence for both patches of each image."""
         index, references = read_table(self.run.index(category)), read_table(self.run.references(category))
         features = features_of(self.run, category)
         of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
-        positions = [of_image[n] for n in found["n"].to_pylist()]
+        positions = [of_image[image] for image in found["image"].to_pylist()]
         patches = np.stack([found["worst"].to_numpy(), found["normal"].to_numpy()], axis=1)
         chosen = np.unique(np.linspace(0, references.num_rows - 1, LOOKED_AT).round().astype(np.int64))
         matches = self._scorer.explain(
@@ -89,7 +89,7 @@ class FindEvidence:
         return explained
 
     def _named(self, matches: Matches, patch: int, references: Named) -> Named:
-        """Return what EVIDENCE says of the nearest references to a patch."""
+        """Return what MATCHES says of the nearest references to a patch."""
         named = []
         for reference, place, distance in matches.nearest(patch, NEAREST):
             x, y = self._view.centre(place)

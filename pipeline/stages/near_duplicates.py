@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.schema.tables import COMPARED
+from pipeline.schema.tables import COMPARED, NEAR_DUPLICATES
 from pipeline.scoring.near_duplicates import find_near_duplicates
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore
@@ -41,7 +41,8 @@ class FindNearDuplicates:
         positions = references["position"].to_numpy()
         images, others = (self.store.embeddings(feature_refs(table)) for table in (index, references))
         pairs = find_near_duplicates(images, others, positions, self.cosine)
-        write_table(self.run.near_duplicates(category), pa.table({"image": pairs[:, 0], "reference": pairs[:, 1]}))
+        found = NEAR_DUPLICATES.of({"position": pairs[:, 0], "reference": pairs[:, 1]})
+        write_table(self.run.near_duplicates(category), found)
         count = np.full(index.num_rows, references.num_rows)
         count[positions[positions >= 0]] -= 1
         count -= np.bincount(pairs[:, 0], minlength=index.num_rows)

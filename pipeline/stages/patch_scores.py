@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.plan.units import Unit
+from pipeline.schema.table import records
 from pipeline.scoring.scorer import Array, Scorer
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_array, read_table
@@ -23,8 +24,7 @@ class PatchScoreReader:
         patches = self.store.grid[0] * self.store.grid[1]
         layers = {layer: np.empty((2, stop - start, patches), np.float32) for layer in self.store.layers}
         last = self.scorer.passes - 1
-        for row in read_table(self.run.units(category, last)).to_pylist():
-            unit = Unit(**row)
+        for unit in records(read_table(self.run.units(category, last)), Unit):
             low, high = max(start, unit.start), min(stop, unit.stop)
             if low < high:
                 found = read_array(self.run.found(last) / f"{unit.id}.npy")

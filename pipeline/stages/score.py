@@ -16,6 +16,8 @@ from pipeline.encoders.spec import EncoderSpec
 from pipeline.errors import LakeScoreError
 from pipeline.memory import is_out_of_memory
 from pipeline.plan.units import Unit
+from pipeline.schema.table import records
+from pipeline.schema.tables import TODO, UNITS
 from pipeline.scoring.scorer import CategoryFeatures, Found, Layer, Scorer, Tuning, make_scorer
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore
@@ -39,23 +41,28 @@ def score(passes: Sequence[Sequence[Unit]], stage: "ScoreUnits", runner: Runner)
     nodes: Counter[str] = Counter()
     run = stage.run
     for number, units in enumerate(passes):
-        for category in dict.fromkeys(unit.category for unit in units):
-            listed = pa.Table.from_pylist([vars(unit) for unit in units if unit.category == category])
-            write_table(run.units(category, number), listed)
+        list_units(run, number, units)
         done = {entry.path for entry in run.found(number).files()}
         todo = [index for index, unit in enumerate(units) if f"{unit.id}.npy" not in done]
         name = "score" if number == len(passes) - 1 else f"pass {number + 1}"
         with runner.progress(name, "units", len(units), already=len(units) - len(todo)) as progress:
             if todo:
-                blocks = [pa.table({"unit": [index], "pass": [number], **_row(units[index])}) for index in todo]
+                blocks = [todo_row(index, number, units[index]) for index in todo]
                 rows = runner(stage, blocks, progress)
                 check_rows("score", todo, rows["unit"].to_pylist())
                 nodes.update(rows["node"].to_pylist())
     return nodes
 
 
-def _row(unit: Unit) -> dict[str, list[object]]:
-    return {name: [value] for name, value in vars(unit).items()}
+def list_units(run: RunFolder, number: int, units: Sequence[Unit]) -> None:
+    """Write which units a pass has, category by category."""
+    for category in dict.fromkeys(unit.category for unit in units):
+        write_table(run.units(category, number), UNITS.rows(unit for unit in units if unit.category == category))
+
+
+def todo_row(number: int, of_pass: int, unit: Unit) -> pa.Table:
+    """Return the row of TODO of a unit, `number` in its pass."""
+    return TODO.rows([{"unit": number, "pass": of_pass, **vars(unit)}])
 
 
 @dataclass
@@ -79,10 +86,9 @@ class ScoreUnits:
         self._device, self._scorer = device, make_scorer(self.config, self.layer)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        [row] = block.to_pylist()
-        number, place, unit = row.pop("unit"), row.pop("pass"), Unit(**row)
+        [unit], [number], [of_pass] = records(block, Unit), block["unit"].to_pylist(), block["pass"].to_pylist()
         start = time.perf_counter()
-        write_array(self.run.found(place) / f"{unit.id}.npy", self.found(place, unit))
+        write_array(self.run.found(of_pass) / f"{unit.id}.npy", self.found(of_pass, unit))
         seconds = time.perf_counter() - start
         return pa.table({"unit": [number], "id": [unit.id], "seconds": [seconds], "count": [1]})
 
@@ -125,13 +131,13 @@ def features_of(run: RunFolder, category: str) -> CategoryFeatures:
     self_index = np.full(index.num_rows, -1)
     self_index[positions[positions >= 0]] = np.flatnonzero(positions >= 0)
     pairs = read_table(run.near_duplicates(category))
-    excluded = np.stack([pairs["image"].to_numpy(), pairs["reference"].to_numpy()], axis=1)
+    excluded = np.stack([pairs["position"].to_numpy(), pairs["reference"].to_numpy()], axis=1)
     return CategoryFeatures(feature_refs(index), feature_refs(references), self_index, excluded, _no_layer, _no_layer)
 
 
 def found_before(run: RunFolder, category: str, layer: int, number: int) -> list[Found]:
     """Return what the units of an earlier pass found for a category and layer, in the order of their positions."""
-    units = [Unit(**row) for row in read_table(run.units(category, number)).to_pylist() if row["layer"] == layer]
+    units = [unit for unit in records(read_table(run.units(category, number)), Unit) if unit.layer == layer]
     ordered = sorted(units, key=lambda unit: unit.start)
     return [read_array(run.found(number) / f"{unit.id}.npy") for unit in ordered]
 

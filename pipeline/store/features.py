@@ -24,7 +24,6 @@ from pipeline.io import traffic
 from pipeline.io.names import partition
 from pipeline.io.parquet import read_parquet
 from pipeline.io.storage import Location
-from pipeline.schema import tables
 from pipeline.schema.table import records, set_columns
 from pipeline.schema.tables import FEATURES
 from pipeline.store.int8 import pack, unpack
@@ -37,10 +36,6 @@ READERS = 8  # files read at a time: a store answers many requests as fast as on
 DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError)  # what reading a damaged Parquet file may raise
 
 log = logging.getLogger(__name__)
-
-
-IMAGE_STATS = tuple(column.name for column in tables.IMAGE_STATS)
-ROW = FEATURES.arrow
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from pipeline.catalog import Catalog
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
-from pipeline.schema import tables
 from pipeline.schema.scores import with_manifest
 from pipeline.schema.table import set_columns
-from pipeline.schema.tables import FOUND, SCORES
+from pipeline.schema.tables import EXPLAINED, FOUND, IMAGE_STATS, SCORES
 from pipeline.tables.drift import Drift, distribution_drift, share_drift
 
 OF_CATALOG = ("category", "uri", "etag", "label")  # the other columns of scores are found out
-EVIDENCE, EXPLAINED, KEPT = tables.MATCHES, tables.EXPLAINED.arrow, tables.KEPT.arrow
 
 
 def check_rows(stage: str, expected: Iterable[int], found: Iterable[int]) -> None:
@@ -114,11 +112,11 @@ def scores_table(catalog: Catalog, found: pa.Table, carried: pa.Table | None) ->
 
 
 def with_evidence(scores: pa.Table, found: pa.Table) -> pa.Table:
-    """Return scores with the evidence that was found for some rows: `found` has their numbers, n."""
+    """Return scores with the evidence that was found for some rows: `found` has their numbers, `image`."""
     place = np.arange(scores.num_rows)
-    place[found["n"].to_numpy()] = scores.num_rows + np.arange(found.num_rows)
+    place[found["image"].to_numpy()] = scores.num_rows + np.arange(found.num_rows)
     evidence = {}
-    for column in tables.EXPLAINED.columns:
+    for column in EXPLAINED.columns:
         values = pa.chunked_array([*scores[column.name].chunks, *found[column.name].chunks], column.type)
         evidence[column.name] = values.combine_chunks().take(pa.array(place))
     return set_columns(scores, evidence)
@@ -141,8 +139,8 @@ def counts(scores: pa.Table, run_id: str) -> dict[str, Any]:
 
 def _explained(total: int, carried: pa.Table | None) -> dict[str, pa.Array]:
     """Return evidence for so many images, null where no row is carried over that has it."""
-    columns = {column.name: pa.nulls(total, column.type) for column in tables.EXPLAINED.columns}
-    for column in tables.EXPLAINED.columns:
+    columns = {column.name: pa.nulls(total, column.type) for column in EXPLAINED.columns}
+    for column in EXPLAINED.columns:
         if carried is not None:
             place = np.full(total, -1)
             place[carried["image"].to_numpy()] = np.arange(carried.num_rows)
@@ -164,7 +162,7 @@ def drifts(config: DriftConfig, new: pa.Table, before: pa.Table | None) -> dict[
         then = before.filter(pc.equal(before["category"], category))
         compared = {
             name: distribution_drift(config, _numbers(then, name), _numbers(now, name))
-            for name in ("score_raw", *(column.name for column in tables.IMAGE_STATS))
+            for name in ("score_raw", *IMAGE_STATS.names)
         }
         compared["quarantined"] = share_drift(config, _quarantined(then), _quarantined(now))
         if kept := {name: drift for name, drift in compared.items() if drift is not None}:

@@ -23,7 +23,7 @@ from tests.conftest import not_run
 TABLES = {
     "accuracy": {"Figures of the paper's way": 1, "Change, percent points": 13, "Image AUROC in percent over": 6},
     "extract": {"Images per second": 5, "The worker of one thread": 8, "The tasks before it": 2},
-    "linear": {"Scoring, 3 references or all": 4},
+    "linear": {"Scoring, 3 references or all": 6},
     "listing": {"Catalog and plan": 2},
     "metrics": {"Seconds": 2, "Peak memory beside maps": 4, "Streamed, 65536 levels": 4},
     "mutual": {"N=4 P=256 D=64 cpu": 7},

@@ -19,10 +19,9 @@ from pipeline.metrics.stream import MAP_SCALE
 from pipeline.report import draw as stage
 from pipeline.report import pictures
 from pipeline.report.draw import Drawing, draw
-from pipeline.report.evidence import FOUND
 from pipeline.report.missed import SAID
+from pipeline.schema.tables import EXPLAINED, PATCHES
 from pipeline.stage import Here
-from pipeline.tables.rows import EXPLAINED
 from pipeline.views import View
 
 GRID, SIDE = (4, 6), 64
@@ -62,7 +61,7 @@ class Night:
     def draw(self, numbers: Sequence[int] | None = None) -> list[int]:
         scores = pa.Table.from_pylist(self.rows, schema=SCORES)
         numbers = range(len(self.rows)) if numbers is None else numbers
-        found = pa.Table.from_pylist([{"n": n, **FOUND_OF} for n in numbers], schema=FOUND)
+        found = PATCHES.rows({"image": n, **FOUND_OF} for n in numbers)
         limits = InputConfig(uri=str(self.lake), max_pixels=100_000)
         roots = (Location.parse(str(self.lake)),)
         drawing = Drawing(self.report, self.output, limits, roots, View((SIDE, SIDE), GRID), 0.5, MAP_SCALE)
@@ -85,7 +84,7 @@ SCORES = pa.schema(
         ("pixel_threshold", pa.float64()),
         ("size", pa.int64()),
         ("masks", pa.list_(pa.string())),
-        *EXPLAINED,
+        *EXPLAINED.arrow,
     ]
 )
 
@@ -253,7 +252,7 @@ def test_images_without_a_map_are_left_out(tmp_path: Path) -> None:
     night = Night(tmp_path)
     night.add()
     scores = pa.Table.from_pylist(night.rows, schema=SCORES)
-    found = pa.Table.from_pylist([{"n": 0}], schema=FOUND)
+    found = PATCHES.rows([{"image": 0}])
     drawing = Drawing(night.report, night.output, InputConfig(uri="in"), (), View((SIDE, SIDE), GRID), 0.5, MAP_SCALE)
     assert draw(drawing, scores, scores, found, SCALES, Here()) == [] and night.draw([]) == [] and not night.files()
 

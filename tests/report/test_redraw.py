@@ -13,11 +13,11 @@ from PIL import Image
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.io.storage import Location
-from pipeline.publish import PIXELS
 from pipeline.report.redraw import redraw
 from pipeline.result import read_result
 from pipeline.schema.record import RunRecord
 from pipeline.schema.scores import upgrade_scores
+from pipeline.schema.tables import PIXELS
 from pipeline.store.run_folder import RunFolder, write_table
 from tests import published
 
@@ -43,7 +43,7 @@ def run(tmp_path: Path) -> RunFolder:
     told = published.facts("night") | {"config": config.model_dump(mode="json"), "layout": "folder"}
     told["settings"] = told["config"]
     folder = RunFolder(Location.parse(str(output)), "night")
-    write_table(folder.results / "pixels.parquet", pa.Table.from_pylist([], schema=PIXELS))
+    write_table(folder.results / "pixels.parquet", PIXELS.rows([]))
     listed = pa.table({"size": [999] * 3, "masks": pa.array([[]] * 3, pa.list_(pa.string()))})
     write_table(folder.results / "catalog.parquet", listed)
     write_table(folder.results / "scores" / "part-00000.parquet", published.stored(rows))

@@ -14,8 +14,9 @@ from pipeline.encoders.spec import EncoderSpec
 from pipeline.errors import StorageError
 from pipeline.images import Pixels
 from pipeline.io.storage import Location
+from pipeline.schema.tables import IMAGE_STATS
 from pipeline.stages.encode import EncodeBlock
-from pipeline.store.features import IMAGE_STATS, FeatureStore
+from pipeline.store.features import FeatureStore
 
 SIDE, LAYERS = 16, (2, 11)
 SPEC = EncoderSpec("bright", grid=(3, 2), width=8, embedding=5, layers=LAYERS, fingerprint="f")
@@ -68,7 +69,7 @@ def decoded(*brightness: int) -> pa.Table:
             "pixels": pa.array(pixels, pa.binary()),
             "width": pa.array([None if none else 640 for none in nothing], pa.int32()),
             "height": pa.array([None if none else 480 for none in nothing], pa.int32()),
-            **{name: pa.array([0.5] * len(brightness), pa.float32()) for name in IMAGE_STATS},
+            **{name: pa.array([0.5] * len(brightness), pa.float32()) for name in IMAGE_STATS.names},
             "reason": pa.array(["damaged" if none else None for none in nothing], pa.string()),
             "detail": pa.array(["why" if none else None for none in nothing], pa.string()),
         }

@@ -16,8 +16,9 @@ from pipeline.config import ScoreConfig
 from pipeline.errors import StoreUnavailable
 from pipeline.io.storage import Location
 from pipeline.metrics.stream import MAP_SCALE
-from pipeline.report.evidence import FOUND, explain
-from pipeline.schema.tables import REFERENCES
+from pipeline.report.evidence import MADE, explain
+from pipeline.schema import tables as schema
+from pipeline.schema.tables import IMAGE_STATS, NEAR_DUPLICATES, REFERENCES
 from pipeline.scoring.maps import anomaly_maps
 from pipeline.scoring.musc.lnamd import Aggregation
 from pipeline.scoring.musc.mutual import mutual_scores
@@ -25,7 +26,7 @@ from pipeline.scoring.scorer import Layer
 from pipeline.scoring.search.gemm import GemmSearch
 from pipeline.stage import Here
 from pipeline.stages.evidence import NEAREST, FindEvidence
-from pipeline.store.features import IMAGE_STATS, FeatureStore
+from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, write_table
 from pipeline.views import View
 
@@ -43,7 +44,7 @@ class Night:
         self.store = FeatureStore(self.run.features, GRID, WIDTH, LAYERS, "float32")
         self.names = [f"{n}.png" for n in range(len(tokens))]
         rows: dict[str, list[Any]] = {"key": self.names, "uri": self.names}
-        rows |= {name: [1] * len(tokens) for name in ("width", "height", *IMAGE_STATS)}
+        rows |= {name: [1] * len(tokens) for name in ("width", "height", *IMAGE_STATS.names)}
         file = self.store.write(CATEGORY, rows, tokens, np.ones((len(tokens), 2), np.float32))
         listed = {"uri": self.names, "etag": self.names, "file": [file] * len(tokens), "row": range(len(tokens))}
         self.images = pa.table({name: list(values) for name, values in listed.items()})
@@ -63,7 +64,8 @@ class Night:
 
     def near_duplicates(self, pairs: list[tuple[int, int]]) -> None:
         columns = np.array(pairs, np.int64).reshape(-1, 2)
-        write_table(self.run.near_duplicates(CATEGORY), pa.table({"image": columns[:, 0], "reference": columns[:, 1]}))
+        found = NEAR_DUPLICATES.of({"position": columns[:, 0], "reference": columns[:, 1]})
+        write_table(self.run.near_duplicates(CATEGORY), found)
 
     def map_of(self, n: int, worst: int, normal: int) -> None:
         patches = torch.full((1, PATCHES), 0.5)
@@ -74,10 +76,10 @@ class Night:
         (self.run.output / f"maps/{n}.png").write_bytes(png.getvalue())
 
     def found(self, *images: int) -> list[dict[str, Any]]:
-        rows = {"n": [100 + n for n in images], "map_uri": [f"maps/{n}.png" for n in images]}
+        rows = {"image": [100 + n for n in images], "map_uri": [f"maps/{n}.png" for n in images]}
         rows |= {"uri": [self.names[n] for n in images]}
         found = self.find(pa.table({**rows, "category": [CATEGORY] * len(images)}))
-        assert found.schema == FOUND.append(pa.field("count", pa.int64())) and found["n"].to_pylist() == rows["n"]
+        assert found.schema == MADE.arrow and found["image"].to_pylist() == rows["image"]
         assert found["count"].to_pylist() == [1] * len(images)
         rows_found: list[dict[str, Any]] = found.to_pylist()
         return rows_found
@@ -165,8 +167,9 @@ def test_a_map_that_is_gone_or_none_costs_its_own_image_only(tmp_path: Path) -> 
     (night.run.output / "maps/5.png").write_bytes(b"no map")
     gone, there, broken = night.found(2, 3, 5)
     nothing = {"worst": None, "normal": None, "evidence": None, "evidence_normal": None, "count": 1}
-    assert gone == nothing | {"n": 102, "uri": "2.png", "detail": gone["detail"]} and "2.png" in gone["detail"]
-    assert broken == nothing | {"n": 105, "uri": "5.png", "detail": broken["detail"]} and "damaged" in broken["detail"]
+    assert gone == nothing | {"image": 102, "uri": "2.png", "detail": gone["detail"]} and "2.png" in gone["detail"]
+    assert broken == nothing | {"image": 105, "uri": "5.png", "detail": broken["detail"]}
+    assert "damaged" in broken["detail"]
     assert there["worst"] == 1 and len(there["evidence"]) == NEAREST and there["detail"] is None
     assert [row["worst"] for row in night.found(2, 5)] == [None, None]
 
@@ -222,16 +225,16 @@ def test_only_images_that_the_run_scored_are_compared(monkeypatch: pytest.Monkey
         def setup(self, device: str, threads: int) -> None: ...
 
         def __call__(self, block: pa.Table) -> pa.Table:
-            asked[self.name].append(block["n"].to_pylist())
+            asked[self.name].append(block["image"].to_pylist())
             assert self.name == "look" or len(set(block["category"].to_pylist())) == 1
-            rows = [{"n": n, "worst": 1} for n in block["n"].to_pylist()]
-            return pa.Table.from_pylist(rows, schema=FOUND).append_column("count", pa.array([1] * len(rows)))
+            rows = [{"image": n, "worst": 1, "count": 1} for n in block["image"].to_pylist()]
+            return MADE.rows(rows)
 
-    rows = pa.table({"n": range(8), "category": list("aaabbaab"), "uri": ["u"] * 8, "map_uri": ["m"] * 8})
+    rows = pa.table({"image": range(8), "category": list("aaabbaab"), "uri": ["u"] * 8, "map_uri": ["m"] * 8})
     tonight = np.array([1, 0, 1, 1, 0, 1, 1, 1], bool)
     found = explain(rows, tonight, Noting("look"), Here(), Noting("find"))
-    assert found["n"].to_pylist() == list(range(8)) and found.schema == FOUND
+    assert found["image"].to_pylist() == list(range(8)) and found.schema == schema.PATCHES.arrow
     assert asked == {"find": [[0, 2], [5, 6], [3, 7]], "look": [[1, 4]]}
-    assert explain(rows, tonight, Noting("look"), Here())["n"].to_pylist() == list(range(8))
+    assert explain(rows, tonight, Noting("look"), Here())["image"].to_pylist() == list(range(8))
     assert asked["look"][1:] == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert explain(rows.slice(0, 0), tonight[:0], Noting("look"), Here(), Noting("find")).num_rows == 0

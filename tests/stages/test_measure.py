@@ -16,6 +16,7 @@ from pipeline.io.storage import Location
 from pipeline.metrics.category import IMAGE, PIXEL, SPRO, Metric, PixelTruth, pixel_metrics
 from pipeline.metrics.stream import MAP_SCALE
 from pipeline.plan.units import Unit
+from pipeline.schema.tables import UNITS
 from pipeline.scoring.scorer import Layer
 from pipeline.stages import measure
 from pipeline.stages.maps import WriteMaps
@@ -58,7 +59,7 @@ def category(folder: Path, layout: str) -> MeasureCategory:
     whole = Unit("box", 2, 0, IMAGES, IMAGES, IMAGES, IMAGES, IMAGES, "m")
     spans = [(layer, start, stop) for layer in (2, 5) for start, stop in ((0, 5), (5, IMAGES))]
     units = [replace(whole, layer=layer, start=start, stop=stop) for layer, start, stop in spans]
-    write_table(run.units("box", 0), pa.Table.from_pylist([vars(unit) for unit in units]))
+    write_table(run.units("box", 0), UNITS.rows(units))
     for unit in units:
         scores = patches[unit.start : unit.stop] + np.float32(unit.layer / 100)
         write_array(run.found(0) / f"{unit.id}.npy", np.stack([scores, np.zeros_like(scores)]))  # and standard errors

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pipeline.config import RuleConfig, ScoreConfig
 from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
-from pipeline.schema.tables import REFERENCES
+from pipeline.schema.tables import IMAGE_STATS, REFERENCES, UNITS
 from pipeline.scoring.musc.rscin import rscin
 from pipeline.scoring.scorer import Layer
 from pipeline.stages.maps import WriteMaps
 from pipeline.stages.reduce import say_what_is_not_fitted
 from pipeline.stages.rescore import RescoreCategory
-from pipeline.store.features import IMAGE_STATS, FeatureStore
+from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, write_array, write_table
 from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
 
@@ -68,7 +68,7 @@ def lists(
 
     def write(seed: int, total: int) -> str:
         rows: dict[str, list[Any]] = {name: [f"{seed}-{n}" for n in range(total)] for name in ("key", "uri")}
-        rows |= {name: [1] * total for name in ("width", "height", *IMAGE_STATS)}
+        rows |= {name: [1] * total for name in ("width", "height", *IMAGE_STATS.names)}
         return store.write(CATEGORY, rows, np.ones((total, 1, 4, 4), np.float32), vectors(seed, total))
 
     now, then = write(0, OWN), write(1, EARLIER)
@@ -158,7 +158,7 @@ def written(of: Lists, start: int, stop: int) -> pa.Table:
     """Write maps of constant images: that of image n has the distance (n + 1) / 8."""
     patches = np.repeat(np.arange(1, OWN + 1, dtype=np.float32) / 8, 4).reshape(OWN, 4)
     unit = Unit(CATEGORY, 3, 0, OWN, OWN, OWN, OWN, OWN, "m")
-    write_table(of.run.units(CATEGORY, 0), pa.Table.from_pylist([vars(unit)]))
+    write_table(of.run.units(CATEGORY, 0), UNITS.rows([unit]))
     write_array(of.run.found(0) / f"{unit.id}.npy", np.stack([patches, np.zeros_like(patches)]))
     return of.write_maps(pa.table({"category": [CATEGORY], "start": [start], "stop": [stop]}))
 

@@ -13,10 +13,11 @@ from pipeline.encoders.spec import EncoderSpec
 from pipeline.errors import LakeScoreError
 from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
+from pipeline.schema.tables import IMAGE_STATS, NEAR_DUPLICATES
 from pipeline.scoring.musc import mutual
 from pipeline.scoring.scorer import Layer, make_scorer
-from pipeline.stages.score import ScoreUnits
-from pipeline.store.features import IMAGE_STATS, FeatureStore
+from pipeline.stages.score import ScoreUnits, todo_row
+from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_array, write_table
 
 SPEC = EncoderSpec("any", grid=(3, 4), width=32, embedding=5, layers=(2, 5), fingerprint="f")
@@ -40,13 +41,13 @@ def worker_of(folder: Path) -> ScoreUnits:
     store = FeatureStore(Location.parse(str(folder / "features")), SPEC.grid, SPEC.width, SPEC.layers, "float32")
     names = [str(number) for number in range(IMAGES)]
     tokens = np.random.default_rng(0).normal(size=(IMAGES, 2, SPEC.patches, SPEC.width)).astype(np.float32)
-    rows = {"key": names, "uri": names} | {name: [1] * IMAGES for name in ("width", "height", *IMAGE_STATS)}
+    rows = {"key": names, "uri": names} | {name: [1] * IMAGES for name in ("width", "height", *IMAGE_STATS.names)}
     file = store.write("bottle", rows, tokens, np.zeros((IMAGES, 5), np.float32))
     run = RunFolder(Location.parse(str(folder)), "test")
     images = pa.table({"file": [file] * IMAGES, "row": range(IMAGES)})
     write_table(run.index("bottle"), images)
     write_table(run.references("bottle"), images.append_column("position", pa.array(range(IMAGES))))
-    write_table(run.near_duplicates("bottle"), pa.table({"image": [2, 7, 7], "reference": [7, 2, 3]}))
+    write_table(run.near_duplicates("bottle"), pa.table({"position": [2, 7, 7], "reference": [7, 2, 3]}))
     return worker_on(store, run)
 
 
@@ -64,7 +65,7 @@ def scored(worker: ScoreUnits, unit: Unit) -> Any:
 
 def test_what_a_unit_finds_is_written_by_its_name(tmp_path: Path) -> None:
     worker = worker_of(tmp_path)
-    done = worker(pa.table({"unit": [7], "pass": [0], **{name: [value] for name, value in vars(PART).items()}}))
+    done = worker(todo_row(7, 0, PART))
     assert done.select(["unit", "id", "count"]).to_pylist() == [{"unit": 7, "id": PART.id, "count": 1}]
     written = read_array(worker.run.found(0) / f"{PART.id}.npy")
     assert written.shape == (2, 7, SPEC.patches) and np.array_equal(written, scored(worker, PART))
@@ -107,10 +108,7 @@ def test_an_image_that_does_not_fit_at_all_is_an_error_that_says_what_to_do(
 def test_near_duplicates_are_not_compared(tmp_path: Path) -> None:
     worker = worker_of(tmp_path)
     together = scored(worker, WHOLE)
-    write_table(worker.run.near_duplicates("bottle"), pa.table({"image": [], "reference": []}).cast(PAIRS))
+    write_table(worker.run.near_duplicates("bottle"), NEAR_DUPLICATES.empty())
     alone = scored(worker_on(worker.store, worker.run), WHOLE)
     changed = [image for image in range(IMAGES) if not np.array_equal(together[0, image], alone[0, image])]
     assert changed == [2, 7]
-
-
-PAIRS = pa.schema([("image", pa.int64()), ("reference", pa.int64())])

@@ -16,7 +16,8 @@ import pytest
 
 from pipeline.errors import ConfigError, StorageError
 from pipeline.io.storage import Entry, Location
-from pipeline.store.features import IMAGE_STATS, FeatureStore, feature_key
+from pipeline.schema.tables import IMAGE_STATS
+from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.garbage import Sweep, Tally, begun_runs, judge, sweep
 from pipeline.store.run_folder import RunFolder, write_json
 from tests.published import ENCODER, FINGERPRINT, publish, row
@@ -33,7 +34,7 @@ def write_features(output: Path, *uris: str, category: str = "a", fingerprint: s
     Returns the file that makes it count.
     """
     store = FeatureStore(Location.parse(str(output / "features" / fingerprint)), (3, 2), 8, (2,), "float16")
-    rows: dict[str, list[Any]] = {name: [1] * len(uris) for name in ("width", "height", *IMAGE_STATS)}
+    rows: dict[str, list[Any]] = {name: [1] * len(uris) for name in ("width", "height", *IMAGE_STATS.names)}
     rows |= {"key": [feature_key(uri, f"{uri}-1", fingerprint) for uri in uris], "uri": list(uris)}
     tokens = np.zeros((len(uris), 1, 6, 8), np.float32)
     name = store.write(category, rows, tokens, np.zeros((len(uris), 5), np.float32))

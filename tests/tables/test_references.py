@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.io.storage import Location
-from pipeline.schema.tables import COMPARED, REFERENCES
+from pipeline.schema.tables import COMPARED, IMAGE_STATS, REFERENCES
 from pipeline.stage import Here
 from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
-from pipeline.store.features import IMAGE_STATS, FeatureStore, feature_key
+from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.references import Chooser
 
@@ -96,7 +96,7 @@ class Lake:
         vectors += np.random.default_rng(self.blocks).normal(0, 1e-4, vectors.shape)
         embeddings: NDArray[Any] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
         keys = [feature_key(uri, "1", "f") for uri in uris]
-        rows = {"key": keys, "uri": uris, **{name: [1] * len(uris) for name in ("width", "height", *IMAGE_STATS)}}
+        rows = {"key": keys, "uri": uris, **{name: [1] * len(uris) for name in ("width", "height", *IMAGE_STATS.names)}}
         return self.store.write(category, rows, np.ones((len(uris), 1, 1, 2), np.float32), embeddings)
 
 
@@ -153,7 +153,7 @@ def test_images_of_a_burst_are_no_references_of_each_other(tmp_path: Path) -> No
     lake.add("nut", names("n", 7), bursts=[0, 1, 2, 1, 3, 4, 1])
     assert [count for count, _ in lake.compared().values()] == [6, 4, 6, 4, 6, 6, 4]
     pairs = read_table(lake.run.near_duplicates("nut"))
-    found = set(zip(pairs["image"].to_pylist(), pairs["reference"].to_pylist(), strict=True))
+    found = set(zip(pairs["position"].to_pylist(), pairs["reference"].to_pylist(), strict=True))
     assert found == {(1, 3), (1, 6), (3, 1), (3, 6), (6, 1), (6, 3)}
 
 
@@ -174,7 +174,7 @@ def test_each_image_is_compared_with_its_references_less_itself_and_its_burst(
     table = exclude_pairs(members, lake.find_near_duplicates(), Here())
     [of] = members.values()
     chosen = {position for _, position, _ in lake.chosen("nut")}
-    pairs = read_table(lake.run.near_duplicates("nut"))["image"].to_pylist()
+    pairs = read_table(lake.run.near_duplicates("nut"))["position"].to_pylist()
     assert len(chosen) == of.references == min(count, len(bursts)) and of.population == len(bursts)
     expected = [of.references - (image in chosen) - pairs.count(image) for image in range(len(bursts))]
     assert table["references"].to_pylist() == expected and min(expected) >= 1
@@ -259,7 +259,7 @@ def test_an_earlier_picture_of_a_burst_vouches_for_nobody(tmp_path: Path) -> Non
     lake.add("nut", names("n", 2), bursts=[102, 7])  # the first is of the burst of the third earlier one
     lake.before("nut", names("e", 4), [0.5] * 4)
     assert lake.compared() == {0: (3, None), 10: (4, None)}
-    assert read_table(lake.run.near_duplicates("nut")).to_pylist() == [{"image": 0, "reference": 2}]
+    assert read_table(lake.run.near_duplicates("nut")).to_pylist() == [{"position": 0, "reference": 2}]
 
 
 def test_pinned_images_are_the_references_of_all(tmp_path: Path) -> None:

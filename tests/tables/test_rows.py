@@ -143,15 +143,16 @@ def spots(*names: str) -> list[dict[str, Any]]:
 
 
 def explained(scores: pa.Table, *rows: dict[str, Any]) -> pa.Table:
-    schema = EXPLAINED.arrow.insert(0, pa.field("n", pa.int64()))
+    schema = EXPLAINED.arrow.insert(0, pa.field("image", pa.int64()))
     return with_evidence(scores, pa.Table.from_pylist(list(rows), schema=schema))
 
 
 def test_evidence_comes_to_its_rows_and_leaves_the_others() -> None:
     none = scores_table(catalog(4), found(images(*[{}] * 4), reduced(*({"image": i} for i in range(4)))), None)
     assert none["evidence"].null_count == none["evidence_normal"].null_count == 4
-    first = explained(none, {"n": 1, "evidence": spots("old")}, {"n": 3, "evidence": spots("older")})
-    second = explained(first, {"n": 3, "evidence": spots("z")}, {"n": 2, "evidence": spots("x"), "evidence_normal": []})
+    first = explained(none, {"image": 1, "evidence": spots("old")}, {"image": 3, "evidence": spots("older")})
+    new = {"image": 2, "evidence": spots("x"), "evidence_normal": []}
+    second = explained(first, {"image": 3, "evidence": spots("z")}, new)
     assert second["evidence"].to_pylist() == [None, spots("old"), spots("x"), spots("z")]
     assert second["evidence_normal"].to_pylist() == [None, None, [], None]
     assert second.schema == none.schema and second.drop_columns(EXPLAINED.names) == none.drop_columns(EXPLAINED.names)
@@ -161,7 +162,7 @@ def test_evidence_comes_to_its_rows_and_leaves_the_others() -> None:
 @pytest.mark.parametrize("without", [[], ["evidence_normal"], EXPLAINED.names], ids=str)  # runs of before lack them
 def test_rows_that_are_carried_over_keep_their_evidence(without: list[str]) -> None:
     scores = scores_table(catalog(2), found(images({}, {}), reduced({"image": 0}, {"image": 1})), None)
-    before = explained(scores, {"n": 0, "evidence": spots("a", "b"), "evidence_normal": spots("c")})
+    before = explained(scores, {"image": 0, "evidence": spots("a", "b"), "evidence_normal": spots("c")})
     carried = upgrade_scores(stored(before).drop_columns(without)).append_column("image", pa.array([2, 0]))
     now = found_now(images({"image": 1}), reduced({"image": 1}), LINES, "b", NOW)
     after = scores_table(catalog(3), now, carried)

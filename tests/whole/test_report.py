@@ -18,9 +18,9 @@ from pipeline.report.build import draw_report, drawing_of
 from pipeline.result import read_result
 from pipeline.run import score_lake
 from pipeline.schema.scores import upgrade_scores
+from pipeline.schema.tables import EXPLAINED
 from pipeline.stage import Here
 from pipeline.store.run_folder import RunFolder, read_table
-from pipeline.tables.rows import EXPLAINED
 from tests.running import flags, parse, read_scores, settings, small_lake
 
 MOST, IMAGES, NEAREST = 5, 12, 6
