@@ -173,11 +173,12 @@ def _extraction(lake: Path, output: Path, workers: int, images: int, side: int) 
     )
     first = build_catalog(config.input).table.slice(0, images)
     spec = Encoder(encoder).spec
+    view = View(encoder.sides, spec.grid)
     store = FeatureStore(Location.parse(str(output)), spec.grid, spec.width, spec.layers, "float16")
     began = time.perf_counter()
     with mock.patch.object(encode, "EncodeBlock", TimedBlock):
-        runner = OnRay(pool(config.ray.encode), DecodeBlock(config.input, View(encoder.sides)))
-        extracted = encode.extract(first, config, spec, store, runner)
+        runner = OnRay(pool(config.ray.encode), DecodeBlock(config.input, view))
+        extracted = encode.extract(first, config, spec, view, store, runner)
     seconds = time.perf_counter() - began
     if extracted.images["reason"].null_count != images:
         raise RuntimeError("not every image was encoded")

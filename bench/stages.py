@@ -51,7 +51,7 @@ def score_on(workers: int, units: Sequence[Unit], config: ScoreConfig, store: Fe
     from pipeline.engine.cluster import Pool
     from pipeline.engine.tasks import OnRay
 
-    score([units], stage_of(config, store, run), OnRay(Pool(workers, workers, 1, 0)))
+    score([units], stage_of(config, store, run), OnRay(Pool(workers, 1, 0)))
 
 
 def stage_of(config: ScoreConfig, store: FeatureStore, run: RunFolder) -> ScoreUnits:

@@ -36,7 +36,7 @@ AIM = 1.8
 SMALL_LAYERS = (5, 11)
 SPREAD = 1.5  # sigma of the lognormal sizes of a large lake's categories
 LAYERS = (5, 11, 17, 23)
-SHAPE = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, passes=3, compared=1024)
+SHAPE = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, comparisons=3, compared=1024)
 GPU = Rates(products=3e13, aggregated=1e11, read=1e9)
 ASSUMED = (
     "GPU rates are ASSUMED, not measured: 60 TFLOP/s of bf16 products; LNAMD bound by 3 TB/s of memory, some 30 bytes "
@@ -66,7 +66,7 @@ class Sizes:
     @property
     def shape(self) -> Shape:
         patches = self.grid[0] * self.grid[1]
-        return Shape(patches, self.width, bytes=2, degrees=3, passes=3, compared=self.width)
+        return Shape(patches, self.width, bytes=2, degrees=3, comparisons=3, compared=self.width)
 
     def units(self) -> list[Unit]:
         """Return the small lake's units, of two seconds each: each worker has several."""
@@ -103,9 +103,9 @@ class StampedRun(RunFolder):
             self._note("began").write_text(str(time.process_time()))
         return super().index(category)
 
-    def found(self, number: int) -> Location:
+    def unit_results(self, of_pass: int) -> Location:
         self._note("ended").write_text(str(time.process_time()))
-        return super().found(number)
+        return super().unit_results(of_pass)
 
     def _note(self, moment: str) -> Path:
         folder = Path((self.work / moment).path)
@@ -141,7 +141,7 @@ class SmallLake:
         whole = time.perf_counter() - began
         work = Path(run.work.path)
         first = min(note.stat().st_mtime for note in (work / "began").iterdir())
-        ends = sorted(file.stat().st_mtime - first for file in (work / "found" / "0").iterdir())
+        ends = sorted(file.stat().st_mtime - first for file in (work / "unit_results" / "0").iterdir())
         cpu = {
             moment: sum(float(note.read_text()) for note in (work / moment).iterdir()) for moment in ("began", "ended")
         }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Score every image of a lake for anomalies by MuSc.
+"""Score every image of a lake for anomalies.
 
 score_dataset.py --input.uri s3://lake/parts --output.uri s3://lake/scores
 score_dataset.py --config score.yaml --quiet --json

@@ -56,7 +56,7 @@ def main() -> None:
     patches = (arguments.size // PATCH) ** 2
     # Of one image: the blocks' matrices, and attention between all tokens
     forward = patches * depth * (12 * width**2 + 2 * patches * width)
-    shape = Shape(patches=patches, width=width, bytes=2, degrees=3, passes=3, compared=width)
+    shape = Shape(patches=patches, width=width, bytes=2, degrees=3, comparisons=3, compared=width)
     node = Node(
         Rates(products=arguments.products, aggregated=2e10, read=5e8),
         encoded=arguments.products / forward,

@@ -229,7 +229,7 @@ class DriftConfig(_Group):
     """When this run's new images are said to differ from those of the window."""
 
     distance: float = Field(0.3, gt=0, le=1)
-    """Kolmogorov-Smirnov distance of scores, or of the images' looks, from which they drift."""
+    """Kolmogorov-Smirnov distance of scores, or of image stats, from which they drift."""
     quarantine: float = Field(0.05, gt=0, le=1)
     """Rise of the share of quarantined images from which it drifts."""
     significance: float = Field(0.001, gt=0, lt=1)
@@ -252,7 +252,8 @@ class SearchConfig(_Group):
     dtype: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """Precision of the compared vectors; sums are never rounded so."""
     memory_gb: float = Field(4.0, gt=0, allow_inf_nan=False)
-    """What one scoring worker may hold; a GPU should get most of its own, so that references are read less often."""
+    """What one scoring worker may hold: it bounds the units that scoring is cut into. A GPU should get most of its own,
+    so that references are read less often."""
 
     @model_validator(mode="after")
     def _fits_the_search(self) -> Self:
@@ -265,11 +266,11 @@ class PoolConfig(_Group):
     """A pool of workers for one stage."""
 
     min: int = Field(1, gt=0)
-    """Workers at least, also where the cluster has yet to grow for them."""
+    """Workers at least, where the cluster has yet to grow for them and `max` is not given."""
     max: int | None = Field(None, gt=0)
-    """Workers at most. Default: one for each GPU of the cluster, or for every second CPU, of few for each."""
+    """Workers at most. Default: as many as the GPUs of the cluster, or else half of its CPUs, have room for."""
     cpus: int = Field(1, gt=0)
-    """CPUs of one worker, and its threads."""
+    """Threads of one worker, and CPUs where it has no GPU."""
     gpus: float | None = Field(None, ge=0)
     """GPUs of one worker. Default: 1 where the cluster has any."""
 
@@ -288,11 +289,11 @@ class RayConfig(_Group):
     encode: PoolConfig = PoolConfig()
     """Workers that run the encoder."""
     score: PoolConfig = PoolConfig()
-    """Workers that run mutual scoring."""
+    """Workers that score."""
 
 
 class ScoreConfig(_Group):
-    """Score every image of a lake for anomalies by MuSc."""
+    """Score every image of a lake for anomalies."""
 
     input: InputConfig
     output: OutputConfig

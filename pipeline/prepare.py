@@ -21,6 +21,7 @@ from pipeline.store.history import History, read_history
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.references import Chooser
 from pipeline.tables.selection import Selection, select, window_of
+from pipeline.views import View
 
 log = logging.getLogger(__name__)
 
@@ -43,19 +44,20 @@ class Prepared(Begun):
 
     spec: EncoderSpec
     store: FeatureStore
+    view: View
     layer: Layer
     scorer: Scorer
     history: History
     selection: Selection
     choose: Chooser
-    encoders: Pool
-    scorers: Pool
+    encode_pool: Pool
+    score_pool: Pool
     cost: Estimate
     tuning: Tuning
 
-    def units(self, members: dict[str, Members]) -> list[list[Unit]]:
+    def passes(self, members: dict[str, Members]) -> list[list[Unit]]:
         """Return the units of each pass of scoring."""
-        return _units(self.scorer, self.config, self.spec, members, self.scorers.device)
+        return _plan_passes(self.scorer, self.config, self.spec, members, self.score_pool.device)
 
 
 def list_lake(config: ScoreConfig, folder: RunFolder, settings: Settings, started: datetime) -> Begun:
@@ -64,6 +66,7 @@ def list_lake(config: ScoreConfig, folder: RunFolder, settings: Settings, starte
     log.info("run      %s", folder.run_id)
     catalog = build_catalog(config.input)
     log.info("catalog  %d images, layout %s, %d other files", len(catalog), catalog.layout, catalog.ignored)
+    clock.lap("catalog")
     return Begun(config, folder, settings, started, clock, catalog)
 
 
@@ -87,29 +90,29 @@ def prepare(begun: Begun) -> Prepared:
     expected = choose.expected(selection.todo, selection.pinned)
     layer = layer_of(spec, store)
     scorer = make_scorer(config, layer)
-    scorers = pool(config.ray.score)
-    units = _units(scorer, config, spec, expected, scorers.device)
-    begun.clock.lap("catalog")
-    cost, tuning = estimate(chain.from_iterable(units), scorer, config, layer, scorers, folder.output)
+    score_pool = pool(config.ray.score)
+    units = _plan_passes(scorer, config, spec, expected, score_pool.device)
+    cost, tuning = estimate(chain.from_iterable(units), scorer, config, layer, score_pool, folder.output)
     announce(cost, config.references, {category: of.total for category, of in expected.items()})
     return Prepared(
         **vars(begun),
         spec=spec,
         store=store,
+        view=View(config.encoder.sides, spec.grid),
         layer=layer,
         scorer=scorer,
         history=history,
         selection=selection,
         choose=choose,
-        encoders=pool(config.ray.encode),
-        scorers=scorers,
+        encode_pool=pool(config.ray.encode),
+        score_pool=score_pool,
         cost=cost,
         tuning=tuning,
     )
 
 
-def _units(
+def _plan_passes(
     scorer: Scorer, config: ScoreConfig, spec: EncoderSpec, members: dict[str, Members], device: str
 ) -> list[list[Unit]]:
     memory, operations = config.search.memory_gb * 1e9, UNIT_OPERATIONS[device]
-    return [scorer.units(number, members, spec.layers, memory, operations) for number in range(scorer.passes)]
+    return [scorer.units(of_pass, members, spec.layers, memory, operations) for of_pass in range(scorer.passes)]

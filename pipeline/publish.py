@@ -53,30 +53,34 @@ def publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Redu
 
 
 def describe_run(
-    of: Prepared, scores: pa.Table, extracted: Extracted, units: Mapping[str, int], drift: Mapping[str, Any]
+    prepared: Prepared,
+    scores: pa.Table,
+    extracted: Extracted,
+    units_by_node: Mapping[str, int],
+    drift: Mapping[str, Any],
 ) -> RunRecord:
     """Return run.json: what was scored, with which settings, versions and seconds.
 
     `units` are those that each node scored, `drift` is what `say_drift` returned.
     """
     images = Counter(node for node in extracted.images["node"].to_pylist() if node is not None)
-    more = {"features_reused": extracted.reused, "other_files": of.catalog.ignored}
+    more = {"features_reused": extracted.reused, "other_files": prepared.catalog.ignored}
     told = {
         "version": VERSION,
-        "run_id": of.folder.run_id,
-        "started": of.started.isoformat(timespec="seconds"),
+        "run_id": prepared.folder.run_id,
+        "started": prepared.started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "counts": counts(scores, of.folder.run_id) | more,
+        "counts": counts(scores, prepared.folder.run_id) | more,
         **drift,
-        "layout": of.catalog.layout,
-        "search": asdict(of.tuning),
-        "estimate": asdict(of.cost),
-        "encoder": asdict(of.spec),
+        "layout": prepared.catalog.layout,
+        "search": asdict(prepared.tuning),
+        "estimate": asdict(prepared.cost),
+        "encoder": asdict(prepared.spec),
         "map_scale": MAP_SCALE,
-        "nodes": {"images": dict(images), "units": dict(units)},
-        "seconds": of.clock.seconds,
-        "settings": of.settings,
-        "config": of.config.model_dump(mode="json"),
+        "nodes": {"images": dict(images), "units": dict(units_by_node)},
+        "seconds": prepared.clock.seconds,
+        "settings": prepared.settings,
+        "config": prepared.config.model_dump(mode="json"),
         **surroundings(),
     }
     return RunRecord.model_validate(told)

@@ -29,10 +29,9 @@ from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
 from pipeline.stages.reduce import Reduction
 from pipeline.stages.score import ScoreUnits, score
 from pipeline.store.run_folder import RunFolder
-from pipeline.tables.rows import drifts, found_now, listed, scores_table, with_references
+from pipeline.tables.rows import decided_now, drifts, scores_table, with_catalog, with_references
 from pipeline.tables.selection import unseen
 from pipeline.tables.thresholds import pixel_thresholds
-from pipeline.views import View
 
 
 def score_lake(config: ScoreConfig) -> Result:
@@ -53,57 +52,59 @@ def score_lake(config: ScoreConfig) -> Result:
             return finished_run(folder, settings) or _score(prepared, lock)
 
 
-def _score(of: Prepared, lock: RunLock) -> Result:
-    config, folder, store, clock, todo = of.config, of.folder, of.store, of.clock, of.selection.todo
+def _score(prepared: Prepared, lock: RunLock) -> Result:
+    config, folder, store, clock, view = prepared.config, prepared.folder, prepared.store, prepared.clock, prepared.view
+    todo, layer, catalog = prepared.selection.todo, prepared.layer, prepared.catalog
     tasks = OnRay(everywhere())
     lock.check()
-    begin(folder, of.settings)
-    keep_spec(folder.output, config.encoder, of.spec)  # the next run starts without a worker's help
+    begin(folder, prepared.settings)
+    keep_spec(folder.output, config.encoder, prepared.spec)  # the next run starts without a worker's help
     clock.lap("start")
 
     # images to tokens
-    encoders = OnRay(of.encoders, DecodeBlock(config.input, View(config.encoder.sides, of.spec.grid)))
-    extracted = extract(todo, config, of.spec, store, encoders)
+    decode_and_encode = OnRay(prepared.encode_pool, before=DecodeBlock(config.input, view))
+    extracted = extract(todo, config, prepared.spec, view, store, decode_and_encode)
     clock.lap("extract")
 
     # who is compared with whom
     lock.check()
-    encoded = listed(extracted.images, todo)
-    alone, members = of.choose(encoded.filter(pc.is_null(encoded["reason"])))
+    encoded = with_catalog(extracted.images, todo)
+    alone, members = prepared.choose(encoded.filter(pc.is_null(encoded["reason"])))
     near_duplicates = FindNearDuplicates(store, folder, config.references.near_duplicates)
     compared = pa.concat_tables([alone, exclude_pairs(members, near_duplicates, tasks)])
-    images = with_references(extracted.images, todo, compared)
+    images = with_references(encoded, compared)
     clock.lap("compare")
 
     # tokens to patch scores
-    nodes = score(of.units(members), ScoreUnits(config, of.layer, of.tuning, store, folder), OnRay(of.scorers))
+    passes, score_units = prepared.passes(members), ScoreUnits(config, layer, prepared.tuning, store, folder)
+    units_by_node = score(passes, score_units, OnRay(prepared.score_pool))
     clock.lap("score")
 
     # patch scores to maps, scores, thresholds, metrics
     lock.check()
-    reduction = Reduction(config, of.layer, store, folder, of.catalog.layout, of.catalog.mask_above)
+    reduction = Reduction(config, layer, view, store, folder, catalog.layout, catalog.mask_above)
     reduced = reduction({category: members[category].total for category in members}, tasks)
     clock.lap("reduce")
 
     # one row for each input
-    thresholds = pixel_thresholds(config, of.history.pixels, reduced.pixels)
-    found = found_now(images.filter(images["input"]), reduced.images, thresholds, folder.run_id, of.started)
-    scores = scores_table(of.catalog, found, of.selection.carried)
+    thresholds = pixel_thresholds(config, prepared.history.pixels, reduced.pixels)
+    decided = decided_now(images.filter(images["input"]), reduced.images, thresholds, folder.run_id, prepared.started)
+    scores = scores_table(catalog, decided, prepared.selection.carried)
     report, extras = folder.results / "report", None
     if most := config.report.images:
         lock.check()
-        drawing = drawing_of(config, of.catalog.layout, of.spec.grid, report)
-        find = FindEvidence(config, of.layer, store, folder, MAP_SCALE)
-        pixels = add_pixels(reduced.pixels, of.history.pixels)
-        scores, extras = draw_report(drawing, scores, of.catalog.table, pixels, folder.run_id, most, tasks, find)
+        drawing = drawing_of(config, catalog.layout, view, report)
+        find_evidence = FindEvidence(config, layer, view, store, folder, MAP_SCALE)
+        pixels = add_pixels(reduced.pixels, prepared.history.pixels)
+        scores, extras = draw_report(drawing, scores, catalog.table, pixels, folder.run_id, most, tasks, find_evidence)
     clock.lap("draw")
 
     # what readers see, last
-    drift = say_drift(drifts(config.drift, unseen(scores, of.history), of.history.of_these_settings()))
-    run = describe_run(of, scores, extracted, nodes, drift)
+    drift = say_drift(drifts(config.drift, unseen(scores, prepared.history), prepared.history.of_these_settings()))
+    run = describe_run(prepared, scores, extracted, units_by_node, drift)
     lock.check()
     if extras is not None:
-        write_page(report, run, scores, reduced.metrics, replace(extras, window=window_scores(of.history)))
-    publish(folder, of.catalog, scores, reduced, run)
+        write_page(report, run, scores, reduced.metrics, replace(extras, window=window_scores(prepared.history)))
+    publish(folder, catalog, scores, reduced, run)
     count_published(scores, len(run.drifted or ()))
     return Result(folder, scores, reduced.metrics, run)

@@ -20,7 +20,10 @@ class Stage(Protocol):
         """Get ready in a worker: load what all blocks need. `device` is "cpu" or "cuda"."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return rows for a block's; their column `count` is how much of the progress each stands for."""
+        """Return rows for a block's; their column `count` is how much of the progress each stands for.
+
+        A stage that prepares blocks for another one has no such column.
+        """
 
 
 class Runner(Protocol):

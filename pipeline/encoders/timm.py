@@ -34,7 +34,7 @@ def load(name: str, size: tuple[int, int], weights: Path | None) -> Backbone:
     if not (hasattr(model, "num_prefix_tokens") and hasattr(model, "blocks")):
         raise EncoderError(f"timm:{name} is not a plain vision transformer")
 
-    # The DINO family is read after its final norm, others as raw residual streams (method, section 1)
+    # The DINO family is read after its final norm, others as raw residual streams (MuSc's official code)
     norm = "dino" in name
     prefix, has_class_token = model.num_prefix_tokens, getattr(model, "cls_token", None) is not None
 

@@ -28,7 +28,6 @@ LOCAL_CPUS = 2  # at least: an image is decoded while another one is encoded
 class Pool:
     """A pool of workers, every default settled."""
 
-    min: int
     max: int
     cpus: int
     gpus: float
@@ -125,10 +124,10 @@ def pool(config: PoolConfig) -> Pool:
     most = config.max or max(config.min, int(room))
     # Ray Data lets a pool of GPUs grow no further than the GPUs there are, and what does not ask brings no node. So all
     # are asked for at once, which hinders nobody: they hold no CPUs, and the work begins with the first of them.
-    return Pool(most if gpus else config.min, most, config.cpus, gpus)
+    return Pool(most, config.cpus, gpus)
 
 
 def everywhere() -> Pool:
     """Return what all CPUs of the cluster take, one for each block, and more where they make it grow."""
     cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]  # Ray has no types here
-    return Pool(1, max(FEWEST_TASKS, 2 * cpus), 1, 0)
+    return Pool(max(FEWEST_TASKS, 2 * cpus), 1, 0)

@@ -8,7 +8,6 @@ a pool of Ray Data, which keeps a model on its GPU.
 import logging
 import re
 import secrets
-import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from pipeline.engine.cluster import RETRIES, Pool
 from pipeline.engine.telemetry import count_traffic, observe_unit, show_progress
 from pipeline.errors import LakeScoreError
 from pipeline.progress import Progress
+from pipeline.schema.tables import SCORED
 from pipeline.stage import Stage
 
 # Of calls to an actor that lives as far as Ray knows: it takes some seconds to notice that a node is gone, and spends a
@@ -110,7 +110,7 @@ class OnRay:
                 batch_format="pyarrow",
                 fn_constructor_args=(stage, pool.device, pool.cpus, progress.stage),
                 compute=ray.data.ActorPoolStrategy(
-                    min_size=min(pool.min, len(blocks)), max_size=min(pool.max, len(blocks))
+                    min_size=min(pool.max, len(blocks)), max_size=min(pool.max, len(blocks))
                 ),
                 num_cpus=0,
                 num_gpus=pool.gpus,
@@ -167,12 +167,12 @@ def _work(execution: str, place: int, stage: Stage, block: pa.Table, threads: in
 
 def _done(stage: Stage, block: pa.Table, name: str) -> pa.Table:
     """Return what a stage makes of a block, with the node where it was counted as done."""
-    start = time.perf_counter()
     table = stage(block)
-    if name == "score":
-        observe_unit(time.perf_counter() - start)
+    if _is_of_units(table):
+        for seconds in table["seconds"].to_pylist():
+            observe_unit(seconds)
     count_traffic()
-    if "count" not in table.column_names:
+    if "count" not in table.column_names:  # of a stage that prepares blocks for another one
         return table
     node = str(ray.get_runtime_context().get_node_id())
     return table.append_column("node", pa.array([node] * table.num_rows, pa.string()))
@@ -194,9 +194,13 @@ def _quiet() -> Iterator[None]:
 
 def _say_units(table: pa.Table) -> None:
     """Log each unit of work that is done, for machines."""
-    if "id" in table.column_names:
+    if _is_of_units(table):
         for row in table.select(["id", "seconds", "node"]).to_pylist():
             log.debug("done %s", row["id"], extra={"unit": row["id"], "seconds": row["seconds"], "node": row["node"]})
+
+
+def _is_of_units(table: pa.Table) -> bool:
+    return set(SCORED.names) <= set(table.column_names)
 
 
 def own_error(error: RayError) -> LakeScoreError:

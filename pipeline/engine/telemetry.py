@@ -85,7 +85,7 @@ def show_progress(stage: str, done: int, total: int) -> None:
 
 def observe_unit(seconds: float) -> None:
     """Note the seconds of a unit of work, on the worker that did it."""
-    _histogram("unit_seconds", "Seconds of a unit of mutual scoring.").observe(seconds)
+    _histogram("unit_seconds", "Seconds of a unit of scoring.").observe(seconds)
 
 
 def count_traffic() -> None:

@@ -50,7 +50,7 @@ class Quarantine(Exception):
 
 
 def decode(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
-    """Decode a view of an image: the whole image resized to its size, as MuSc does (method, section 1), or a box of it.
+    """Decode a view of an image: the whole image resized to its size, as MuSc's official code does, or a box of it.
 
     The picture is turned upright by its EXIF tag, 16-bit greys are scaled by 1/257, transparency is dropped.
     The resize is bicubic with antialias and keeps no aspect ratio.

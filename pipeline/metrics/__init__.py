@@ -1,1 +1,1 @@
-"""Image and pixel metrics: pure functions of arrays (method, section 6)."""
+"""Image and pixel metrics: pure functions of arrays, as MVTec AD and MuSc define them."""

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 def ranking_metrics(labels: Array, scores: Array) -> tuple[float, float, float]:
     """Return AUROC, F1-max and AP, as fractions, of scores (n,) against binary labels (n,) of both classes.
 
-    AP is the step-wise sum, not the trapezoid; F1-max is taken over every threshold (method, section 6).
+    AP is the step-wise sum, not the trapezoid; F1-max is taken over every threshold.
     """
     anomalous = labels.astype(bool)
     return ranking(np.sort(scores[~anomalous]), np.sort(scores[anomalous]))

@@ -11,7 +11,7 @@ from pipeline.plan.units import Shape, Unit
 
 @dataclass(frozen=True)
 class Cost:
-    """Multiply-adds of mutual scoring, values aggregated by LNAMD, and bytes of tokens read."""
+    """Multiply-adds, values averaged over neighbourhoods, and bytes of tokens read."""
 
     products: float = 0
     aggregated: float = 0

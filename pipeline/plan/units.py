@@ -16,21 +16,21 @@ FEWEST_QUERIES = 16  # images of a unit, where memory allows
 class Shape:
     """One layer of one image, and what is done with it.
 
-    `patches` P of `width` D values of `bytes` each are stored; LNAMD takes `degrees` of them, and `passes` of mutual
-    scoring compare vectors of `compared` values.
+    `patches` P of `width` D values of `bytes` each are stored; LNAMD takes `degrees` of them, and `comparisons` of
+    mutual scoring compare vectors of `compared` values.
     """
 
     patches: int
     width: int
     bytes: int
     degrees: int
-    passes: int
+    comparisons: int
     compared: int
 
     @property
     def pair(self) -> int:
         """Multiply-adds between two images."""
-        return self.passes * self.patches**2 * self.compared
+        return self.comparisons * self.patches**2 * self.compared
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ class Unit:
     """Score images [start, stop) of a category, on one layer, against its references.
 
     A unit that holds the whole category, all of it references, multiplies each pair once. Positions count the
-    category's encoded images. `population`, `mutual` and `members`, the digest, are those of `Members`: what was
-    computed for other images is another unit.
+    category's encoded images; of a pass that goes through the references they are places among those, and `total` is
+    their number. `population`, `mutual` and `digest` are those of `Members`: what was computed for
+    other images is another unit.
     """
 
     category: str
@@ -66,7 +67,7 @@ class Unit:
     references: int
     population: int
     reference_block: int
-    members: str
+    digest: str
     mutual: bool = True
 
     @property
@@ -76,7 +77,7 @@ class Unit:
     @property
     def id(self) -> str:
         """A name for files: the same for the same work, whatever the category may be called."""
-        digest = hashlib.sha256(f"{self.category}\0{self.members}".encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"{self.category}\0{self.digest}".encode()).hexdigest()[:16]
         return f"{digest}-{self.layer:02d}-{self.start:07d}-{self.stop:07d}"
 
 
@@ -127,16 +128,16 @@ def _blocks(category: str, members: Members, shape: Shape, memory: float, operat
     vector = shape.patches * shape.width
     row = 4 * shape.patches * members.references  # fp32 distances of one image to its references
 
-    # Whole category: tokens, one pass's vectors, centred and rounded, and a temporary; distances with a mask and the
-    # selection of the smallest
+    # Whole category: tokens, one comparison's vectors, centred and rounded, and a temporary; distances with a mask and
+    # the selection of the smallest
     whole = total * (vector * (shape.bytes + 4 * 4) + 3 * row)
     if all_with_all and whole <= memory and (total <= FEWEST_QUERIES or total * total / 2 * shape.pair <= operations):
         return total, total
 
     reference = vector * (shape.bytes + 4 * 4)
     result = 3 * 4 * shape.patches  # of one query and one reference
-    # Each pass's vectors and three temporaries; distances of each pass, one copy in selecting; one reference's results
-    query = vector * (shape.bytes + 4 * shape.passes + 3 * 4) + (shape.passes + 1) * row + result
+    # Each comparison's vectors and three temporaries; distances of each, one copy in selecting; one reference's results
+    query = vector * (shape.bytes + 4 * shape.comparisons + 3 * 4) + (shape.comparisons + 1) * row + result
     if query + reference > memory:
         raise ConfigError(
             f"search.memory_gb {memory / 1e9:g} is too small for category {category!r}: one of its {total} images "

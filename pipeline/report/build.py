@@ -1,7 +1,7 @@
 """The report of a run: which images it shows, their evidence, their pictures, and last the page."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +36,7 @@ def draw_report(
     run_id: str,
     most: int,
     runner: Runner,
-    find: Stage | None = None,
+    find_evidence: Stage | None = None,
 ) -> tuple[pa.Table, PageExtras]:
     """Draw the `most` worst images of each category: all of the report but the page.
 
@@ -50,13 +50,13 @@ def draw_report(
         run_id: the run's.
         most: images of each category.
         runner: gives blocks to workers.
-        find: finds evidence while the run is at work; None for a published run, whose scores hold what there is.
+        find_evidence: used while the run is at work; None for a published run, whose scores hold what there is.
     """
     chosen = worst_images(scores, most, run_id)
     rows = scores.select(["category", "uri", "map_uri"]).take(chosen).append_column("image", pa.array(chosen))
     scored_now = pc.equal(scores["scored_by"], run_id).fill_null(False).to_numpy()[chosen]
-    look = FindPatches(drawing.output, drawing.map_scale, drawing.view)
-    found = explain(rows, scored_now, look, runner, find)
+    find_patches = FindPatches(drawing.output, drawing.map_scale, drawing.view)
+    found = explain(rows, scored_now, find_patches, runner, find_evidence)
     scores = with_evidence(scores, found.filter(pc.is_valid(found["evidence"])))
     scales = colour_scales(scores, pixels)
     return scores, PageExtras(draw(drawing, scores, listed, found, scales, runner), scales, colours())
@@ -67,7 +67,7 @@ def worst_images(scores: pa.Table, most: int, run_id: str) -> NDArray[np.int64]:
 
     Where they would be more than MOST, of each category fewer, but one at least.
 
-    What this run calls anomalous comes first: in a window of many nights, tonight's would else be hidden by the past.
+    What this run calls anomalous comes first: in a window of many nights, this run's would else be hidden by the past.
     """
     ranking = ranked_by(scores)
     new = pc.and_(scores["anomalous"], pc.equal(scores["scored_by"], run_id)).fill_null(False)
@@ -93,7 +93,7 @@ def colour_scales(scores: pa.Table, pixels: Mapping[str, NDArray[np.int64]]) -> 
 
     Args:
         scores: of all images, of any night.
-        pixels: counts of values of maps, as `metrics.thresholds.count_pixels` makes them.
+        pixels: counts of values of maps, as `tables.thresholds.count_pixels` makes them.
     """
     frame = scores.select(["category", "score_raw", "pixel_threshold"]).to_pandas().dropna(subset=["score_raw"])
     scales = {}
@@ -122,13 +122,13 @@ def window_scores(history: History) -> dict[str, NDArray[np.float64]]:
     return {str(category): of.to_numpy() for category, of in scored.groupby("category")["score_raw"]}
 
 
-def drawing_of(config: ScoreConfig, layout: str, grid: Sequence[int], report: Location) -> Drawing:
+def drawing_of(config: ScoreConfig, layout: str, view: View, report: Location) -> Drawing:
     """Return what the images of a run have in common.
 
     Args:
         config: of the run.
         layout: that it found.
-        grid: (H, W) of its encoder, in patches.
+        view: what its maps show of an image.
         report: where to draw.
     """
     roots = [Location.parse(root) for root in config.input.roots]
@@ -141,7 +141,7 @@ def drawing_of(config: ScoreConfig, layout: str, grid: Sequence[int], report: Lo
         Location.parse(config.output.uri),
         config.input,
         tuple(roots),
-        View(config.encoder.sides, (grid[0], grid[1])),
+        view,
         mask_above(layout),
         MAP_SCALE,
     )

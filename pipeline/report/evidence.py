@@ -22,7 +22,11 @@ MADE = TableSchema("What a worker says of each image.", (*PATCHES.columns, COUNT
 
 
 def explain(
-    rows: pa.Table, scored_now: NDArray[np.bool_], look: Stage, runner: Runner, find: Stage | None = None
+    rows: pa.Table,
+    scored_now: NDArray[np.bool_],
+    find_patches: Stage,
+    runner: Runner,
+    find_evidence: Stage | None = None,
 ) -> pa.Table:
     """Return a row of PATCHES for each image of a table with image, category, uri and map_uri.
 
@@ -31,22 +35,22 @@ def explain(
     Args:
         rows: images of a run.
         scored_now: (N,) whether they are scored in this run.
-        look: finds the patches alone: `FindPatches`.
+        find_patches: finds the patches alone: `FindPatches`.
         runner: gives blocks to workers.
-        find: finds the evidence too, for images of one category that are scored in this run: a `FindEvidence`.
+        find_evidence: finds the evidence too, for images of one category that are scored in this run: a `FindEvidence`.
     """
-    if find is None:
+    if find_evidence is None:
         scored_now = np.zeros_like(scored_now)
     mine, others = rows.filter(pa.array(scored_now)), rows.filter(pa.array(~scored_now))
     parts = [mine.filter(pc.equal(mine["category"], category)) for category in pc.unique(mine["category"])]
     blocks = [part.slice(at, BLOCK) for part in parts for at in range(0, part.num_rows, BLOCK)]
     found = [PATCHES.empty()]
     with runner.progress("evidence", "images", rows.num_rows) as progress:
-        if find is not None and blocks:
-            found.append(runner(find, blocks, progress))
+        if find_evidence is not None and blocks:
+            found.append(runner(find_evidence, blocks, progress))
         if others.num_rows:
             parts = [others.slice(at, BLOCK) for at in range(0, others.num_rows, BLOCK)]
-            found.append(runner(look, parts, progress))
+            found.append(runner(find_patches, parts, progress))
     table = pa.concat_tables([PATCHES.cast(part) for part in found]).sort_by("image")
     mapped = pc.is_valid(table["worst"])
     missed("picture", table.filter(pc.invert(mapped)))

@@ -19,6 +19,7 @@ from pipeline.schema.table import records
 from pipeline.stage import Here
 from pipeline.store.history import PixelCounts, read_history
 from pipeline.store.run_folder import read_table
+from pipeline.views import View
 
 NEEDED = ("width", "height", "map_uri", "scored_by")  # of each image that was scored
 
@@ -51,7 +52,7 @@ def redraw(result: Result, report: Location, images: int | None = None) -> None:
     history = read_history(folder.output, since, run.encoder.fingerprint, run.settings, until=run.started)
     own = records(read_table(folder.results / "pixels.parquet"), PixelCounts)
     scores, extras = draw_report(
-        drawing_of(config, run.layout, run.encoder.grid, report),
+        drawing_of(config, run.layout, View(config.encoder.sides, run.encoder.grid), report),
         scores,
         read_table(folder.results / "catalog.parquet"),
         add_pixels({of.category: np.asarray(of.counts) for of in own}, history.pixels),

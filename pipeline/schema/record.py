@@ -62,7 +62,7 @@ class SearchRecord(_Record):
 
 
 class CostRecord(_Record):
-    """Multiply-adds of mutual scoring, values aggregated by LNAMD, bytes of tokens read."""
+    """Multiply-adds, values averaged over neighbourhoods, bytes of tokens read."""
 
     products: float
     aggregated: float

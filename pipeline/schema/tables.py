@@ -129,7 +129,7 @@ UNITS = TableSchema(
         Column("references", pa.int64(), "References of the category.", "images"),
         Column("population", pa.int64(), "Images that the references were drawn from.", "images"),
         Column("reference_block", pa.int64(), "References that are held at a time.", "images"),
-        Column("members", pa.string(), "Digest of images, references and settings: of others, it is another unit."),
+        Column("digest", pa.string(), "Digest of images, references and settings: of others, it is another unit."),
         Column("mutual", pa.bool_(), "Whether the references are among the images."),
     ),
 )
@@ -142,6 +142,15 @@ TODO = TableSchema(
     ),
 )
 
+SCORED = TableSchema(
+    "A unit that was scored.",
+    (
+        Column("unit", pa.int64(), "Its number in its pass."),
+        Column("id", pa.string(), "Its name, that of its file of results."),
+        Column("seconds", pa.float64(), "How long it took.", "seconds"),
+        COUNT,
+    ),
+)
 MAPPED = TableSchema(
     "An image whose map is written.",
     (
@@ -197,8 +206,8 @@ EXPLAINED = TableSchema(
         Column("evidence_normal", MATCHES, "The same of its most normal patch."),
     ),
 )
-FOUND = TableSchema(
-    "What is found out about each image, in this run or the one that its row is carried over from.",
+DECIDED = TableSchema(
+    "What is decided about each image, in this run or the one that its row is carried over from.",
     (
         IMAGE,
         Column("status", pa.string(), "scored or quarantined."),
@@ -214,7 +223,7 @@ FOUND = TableSchema(
 VERSION = 2
 SCORES = TableSchema(
     "scores/part-00000.parquet: the product. A manifest's own columns stand behind.",
-    (CATEGORY, URI, ETAG, *FOUND.without("image"), LABEL, *EXPLAINED.columns),
+    (CATEGORY, URI, ETAG, *DECIDED.without("image"), LABEL, *EXPLAINED.columns),
 )
 KEPT = TableSchema("What later runs read of scores.", SCORES.without("label"))
 

@@ -19,6 +19,6 @@ def anomaly_maps(patch_scores: Tensor, view: View) -> Tensor:
 
 
 def map_arrays(patch_scores: NDArray[np.float32], view: View) -> NDArray[np.float32]:
-    """Do the same with arrays."""
+    """Return `anomaly_maps` of an array as an array."""
     maps: NDArray[np.float32] = anomaly_maps(torch.from_numpy(patch_scores), view).numpy()
     return maps

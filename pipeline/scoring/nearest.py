@@ -11,17 +11,17 @@ from pipeline.scoring.scorer import Matches
 def compare(queries: Sequence[Tensor], references: Iterable[Iterable[Tensor]]) -> Matches:
     """Compare some patches with reference images, in fp32.
 
-    A distance is the smallest to any patch of the image, averaged over the passes of LNAMD and the layers. So for one
-    layer and one pass the mean over the lowest share of a patch's distances is its score; for several it is the score
-    or a little more, since each of them has its own nearest images in the score. Averaged distances may be smallest at
-    another patch than those of a pass: found is the one that is nearest on average.
+    A distance is the smallest to any patch of the image, averaged over the comparisons of LNAMD and the layers. So for
+    one layer and one comparison the mean over the lowest share of a patch's distances is its score; for several it is
+    the score or a little more, since each of them has its own nearest images in the score. Averaged distances may be
+    smallest at another patch than those of one comparison: found is the one that is nearest on average.
 
     Distances are taken again for the patch that was found, from the difference of the vectors: those from products
     lose the digits of a near-duplicate.
 
     Args:
-        queries: vectors (K, D) of the patches, for each layer and each pass.
-        references: the images in blocks; of each its vectors (B, P, D), for the same layers and passes in that order.
+        queries: vectors (K, D) of the patches, for each layer and each comparison.
+        references: the images in blocks; of each its vectors (B, P, D), for the same layers and comparisons.
     """
     smallest, places = [], []
     for block in references:

@@ -17,7 +17,7 @@ from pipeline.plan.cost import Cost
 from pipeline.plan.units import Members, Unit
 
 Array = NDArray[np.float32]
-Found = NDArray[np.floating]  # what a unit of any pass finds
+UnitResult = NDArray[np.floating]  # of a unit of any pass
 FeatureRef = tuple[str, int]  # where an image's features lie: a file of the store, and a row in it
 
 # Patch scores of all methods lie in 0 to LARGEST, so that maps, thresholds and reports have one scale. It is the
@@ -66,7 +66,7 @@ class CategoryFeatures:
         self_index: (N,) place of each image among the references, -1 where it is none of them.
         excluded_pairs: (K, 2) an image and a reference that are not compared.
         tokens: reads the layer of some images, (n, P, D).
-        found: returns what the units of an earlier pass found for this category and layer, first pass 0.
+        earlier: returns the results of an earlier pass for this category and layer, first pass 0.
     """
 
     images: Sequence[FeatureRef]
@@ -74,7 +74,7 @@ class CategoryFeatures:
     self_index: NDArray[np.int64]
     excluded_pairs: NDArray[np.int64]
     tokens: Callable[[Sequence[FeatureRef]], NDArray[np.floating]]
-    found: Callable[[int], list[Found]]
+    earlier: Callable[[int], list[UnitResult]]
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ class Scorer(Protocol):
         """Raises `ConfigError` where the settings do not fit the encoder."""
 
     def units(
-        self, number: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
+        self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
     ) -> list[Unit]:
         """Cut a pass into units, the longest first.
 
         Args:
-            number: of the pass, from 0.
+            of_pass: its number, from 0.
             categories: the encoded images of each, and their references.
             layers: the encoder's blocks; each is scored by itself.
             memory: bytes that a worker may hold.
@@ -137,13 +137,17 @@ class Scorer(Protocol):
     def question(self) -> dict[str, object]:
         """Return what the answer of `tune` depends on beside the worker, as JSON."""
 
-    def score(self, number: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> Found:
-        """Return what a unit of a pass finds: of the last one (2, A, P), patch scores and their standard errors.
+    def score(self, of_pass: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> UnitResult:
+        """Return the result of a unit of a pass: of the last one (2, A, P), patch scores and their standard errors.
 
         Standard errors that are not known are NaN.
 
-        Where memory runs out, the error of the allocator is raised, and the caller asks for halves of the unit.
+        Where memory runs out, the error of the allocator is raised, and the caller scores halves of the unit and joins
+        them.
         """
+
+    def join(self, of_pass: int, halves: Sequence[UnitResult]) -> UnitResult:
+        """Return the result of a unit of a pass, of those of its first and its second half."""
 
     def combine(self, layers: Sequence[Array]) -> Array:
         """Return patch scores and errors (2, B, P) of images, of those of each layer (2, B, P)."""

@@ -18,7 +18,7 @@ from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost
 from pipeline.plan.units import Members, Unit
-from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Found, Layer, Matches, Tuning
+from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ class SubspaceScorer:
         self._fitted: tuple[object, Tensor, Tensor] | None = None  # features, mean (D,), components (D, k)
 
     def units(
-        self, number: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
+        self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
     ) -> list[Unit]:
         image = self._layer.patches * self._layer.width
         square = 8 * self._layer.width**2
@@ -48,7 +48,7 @@ class SubspaceScorer:
                     f"search.memory_gb {memory / 1e9:g} is too small for category {category!r}: tokens of "
                     f"{self._layer.width} values need {(3 * square + image * (self._layer.bytes + 12)) / 1e9:.3g} GB"
                 )
-            total = members.references if number == 0 else members.total
+            total = members.references if of_pass == 0 else members.total
             step = max(1, int(operations // (image * self._layer.width)))
             found += [
                 Unit(
@@ -81,11 +81,11 @@ class SubspaceScorer:
     def tune(self, device: str) -> Tuning:
         return self.untuned(device)  # there is one way only
 
-    def score(self, number: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> Found:
+    def score(self, of_pass: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> UnitResult:
         import torch
 
         with torch.inference_mode():
-            if number == 0:
+            if of_pass == 0:
                 return self._moments(features, features.references[unit.start : unit.stop], device)
             mean, components = self._subspace(features, device)
             residuals = [
@@ -96,6 +96,9 @@ class SubspaceScorer:
             scores: Array = torch.stack(residuals).float().cpu().numpy()
             sampled = unit.population > unit.references
             return np.stack([scores, np.full_like(scores, np.nan if sampled else 0)])
+
+    def join(self, of_pass: int, halves: Sequence[UnitResult]) -> UnitResult:
+        return np.sum(halves, axis=0) if of_pass == 0 else np.concatenate(halves, axis=1)  # of moments, and of scores
 
     def combine(self, layers: Sequence[Array]) -> Array:
         mean: Array = np.mean(layers, axis=0, dtype=np.float32)
@@ -140,7 +143,7 @@ class SubspaceScorer:
         for image in images:
             yield F.normalize(torch.from_numpy(features.tokens([image])[0]).to(device).float(), dim=1)
 
-    def _moments(self, features: CategoryFeatures, images: Sequence[FeatureRef], device: str) -> Found:
+    def _moments(self, features: CategoryFeatures, images: Sequence[FeatureRef], device: str) -> UnitResult:
         """Return (D + 2, D), fp64: the products of images' vectors, their sum, and their number in the last row."""
         import torch
 
@@ -150,7 +153,7 @@ class SubspaceScorer:
             total[:width] += vectors.T @ vectors  # of one image in fp32, of all in fp64
             total[width] += vectors.sum(dim=0, dtype=torch.float64)
             total[width + 1] += len(vectors)
-        found: Found = total.cpu().numpy()
+        found: UnitResult = total.cpu().numpy()
         return found
 
     def _subspace(self, features: CategoryFeatures, device: str) -> tuple[Tensor, Tensor]:
@@ -159,7 +162,7 @@ class SubspaceScorer:
 
         if self._fitted is None or self._fitted[0] is not features:
             width = self._layer.width
-            total = torch.from_numpy(np.sum(features.found(0), axis=0))
+            total = torch.from_numpy(np.sum(features.earlier(0), axis=0))
             mean = total[width] / total[width + 1, 0]
             values, axes = torch.linalg.eigh(total[:width] / total[width + 1, 0] - torch.outer(mean, mean))  # rising
             held = values.clamp(min=0).flip(0).cumsum(0)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline.config import EncoderConfig, InputConfig, ScoreConfig
 from pipeline.encoders.describe import not_the_same
 from pipeline.encoders.spec import EncoderSpec
-from pipeline.errors import StorageError
+from pipeline.errors import EncoderError
 from pipeline.images import Pixels, Reason
 from pipeline.memory import is_out_of_memory
 from pipeline.schema.table import TableSchema
@@ -21,6 +21,7 @@ from pipeline.schema.tables import COUNT, EXTRACTED, FEATURES
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore, Stored, block_images, feature_key
 from pipeline.tables.rows import check_rows
+from pipeline.views import View
 
 if TYPE_CHECKING:
     from pipeline.encoders.encoder import Encoded, Encoder
@@ -38,10 +39,12 @@ class Extracted:
     reused: int
 
 
-def extract(images: pa.Table, config: ScoreConfig, spec: EncoderSpec, store: FeatureStore, runner: Runner) -> Extracted:
+def extract(
+    images: pa.Table, config: ScoreConfig, spec: EncoderSpec, view: View, store: FeatureStore, runner: Runner
+) -> Extracted:
     """Give every image of a catalog's table features in the store, or a reason why it has none.
 
-    `runner` decodes what it gives to the encoder.
+    `runner` does `DecodeBlock` before it gives a block to the encoder.
     """
     known = _reuse(images, spec, store, config.input)
     reused = known.num_rows - images.num_rows + images["reason"].null_count  # the others cannot be opened
@@ -50,7 +53,7 @@ def extract(images: pa.Table, config: ScoreConfig, spec: EncoderSpec, store: Fea
     with runner.progress("extract", "images", images.num_rows, already=known.num_rows) as progress:
         if todo.num_rows:
             blocks = _blocks(todo, spec, store, config.encoder.batch_size)
-            encoded = runner(EncodeBlock(config.encoder, spec.fingerprint, store), blocks, progress)
+            encoded = runner(EncodeBlock(config.encoder, view, spec.fingerprint, store), blocks, progress)
             known = pa.concat_tables([known, EXTRACTED.cast(encoded)])
     check_rows("extract", images["image"].to_pylist(), known["image"].to_pylist())
     return Extracted(known.sort_by("image"), reused)
@@ -58,9 +61,10 @@ def extract(images: pa.Table, config: ScoreConfig, spec: EncoderSpec, store: Fea
 
 @dataclass
 class EncodeBlock:
-    """A worker's part: holds the encoder, and writes one file of features for each block."""
+    """A worker's part: holds the encoder, and writes the features of each block, which has DECODED's columns."""
 
     config: EncoderConfig
+    view: View
     fingerprint: str
     store: FeatureStore
     _encoder: Encoder | None = field(default=None, init=False)
@@ -73,15 +77,14 @@ class EncodeBlock:
         torch.set_num_threads(threads)
         self._encoder = take_encoder(self.config, device)
         if self._encoder.spec.fingerprint != self.fingerprint:
-            raise StorageError(not_the_same(self.config, self._encoder.spec.fingerprint, self.fingerprint))
+            raise EncoderError(not_the_same(self.config, self._encoder.spec.fingerprint, self.fingerprint))
 
     def __call__(self, block: pa.Table) -> pa.Table:
         rows = block.drop_columns("pixels").to_pylist()
         good = [index for index, row in enumerate(rows) if row["reason"] is None]
         if good:
             buffers = [memoryview(block["pixels"][i].as_buffer()) for i in good]
-            sides = self.config.sides
-            pixels = np.stack([np.frombuffer(buffer, np.uint8).reshape(*sides, 3) for buffer in buffers])
+            pixels = np.stack([np.frombuffer(buffer, np.uint8).reshape(*self.view.size, 3) for buffer in buffers])
             self._encode(pixels, [rows[i] for i in good])
         return MADE.rows({name: row.get(name) for name in MADE.names} | {"count": 1} for row in rows)
 
@@ -123,8 +126,8 @@ class EncodeBlock:
             tokens, embeddings = tokens[finite], embeddings[finite]
         columns = {name: [row[name] for row in kept] for name in FEATURES.names}
         file = self.store.write(kept[0]["category"], columns, tokens, embeddings)
-        for place, row in enumerate(kept):
-            row |= {"file": file, "row": place}
+        for number, row in enumerate(kept):
+            row |= {"file": file, "row": number}
 
 
 def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, config: InputConfig) -> pa.Table:
@@ -140,10 +143,10 @@ def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, config: Inp
         category = image["category"]
         if category not in stored:
             stored[category] = store.find(category)
-        place = stored[category].get(feature_key(image["uri"], image["etag"], spec.fingerprint))
-        fits = image["size"] <= config.max_bytes  # what is stored obeys tonight's limits, too
-        if place is not None and fits and place.width * place.height <= config.max_pixels:
-            rows.append(row | {name: value for name, value in vars(place).items() if name in row})
+        found = stored[category].get(feature_key(image["uri"], image["etag"], spec.fingerprint))
+        fits = image["size"] <= config.max_bytes  # what is stored obeys this run's limits, too
+        if found is not None and fits and found.width * found.height <= config.max_pixels:
+            rows.append(row | {name: value for name, value in vars(found).items() if name in row})
     return EXTRACTED.rows(rows)
 
 

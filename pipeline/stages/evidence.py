@@ -32,21 +32,18 @@ class FindEvidence:
 
     config: ScoreConfig
     layer: Layer
+    view: View
     store: FeatureStore
     run: RunFolder
     map_scale: float
     _scorer: Scorer = field(init=False)
-
-    @property
-    def _view(self) -> View:
-        return View(self.config.encoder.sides, self.store.grid)
 
     def setup(self, device: str, threads: int) -> None:
         self._scorer = make_scorer(self.config, self.layer)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return rows of PATCHES for images of one category that this run scored: image, category, uri and map_uri."""
-        found = FindPatches(self.run.output, self.map_scale, self._view)(block)
+        found = FindPatches(self.run.output, self.map_scale, self.view)(block)
         known = found.filter(pc.is_valid(found["worst"]))
         if not known.num_rows:
             return found
@@ -92,6 +89,6 @@ class FindEvidence:
         """Return what MATCHES says of the nearest references to a patch."""
         named = []
         for reference, place, distance in matches.nearest(patch, NEAREST):
-            x, y = self._view.centre(place)
+            x, y = self.view.centre(place)
             named.append(references[reference] | {"x": x, "y": y, "distance": distance})
         return named

@@ -45,6 +45,7 @@ class WriteMaps:
 
     config: ScoreConfig
     layer: Layer
+    view: View
     store: FeatureStore
     run: RunFolder
     _patch_scores: PatchScoreReader = field(init=False)
@@ -59,7 +60,7 @@ class WriteMaps:
         [task] = records(block, MapBlock)
         start, stop, category = task.start, task.stop, task.category
         patch_scores, errors = self._patch_scores(category, start, stop)
-        maps = map_arrays(patch_scores, View(self.config.encoder.sides, self.store.grid))
+        maps = map_arrays(patch_scores, self.view)
         index = read_table(self.run.index(category)).slice(start, stop - start)
         names: list[str] = []
         uris: list[str] = index["uri"].to_pylist()

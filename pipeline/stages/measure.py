@@ -51,15 +51,12 @@ class MeasureCategory:
 
     config: ScoreConfig
     layer: Layer
+    view: View
     store: FeatureStore
     run: RunFolder
     layout: str
     mask_above: float
     _patch_scores: PatchScoreReader = field(init=False)
-
-    @property
-    def _view(self) -> View:
-        return View(self.config.encoder.sides, self.store.grid)
 
     def setup(self, device: str, threads: int) -> None:
         self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.store, self.run)
@@ -86,7 +83,7 @@ class MeasureCategory:
             return no_pixel_metrics("no masks" if len(rows) else "no labels")
         if without := [row["uri"] for row in rows if row["label"] and not row["masks"]]:
             raise CatalogError(f"{len(without)} anomalous images lack a mask, such as {without[0]}")
-        if len(rows) * self._view.pixels <= MOST_PIXELS:
+        if len(rows) * self.view.pixels <= MOST_PIXELS:
             return pixel_metrics(*self._maps(category, index, known), self.config.metrics)
         blocks = (known[known // BLOCK == number] for number in np.unique(known // BLOCK))
         found = (self._maps(category, index, block) for block in blocks)
@@ -100,7 +97,7 @@ class MeasureCategory:
         read = partial(mask_values, config=self.config.input)
         masks = np.stack(
             [
-                read_masks(row["masks"], self._view, self.mask_above, wh, read)
+                read_masks(row["masks"], self.view, self.mask_above, wh, read)
                 for row, wh in zip(rows, pixels, strict=True)
             ]
         )
@@ -109,11 +106,11 @@ class MeasureCategory:
             regions = [
                 region
                 for image, (row, wh) in enumerate(zip(rows, pixels, strict=True))
-                for region in loco_regions(image, row["masks"], self._view, wh, read)
+                for region in loco_regions(image, row["masks"], self.view, wh, read)
             ]
         from pipeline.scoring.maps import map_arrays
 
         start = int(images[0])
         patch_scores = self._patch_scores(category, start, int(images[-1]) + 1)[0, images - start]
-        maps = map_arrays(patch_scores, self._view)
+        maps = map_arrays(patch_scores, self.view)
         return maps, PixelTruth(masks, regions)

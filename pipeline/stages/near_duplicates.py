@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.schema.tables import COMPARED, NEAR_DUPLICATES
+from pipeline.schema.table import TableSchema
+from pipeline.schema.tables import COMPARED, COUNT, NEAR_DUPLICATES
 from pipeline.scoring.near_duplicates import find_near_duplicates
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table, write_table
 from pipeline.tables.references import feature_refs
+
+MADE = TableSchema("What a worker says of each image.", (*COMPARED.columns, COUNT))
 
 
 def exclude_pairs(categories: Iterable[str], stage: "FindNearDuplicates", runner: Runner) -> pa.Table:
@@ -48,4 +51,4 @@ class FindNearDuplicates:
         count -= np.bincount(pairs[:, 0], minlength=index.num_rows)
         nothing = pa.nulls(index.num_rows, pa.string())
         done = [1] + [0] * (len(count) - 1)
-        return pa.table({"image": index["image"], "references": count, "reason": nothing, "count": done})
+        return MADE.of({"image": index["image"], "references": count, "reason": nothing, "count": done})

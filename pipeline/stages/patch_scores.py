@@ -27,6 +27,6 @@ class PatchScoreReader:
         for unit in records(read_table(self.run.units(category, last)), Unit):
             low, high = max(start, unit.start), min(stop, unit.stop)
             if low < high:
-                found = read_array(self.run.found(last) / f"{unit.id}.npy")
+                found = read_array(self.run.unit_results(last) / f"{unit.id}.npy")
                 layers[unit.layer][:, low - start : high - start] = found[:, low - unit.start : high - unit.start]
         return self.scorer.combine(list(layers.values()))

@@ -22,6 +22,7 @@ from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.rows import check_rows
 from pipeline.tables.thresholds import PIXEL_BINS
+from pipeline.views import View
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Reduction:
 
     config: ScoreConfig
     layer: Layer
+    view: View
     store: FeatureStore
     run: RunFolder
     layout: str
@@ -54,7 +56,7 @@ class Reduction:
         count = sum(totals.values())
         if not count:
             return Reduced(REDUCED.empty(), {}, {})
-        shared = self.config, self.layer, self.store, self.run
+        shared = self.config, self.layer, self.view, self.store, self.run
         with runner.progress("maps", "images", count) as progress:
             blocks = [
                 MapBlock(category, start, min(start + MAP_BLOCK, total)).table()
@@ -67,7 +69,9 @@ class Reduction:
             pixels[row["category"]] += row["pixels"]
         images = images.drop_columns("pixels").sort_by([("category", "ascending"), ("image", "ascending")])
         with runner.progress("rescore", "images", count) as progress:
-            rescored = runner(RescoreCategory(*shared), _by_category(images), progress)
+            rescored = runner(
+                RescoreCategory(self.config, self.layer, self.store, self.run), _by_category(images), progress
+            )
         check_rows("rescore", images["image"].to_pylist(), rescored["image"].to_pylist())
         images = images.join(RESCORED.cast(rescored), "image").sort_by(
             [("category", "ascending"), ("image", "ascending")]

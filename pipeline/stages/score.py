@@ -17,8 +17,8 @@ from pipeline.errors import LakeScoreError
 from pipeline.memory import is_out_of_memory
 from pipeline.plan.units import Unit
 from pipeline.schema.table import records
-from pipeline.schema.tables import TODO, UNITS
-from pipeline.scoring.scorer import CategoryFeatures, Found, Layer, Scorer, Tuning, make_scorer
+from pipeline.schema.tables import SCORED, TODO, UNITS
+from pipeline.scoring.scorer import CategoryFeatures, Layer, Scorer, Tuning, UnitResult, make_scorer
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_array, read_table, write_array, write_table
@@ -40,24 +40,24 @@ def score(passes: Sequence[Sequence[Unit]], stage: "ScoreUnits", runner: Runner)
     """
     nodes: Counter[str] = Counter()
     run = stage.run
-    for number, units in enumerate(passes):
-        list_units(run, number, units)
-        done = {entry.path for entry in run.found(number).files()}
+    for of_pass, units in enumerate(passes):
+        list_units(run, of_pass, units)
+        done = {entry.path for entry in run.unit_results(of_pass).files()}
         todo = [index for index, unit in enumerate(units) if f"{unit.id}.npy" not in done]
-        name = "score" if number == len(passes) - 1 else f"pass {number + 1}"
+        name = "score" if of_pass == len(passes) - 1 else f"pass {of_pass + 1}"
         with runner.progress(name, "units", len(units), already=len(units) - len(todo)) as progress:
             if todo:
-                blocks = [todo_row(index, number, units[index]) for index in todo]
+                blocks = [todo_row(index, of_pass, units[index]) for index in todo]
                 rows = runner(stage, blocks, progress)
                 check_rows("score", todo, rows["unit"].to_pylist())
                 nodes.update(rows["node"].to_pylist())
     return nodes
 
 
-def list_units(run: RunFolder, number: int, units: Sequence[Unit]) -> None:
+def list_units(run: RunFolder, of_pass: int, units: Sequence[Unit]) -> None:
     """Write which units a pass has, category by category."""
     for category in dict.fromkeys(unit.category for unit in units):
-        write_table(run.units(category, number), UNITS.rows(unit for unit in units if unit.category == category))
+        write_table(run.units(category, of_pass), UNITS.rows(unit for unit in units if unit.category == category))
 
 
 def todo_row(number: int, of_pass: int, unit: Unit) -> pa.Table:
@@ -88,15 +88,15 @@ class ScoreUnits:
     def __call__(self, block: pa.Table) -> pa.Table:
         [unit], [number], [of_pass] = records(block, Unit), block["unit"].to_pylist(), block["pass"].to_pylist()
         start = time.perf_counter()
-        write_array(self.run.found(of_pass) / f"{unit.id}.npy", self.found(of_pass, unit))
+        write_array(self.run.unit_results(of_pass) / f"{unit.id}.npy", self.score_unit(of_pass, unit))
         seconds = time.perf_counter() - start
-        return pa.table({"unit": [number], "id": [unit.id], "seconds": [seconds], "count": [1]})
+        return SCORED.rows([{"unit": number, "id": unit.id, "seconds": seconds, "count": 1}])
 
-    def found(self, number: int, unit: Unit) -> Found:
-        """Return what a unit of a pass finds, in smaller parts where memory runs out."""
+    def score_unit(self, of_pass: int, unit: Unit) -> UnitResult:
+        """Return the result of a unit of a pass, in smaller parts where memory runs out."""
         assert self._scorer is not None, "setup comes first"
         try:
-            return self._scorer.score(number, unit, self._features_of(unit), self.tuning, self._device)
+            return self._scorer.score(of_pass, unit, self._features_of(unit), self.tuning, self._device)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -109,17 +109,17 @@ class ScoreUnits:
         log.warning("memory ran out for images %d to %d of %r: scoring halves", unit.start, unit.stop, unit.category)
         block = max(1, unit.reference_block // 2)
         halves = (replace(unit, stop=middle, reference_block=block), replace(unit, start=middle, reference_block=block))
-        return np.concatenate([self.found(number, half) for half in halves], axis=1)
+        return self._scorer.join(of_pass, [self.score_unit(of_pass, half) for half in halves])
 
     def _features_of(self, unit: Unit) -> CategoryFeatures:
         """Return what units of one category and layer share."""
         if self._of != (unit.category, unit.layer) or self._features is None:
             tokens = partial(self.store.tokens, layer=unit.layer)
-            found = partial(found_before, self.run, unit.category, unit.layer)
+            earlier = partial(earlier_results, self.run, unit.category, unit.layer)
             if self._of is not None and self._of[0] == unit.category and self._features is not None:
-                self._features = replace(self._features, tokens=tokens, found=found)
+                self._features = replace(self._features, tokens=tokens, earlier=earlier)
             else:
-                self._features = replace(features_of(self.run, unit.category), tokens=tokens, found=found)
+                self._features = replace(features_of(self.run, unit.category), tokens=tokens, earlier=earlier)
             self._of = unit.category, unit.layer
         return self._features
 
@@ -135,11 +135,11 @@ def features_of(run: RunFolder, category: str) -> CategoryFeatures:
     return CategoryFeatures(feature_refs(index), feature_refs(references), self_index, excluded, _no_layer, _no_layer)
 
 
-def found_before(run: RunFolder, category: str, layer: int, number: int) -> list[Found]:
-    """Return what the units of an earlier pass found for a category and layer, in the order of their positions."""
-    units = [unit for unit in records(read_table(run.units(category, number)), Unit) if unit.layer == layer]
+def earlier_results(run: RunFolder, category: str, layer: int, of_pass: int) -> list[UnitResult]:
+    """Return the results of an earlier pass for a category and layer, in the order of their units."""
+    units = [unit for unit in records(read_table(run.units(category, of_pass)), Unit) if unit.layer == layer]
     ordered = sorted(units, key=lambda unit: unit.start)
-    return [read_array(run.found(number) / f"{unit.id}.npy") for unit in ordered]
+    return [read_array(run.unit_results(of_pass) / f"{unit.id}.npy") for unit in ordered]
 
 
 def _no_layer(*_: object) -> NoReturn:

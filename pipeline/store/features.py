@@ -1,7 +1,7 @@
 """The feature store: patch tokens and embeddings of every encoded image, kept between runs.
 
     features/<fingerprint>/tokens/category=<c>/<block>.parquet    a binary column for each layer
-                           images/category=<c>/<block>.parquet    key, uri, size and look of each image, embedding
+                           images/category=<c>/<block>.parquet    key, uri, size and stats of each image, embedding
 
 Two files for each block, with the same rows: the small one is read whole, to find images and to compare them; of the
 large one, whose row groups are single images, a unit of work reads its layer of its images and nothing else. Files are

@@ -57,16 +57,16 @@ class RunFolder:
         return self.work / "references" / f"{partition('category', category)}.parquet"
 
     def near_duplicates(self, category: str) -> Location:
-        """Where pairs of an image's and a reference's position stand that are not compared."""
+        """Where the pairs (position, reference) of a category stand that are not compared."""
         return self.work / "near_duplicates" / f"{partition('category', category)}.parquet"
 
-    def units(self, category: str, number: int) -> Location:
+    def units(self, category: str, of_pass: int) -> Location:
         """Where the units of a category are listed, of each pass of scoring."""
-        return self.work / "units" / str(number) / f"{partition('category', category)}.parquet"
+        return self.work / "units" / str(of_pass) / f"{partition('category', category)}.parquet"
 
-    def found(self, number: int) -> Location:
-        """Where `<unit>.npy` lies, what a unit of a pass found: its presence says that the unit is done."""
-        return self.work / "found" / str(number)
+    def unit_results(self, of_pass: int) -> Location:
+        """Where `<unit>.npy` lies, the result of a unit of a pass: its presence says that the unit is done."""
+        return self.work / "unit_results" / str(of_pass)
 
     def finished(self) -> RunRecord | None:
         """Return run.json of a published run, or None; raises `StorageError` where it cannot be read."""

@@ -1,4 +1,4 @@
-"""Whether tonight's images differ from those of the nights before: functions of arrays."""
+"""Whether a run's new images differ from those of the nights before: functions of arrays."""
 
 from dataclasses import dataclass
 

@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.images import Reason
 from pipeline.plan.sampling import choose_references, expected_references, samples
 from pipeline.plan.units import Members
-from pipeline.schema.tables import COMPARED, REFERENCES
+from pipeline.schema.tables import COMPARED, INDEX, REFERENCES
 from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.run_folder import RunFolder, write_table
 
@@ -43,17 +43,17 @@ class Chooser:
         earlier = _count(self.earlier)
         for category, total in _count(images).items():
             self._need_pinned(category, pinned.get(category, 0))
-            pool = self._pool_size(total, earlier.get(category, 0), pinned.get(category, 0))
-            references = expected_references(self.config.references, pool)
-            if references > 1 or pool > total:
-                found[category] = Members(total, references, pool, "", mutual=pool == total)
+            candidates = self._candidate_count(total, earlier.get(category, 0), pinned.get(category, 0))
+            references = expected_references(self.config.references, candidates)
+            if references > 1 or candidates > total:
+                found[category] = Members(total, references, candidates, "", mutual=candidates == total)
         return found
 
     def __call__(self, encoded: pa.Table) -> tuple[pa.Table, dict[str, Members]]:
         """Choose among encoded images.
 
         Args:
-            encoded: image, category, uri, etag, label, masks, width, height, file, row, pinned.
+            encoded: rows of INDEX but for position, which is given here.
 
         Returns:
             rows of COMPARED for images that are compared with none, and why; and what each category has.
@@ -79,12 +79,12 @@ class Chooser:
                 mutual=len(own) == references.num_rows,
             )
             numbered = index.append_column("position", pa.array(np.arange(index.num_rows)))
-            write_table(self.run.index(category), numbered)
+            write_table(self.run.index(category), INDEX.cast(numbered))
             write_table(self.run.references(category), references)
         tables = [COMPARED.cast(table) for table in counted]
         return pa.concat_tables([COMPARED.empty(), *tables]), members
 
-    def _pool_size(self, own: int, earlier: int, pinned: int) -> int:
+    def _candidate_count(self, own: int, earlier: int, pinned: int) -> int:
         source = self.config.references.source
         if source == "pinned":
             return pinned
@@ -95,19 +95,23 @@ class Chooser:
     def _choose(self, category: str, index: pa.Table) -> tuple[pa.Table, int]:
         """Return the references of a category, and the number of images that they were chosen from."""
         config = self.config.references
-        pool = index.select(["uri", "etag", "file", "row"]).append_column(
+        candidates = index.select(["uri", "etag", "file", "row"]).append_column(
             "position", pa.array(np.arange(index.num_rows))
         )
-        pool = pool.append_column("score_raw", pa.nulls(index.num_rows, pa.float64()))
+        candidates = candidates.append_column("score_raw", pa.nulls(index.num_rows, pa.float64()))
         if config.source == "pinned":
-            pool = pool.filter(index["pinned"])
-            self._need_pinned(category, pool.num_rows)
+            candidates = candidates.filter(index["pinned"])
+            self._need_pinned(category, candidates.num_rows)
         if config.source == "window" and self.earlier is not None:
             earlier = self._earlier(category, index)
-            pool = earlier if earlier.num_rows >= config.count else pa.concat_tables([REFERENCES.cast(pool), earlier])
-        chosen = choose_references(config, pool["uri"].to_pylist())
-        population = pool.num_rows if samples(config, pool.num_rows) else len(chosen)
-        return REFERENCES.cast(pool.take(pa.array(chosen, pa.int64()))), population
+            candidates = (
+                earlier
+                if earlier.num_rows >= config.count
+                else pa.concat_tables([REFERENCES.cast(candidates), earlier])
+            )
+        chosen = choose_references(config, candidates["uri"].to_pylist())
+        population = candidates.num_rows if samples(config, candidates.num_rows) else len(chosen)
+        return REFERENCES.cast(candidates.take(pa.array(chosen, pa.int64()))), population
 
     def _need_pinned(self, category: str, count: int) -> None:
         config = self.config.references
@@ -125,9 +129,9 @@ class Chooser:
         now = set(zip(index["uri"].to_pylist(), index["etag"].to_pylist(), strict=True))
         found = []
         for row in rows.select(["uri", "etag", "score_raw"]).to_pylist():
-            place = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint))
-            if place is not None and (row["uri"], row["etag"]) not in now:
-                found.append({"file": place.file, "row": place.row, "position": -1, **row})
+            found_before = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint))
+            if found_before is not None and (row["uri"], row["etag"]) not in now:
+                found.append({"file": found_before.file, "row": found_before.row, "position": -1, **row})
         return REFERENCES.rows(found)
 
 

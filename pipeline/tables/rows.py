@@ -15,7 +15,7 @@ from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
 from pipeline.schema.scores import with_manifest
 from pipeline.schema.table import set_columns
-from pipeline.schema.tables import EXPLAINED, FOUND, IMAGE_STATS, SCORES
+from pipeline.schema.tables import DECIDED, EXPLAINED, IMAGE_STATS, SCORES
 from pipeline.tables.drift import Drift, distribution_drift, share_drift
 
 OF_CATALOG = ("category", "uri", "etag", "label")  # the other columns of scores are found out
@@ -29,15 +29,14 @@ def check_rows(stage: str, expected: Iterable[int], found: Iterable[int]) -> Non
         raise IncompleteRun(f"{stage}: {len(lost)} rows lost, {more} rows twice; nothing was published, run it again")
 
 
-def with_references(extracted: pa.Table, todo: pa.Table, compared: pa.Table) -> pa.Table:
-    """Return what is known of each image of `todo` before it is scored.
+def with_references(encoded: pa.Table, compared: pa.Table) -> pa.Table:
+    """Return what is known of each image before it is scored.
 
     Args:
-        extracted: what extracting found out, rising as `todo` is.
-        todo: rows of the catalog.
+        encoded: what `with_catalog` returned.
         compared: the number of others that an image is compared with, or the reason why with none.
     """
-    images = listed(extracted, todo).drop_columns("masks")  # Arrow joins no lists
+    images = encoded.drop_columns("masks")  # Arrow joins no lists
     images = images.join(compared.rename_columns(["image", "references", "alone"]), "image").sort_by("image")
     alone = pc.is_valid(images["alone"])
     detail = "there is no other image of its category to compare it with"
@@ -50,21 +49,21 @@ def with_references(extracted: pa.Table, todo: pa.Table, compared: pa.Table) -> 
     return images
 
 
-def listed(extracted: pa.Table, todo: pa.Table) -> pa.Table:
+def with_catalog(extracted: pa.Table, todo: pa.Table) -> pa.Table:
     """Return what extracting found out of images, with what the catalog says of them; both in the same order."""
     for name in ("uri", "etag", "category", "label", "masks", "pinned", "input"):
         extracted = extracted.append_column(name, todo[name])
     return extracted
 
 
-def found_now(
+def decided_now(
     images: pa.Table,
     reduced: pa.Table,
     pixel_thresholds: Mapping[str, float | None],
     run_id: str,
     now: datetime,
 ) -> pa.Table:
-    """Return rows of FOUND for the images of this run.
+    """Return rows of DECIDED for the images of this run.
 
     Args:
         images: what extracting and choosing references said of each input.
@@ -79,8 +78,8 @@ def found_now(
         raise IncompleteRun(f"{unscored} images have neither a score nor a reason; nothing was published")
     categories: list[str] = table["category"].to_pylist()
     of_pixels = pa.array([pixel_thresholds.get(category) for category in categories], pa.float64())
-    moment = FOUND["scored_at"].type
-    return FOUND.cast(
+    moment = DECIDED["scored_at"].type
+    return DECIDED.cast(
         set_columns(
             table,
             {
@@ -100,7 +99,7 @@ def scores_table(catalog: Catalog, found: pa.Table, carried: pa.Table | None) ->
     Of evidence it has what rows bring that are carried over.
     """
     if carried is not None:
-        found = pa.concat_tables([found, FOUND.cast(carried)])
+        found = pa.concat_tables([found, DECIDED.cast(carried)])
     found = found.sort_by("image").combine_chunks()
     check_rows("run", catalog.table["image"].to_pylist(), found["image"].to_pylist())
     columns: dict[str, pa.Array | pa.ChunkedArray] = {**_explained(len(catalog), carried)}

@@ -37,7 +37,7 @@ def test_the_first_screen_shows_tonights_images_and_says_how_many_rows_are_older
     assert "that this run scored" in night.text("#worst-title")
     shown = night.js("return [...document.querySelectorAll('#worst a')].map(a => Number(a.dataset.n))")
     assert shown and all(n < IMAGES - CARRIED for n in shown)
-    bars = night.js("return LAKESCORE.facts.categories.flatMap(of => of.histogram.tonight).reduce((a, b) => a + b)")
+    bars = night.js("return LAKESCORE.facts.categories.flatMap(of => of.histogram.current).reduce((a, b) => a + b)")
     assert bars == sum(row["status"] == "scored" for row in rows[: IMAGES - CARRIED])
 
 

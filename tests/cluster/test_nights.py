@@ -119,17 +119,17 @@ def test_pinned_references_may_lie_elsewhere_and_are_no_rows(lake: Path, tmp_pat
 
 
 def test_a_burst_does_not_vouch_for_its_own_defect(plain_run: PlainRun, tmp_path: Path) -> None:
-    burst = tmp_path / "lake"
-    shutil.copytree(plain_run.lake / "brick", burst / "brick")
-    [bad] = sorted((burst / "brick" / "test").glob("[!g]*/*.png"))[:1]
+    twice = tmp_path / "lake"
+    shutil.copytree(plain_run.lake / "brick", twice / "brick")
+    [bad] = sorted((twice / "brick" / "test").glob("[!g]*/*.png"))[:1]
     for number in range(7):  # more than 30 % of the others
         shutil.copy(bad, bad.with_name(f"9{number}.png"))
-    night(burst, tmp_path / "kept", "x", "--references.near_duplicates=0.999")
+    night(twice, tmp_path / "kept", "x", "--references.near_duplicates=0.999")
     kept = read_scores(tmp_path / "kept", "x").set_index("uri")
     alone = plain_run.scores.set_index("uri")
     copies = kept.loc[[uri for uri in kept.index if "/9" in uri] + [str(bad)]]
     assert (copies["references"] == IMAGES - 1).all() and (kept.drop(copies.index)["references"] == IMAGES + 6).all()
-    original = alone["score_raw"].to_dict()[str(bad).replace(str(burst), str(plain_run.lake))]
+    original = alone["score_raw"].to_dict()[str(bad).replace(str(twice), str(plain_run.lake))]
     np.testing.assert_allclose(copies["score_raw"], original, rtol=0, atol=1e-5)
 
 

@@ -227,6 +227,6 @@ def test_the_next_run_encodes_only_what_is_new(lake: Path, plain: Path, tmp_path
     roots = f"--input.roots=[{lake},{tmp_path}]"
     second = run(grown, output, roots)
     assert second.run.counts.features_reused == 24 and second.run.counts.scored == 25
-    # what is stored obeys tonight's limits, too
+    # what is stored obeys this run's limits, too
     third = run(grown, output, roots, "--output.run_id=third", "--input.max_pixels=1000")
     assert third.run.counts.reasons == {"too_large": 25}

@@ -63,7 +63,7 @@ def test_a_short_run_is_not_worth_measuring(tmp_path: Path) -> None:
     planned = units(scorer, 20)
     cost = sum(map(scorer.cost, planned), Cost())
     assert 0 < cost.products < WORTH_MEASURING
-    found, tuning = estimate(planned, scorer, config(), LAYER, Pool(1, 4, 1, 0), Location.parse(str(tmp_path)))
+    found, tuning = estimate(planned, scorer, config(), LAYER, Pool(4, 1, 0), Location.parse(str(tmp_path)))
     assert tuning == scorer.untuned("cpu") and not list(tmp_path.iterdir())
     assert found.cost == cost and found.workers == 4
     seconds = cost.products / tuning.products + cost.aggregated / tuning.aggregated + cost.read / READ

@@ -10,17 +10,17 @@ from pipeline.engine.cluster import Pool, pool
 @pytest.mark.parametrize(
     ("config", "resources", "expected"),
     [
-        ({}, {"CPU": 8}, Pool(1, 4, 1, 0)),
-        ({}, {"CPU": 2}, Pool(1, 2, 1, 0)),  # one decodes while another encodes
-        ({}, {}, Pool(1, 1, 1, 0)),  # a cluster that is still to grow
-        ({"cpus": 2, "max": 3}, {"CPU": 8}, Pool(1, 3, 2, 0)),
-        ({"min": 3}, {"CPU": 2}, Pool(3, 3, 1, 0)),
+        ({}, {"CPU": 8}, Pool(4, 1, 0)),
+        ({}, {"CPU": 2}, Pool(2, 1, 0)),  # one decodes while another encodes
+        ({}, {}, Pool(1, 1, 0)),  # a cluster that is still to grow
+        ({"cpus": 2, "max": 3}, {"CPU": 8}, Pool(3, 2, 0)),
+        ({"min": 3}, {"CPU": 2}, Pool(3, 1, 0)),
         # All that may ever be there are asked for at once: a pool of GPUs would not make the cluster grow by itself
-        ({}, {"CPU": 8, "GPU": 2}, Pool(2, 2, 1, 1)),
-        ({"gpus": 0.5}, {"CPU": 8, "GPU": 2}, Pool(4, 4, 1, 0.5)),
-        ({"gpus": 1, "max": 5}, {}, Pool(5, 5, 1, 1)),
-        ({"gpus": 1, "min": 2, "max": 5}, {"GPU": 1}, Pool(5, 5, 1, 1)),
-        ({"gpus": 0}, {"CPU": 4, "GPU": 8}, Pool(1, 2, 1, 0)),
+        ({}, {"CPU": 8, "GPU": 2}, Pool(2, 1, 1)),
+        ({"gpus": 0.5}, {"CPU": 8, "GPU": 2}, Pool(4, 1, 0.5)),
+        ({"gpus": 1, "max": 5}, {}, Pool(5, 1, 1)),
+        ({"gpus": 1, "min": 2, "max": 5}, {"GPU": 1}, Pool(5, 1, 1)),
+        ({"gpus": 0}, {"CPU": 4, "GPU": 8}, Pool(2, 1, 0)),
     ],
     ids=str,
 )

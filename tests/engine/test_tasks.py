@@ -60,7 +60,7 @@ def test_all_rows_come_back_and_a_worker_is_set_up_once(
 ) -> None:
     if on_actors:
         actors(monkeypatch)
-    runner = OnRay(Pool(1, 2, 1, 0), before)
+    runner = OnRay(Pool(2, 1, 0), before)
     with runner.progress("add", "numbers", 12) as progress:
         found = runner(Add(str(tmp_path)), BLOCKS, progress)
         assert progress._done == 12
@@ -90,20 +90,20 @@ def test_what_a_worker_raises_is_raised_here(
 ) -> None:
     if on_actors:
         actors(monkeypatch)
-    runner = OnRay(Pool(1, 1, 1, 0))
+    runner = OnRay(Pool(1, 1, 0))
     with pytest.raises(kind, match=said), runner.progress("add", "numbers", 12) as progress:
         runner(Add(str(tmp_path), trouble), BLOCKS[:2], progress)
 
 
 def test_a_block_that_kills_its_worker_ends_the_run_after_some_tries(ray_here: None, tmp_path: Path) -> None:
-    runner = OnRay(Pool(1, 1, 1, 0))
+    runner = OnRay(Pool(1, 1, 0))
     with pytest.raises(LakeScoreError, match="a worker failed"), runner.progress("add", "numbers", 2) as progress:
         runner(Add(str(tmp_path), "death"), BLOCKS[:1], progress)
     assert len(list(tmp_path.iterdir())) == 3  # the first try, and two more
 
 
 def test_a_process_has_the_stages_of_one_execution_only(ray_here: None, tmp_path: Path) -> None:
-    runner = OnRay(Pool(1, 1, 1, 0))
+    runner = OnRay(Pool(1, 1, 0))
     for _ in range(2):
         with runner.progress("add", "numbers", 4) as progress:
             runner(Add(str(tmp_path)), BLOCKS[:2], progress)

@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost, Rates, refuse_quadratic, total_cost, unit_cost
 from pipeline.plan.units import Members, Shape, Unit, plan_units
 
-SHAPE = Shape(patches=4, width=6, bytes=2, degrees=3, passes=1, compared=5)
+SHAPE = Shape(patches=4, width=6, bytes=2, degrees=3, comparisons=1, compared=5)
 LAYERS = (5, 11)
 
 

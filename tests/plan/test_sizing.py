@@ -11,7 +11,7 @@ from pipeline.plan.cost import Rates
 from pipeline.plan.sizing import MOST, Night, Node, Work, size_night
 from pipeline.plan.units import Shape
 
-SHAPE = Shape(patches=100, width=64, bytes=2, degrees=3, passes=3, compared=64)
+SHAPE = Shape(patches=100, width=64, bytes=2, degrees=3, comparisons=3, compared=64)
 NODE = Node(Rates(products=1e9, aggregated=math.inf, read=math.inf), encoded=10, memory=1e9, ready=0, dollars_an_hour=2)
 ALL = ReferencesConfig(mode="all", quadratic=True)
 

@@ -10,9 +10,9 @@ from pipeline.errors import ConfigError
 from pipeline.plan.units import FEWEST_QUERIES, Members, Shape, Unit, plan_units
 
 LAYERS = (5, 11)
-PLAIN = Shape(patches=16, width=8, bytes=4, degrees=3, passes=3, compared=8)
-PAPER = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, passes=3, compared=1024)
-SHORT = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, passes=1, compared=256)  # fused and projected
+PLAIN = Shape(patches=16, width=8, bytes=4, degrees=3, comparisons=3, compared=8)
+PAPER = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, comparisons=3, compared=1024)
+SHORT = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, comparisons=1, compared=256)  # fused and projected
 # images of the category, and how many of them are references
 CATEGORIES = [(2, 2), (3, 3), (100, 100), (3000, 3000), (5, 4), (100, 7), (3000, 256)]
 FACTORS = [1.0, 1.03, 2.0, 40.0, 1e6]  # of the least memory that a streamed unit needs
@@ -36,8 +36,8 @@ def whole_bytes(total: int, shape: Shape) -> int:
 def query_bytes(references: int, shape: Shape, block: int = 1) -> int:
     """Stored tokens, fp32 vectors of each pass and three temporaries, distances of each pass and one copy, and what a
     block of references gives: three fp32 values for each patch and reference."""
-    vectors = shape.patches * shape.width * (shape.bytes + (shape.passes + 3) * 4)
-    return vectors + (shape.passes + 1) * row(references, shape) + 3 * row(block, shape)
+    vectors = shape.patches * shape.width * (shape.bytes + (shape.comparisons + 3) * 4)
+    return vectors + (shape.comparisons + 1) * row(references, shape) + 3 * row(block, shape)
 
 
 def reference_bytes(shape: Shape) -> int:
@@ -54,7 +54,7 @@ def members_of(total: int, references: int, digest: str = "d1") -> Members:
 
 
 def plan(members: tuple[int, int], shape: Shape, memory: float, queries: float) -> list[Unit]:
-    operations = queries * members[1] * shape.passes * shape.patches**2 * shape.compared
+    operations = queries * members[1] * shape.comparisons * shape.patches**2 * shape.compared
     return plan_units({"bottle": members_of(*members)}, LAYERS, shape, memory, operations)
 
 
@@ -66,7 +66,7 @@ def test_every_image_of_every_layer_is_scored_exactly_once(
     units = plan(members, shape, factor * least(references, shape), queries)
     covered = sorted((unit.layer, image) for unit in units for image in range(unit.start, unit.stop))
     assert covered == [(layer, image) for layer in LAYERS for image in range(total)]
-    assert {(unit.category, unit.total, unit.references, unit.population, unit.members) for unit in units} == {
+    assert {(unit.category, unit.total, unit.references, unit.population, unit.digest) for unit in units} == {
         ("bottle", total, references, total, "d1")
     }
     assert all(1 <= unit.reference_block <= references for unit in units)

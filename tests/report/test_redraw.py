@@ -101,7 +101,7 @@ def test_the_window_is_what_was_scored_before_the_run_started(run: RunFolder, tm
     redraw(read_result(run), Location.parse(str(tmp_path / "report")))
     facts = (tmp_path / "report" / "data" / "run.js").read_text()
     counts = json.loads(facts[facts.index("(") + 1 : facts.rindex(");")])["categories"][0]["histogram"]
-    assert sum(counts["tonight"]) == sum(counts["window"]) == 3
+    assert sum(counts["current"]) == sum(counts["window"]) == 3
 
 
 @pytest.mark.parametrize("name", ["scored_by", "map_uri", "width"])

@@ -11,8 +11,8 @@ from pipeline.scoring.near_duplicates import find_near_duplicates
 
 Vectors = NDArray[np.float32]
 COSINE = 0.999
-# Which burst each image belongs to; with few of them, one is more than half of the category
-BURSTS = st.integers(1, 12).flatmap(lambda most: st.lists(st.integers(0, most), min_size=1, max_size=24))
+# Which group of near duplicates each image belongs to; with few of them, one is more than half of the category
+GROUPS = st.integers(1, 12).flatmap(lambda most: st.lists(st.integers(0, most), min_size=1, max_size=24))
 
 
 def pictures(groups: list[int], seed: int = 0) -> Vectors:
@@ -31,7 +31,7 @@ def pairs(images: Vectors, references: Vectors, positions: NDArray[np.integer]) 
     return as_set
 
 
-@given(BURSTS, st.data())
+@given(GROUPS, st.data())
 def test_images_of_one_burst_are_apart_unless_most_references_are_of_it(groups: list[int], data: st.DataObject) -> None:
     chosen = sorted(data.draw(st.sets(st.integers(0, len(groups) - 1))))
     earlier = data.draw(st.lists(st.integers(0, 12), min_size=not chosen, max_size=8))
@@ -47,7 +47,7 @@ def test_images_of_one_burst_are_apart_unless_most_references_are_of_it(groups: 
     assert pairs(pictures(groups), references, positions) == expected
 
 
-@given(BURSTS, st.data())
+@given(GROUPS, st.data())
 def test_no_image_is_its_own_pair_or_loses_more_than_half_of_the_others(groups: list[int], data: st.DataObject) -> None:
     chosen = np.array(sorted(data.draw(st.sets(st.integers(0, len(groups) - 1), min_size=1))))
     found = pairs(pictures(groups), pictures(groups)[chosen], chosen)
@@ -56,7 +56,7 @@ def test_no_image_is_its_own_pair_or_loses_more_than_half_of_the_others(groups: 
     assert (lost <= (len(chosen) - np.isin(np.arange(len(groups)), chosen)) / 2).all()
 
 
-@given(BURSTS, st.data())
+@given(GROUPS, st.data())
 def test_permuting_the_images_permutes_the_pairs(groups: list[int], data: st.DataObject) -> None:
     vectors, everybody = pictures(groups), np.arange(len(groups))
     order = np.array(data.draw(st.permutations(range(len(groups)))))
@@ -64,7 +64,7 @@ def test_permuting_the_images_permutes_the_pairs(groups: list[int], data: st.Dat
     assert {(int(order[a]), int(order[b])) for a, b in moved} == pairs(vectors, vectors, everybody)
 
 
-@given(BURSTS)
+@given(GROUPS)
 def test_all_with_all_the_pairs_are_mutual(groups: list[int]) -> None:
     found = pairs(pictures(groups), pictures(groups), np.arange(len(groups)))
     assert found == {(reference, image) for image, reference in found}

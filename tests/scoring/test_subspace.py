@@ -1,6 +1,7 @@
 """The subspace of a category: against plain linear algebra, however its images are cut into units."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,3 +113,25 @@ def test_evidence_is_the_patch_that_looks_most_alike() -> None:
     assert matches.distances.shape == matches.patches.shape == (2, 3)
     [(image, patch, distance)] = matches.nearest(0, 1)
     assert (image, patch) == (2, 11) and distance < 1e-5
+
+
+def test_the_results_of_two_halves_are_joined_to_that_of_the_whole() -> None:
+    of = tokens(4)
+    scorer = make_scorer(config(), LAYER)
+    refs: list[FeatureRef] = [("f", row) for row in range(len(of))]
+    passes: list[list[NDArray[Any]]] = []
+    features = CategoryFeatures(
+        refs,
+        refs,
+        np.arange(len(of)),
+        np.empty((0, 2), np.int64),
+        lambda wanted: of[[row for _, row in wanted]],
+        lambda of_pass: passes[of_pass],
+    )
+    members = {"nut": Members(len(of), len(of), len(of), "d")}
+    for of_pass in range(scorer.passes):
+        [whole] = scorer.units(of_pass, members, [5], 1e9, 1e12)
+        halves = [replace(whole, stop=5), replace(whole, start=5)]
+        one, *two = (scorer.score(of_pass, unit, features, scorer.untuned("cpu"), "cpu") for unit in [whole, *halves])
+        np.testing.assert_allclose(scorer.join(of_pass, two), one, rtol=1e-6, atol=1e-7)
+        passes.append([scorer.join(of_pass, two)])

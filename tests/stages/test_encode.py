@@ -17,6 +17,7 @@ from pipeline.io.storage import Location
 from pipeline.schema.tables import IMAGE_STATS
 from pipeline.stages.encode import EncodeBlock
 from pipeline.store.features import FeatureStore
+from pipeline.views import View
 
 SIDE, LAYERS = 16, (2, 11)
 SPEC = EncoderSpec("bright", grid=(3, 2), width=8, embedding=5, layers=LAYERS, fingerprint="f")
@@ -50,7 +51,7 @@ def store(tmp_path: Path) -> FeatureStore:
 @pytest.fixture
 def worker(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> EncodeBlock:
     monkeypatch.setattr(encoder, "take_encoder", Bright)
-    worker = EncodeBlock(EncoderConfig(size=SIDE), SPEC.fingerprint, store)
+    worker = EncodeBlock(EncoderConfig(size=SIDE), View((SIDE, SIDE)), SPEC.fingerprint, store)
     worker.setup("cpu", torch.get_num_threads())
     return worker
 

@@ -55,7 +55,8 @@ class Night:
         self.near_duplicates([])
         config = {"input": {"uri": "in"}, "output": {"uri": "out"}, "method": method}
         layer = Layer(GRID, WIDTH, 4)
-        self.find = FindEvidence(ScoreConfig.model_validate(config), layer, self.store, self.run, MAP_SCALE)
+        view = View((SIDE, SIDE), GRID)
+        self.find = FindEvidence(ScoreConfig.model_validate(config), layer, view, self.store, self.run, MAP_SCALE)
         self.find.setup("cpu", 1)
 
     def compared_with(self, positions: list[int]) -> None:
@@ -100,7 +101,7 @@ def test_the_lowest_distances_are_those_that_the_patchs_score_is_the_mean_of(tmp
     assert (row["worst"], row["normal"]) == (7, 2)
     scores = mutual_scores(torch.from_numpy(tokens[:, 0]), Aggregation(GRID, [3]), 0.3, GemmSearch())
     for name, patch in (("evidence", 7), ("evidence_normal", 2)):
-        distances = [spot["distance"] for spot in row[name]]
+        distances = [match["distance"] for match in row[name]]
         assert len(distances) == NEAREST and distances == sorted(distances)
         assert np.mean(distances[:3]) == pytest.approx(float(scores[4, patch]), abs=1e-5)  # 0.3 of 11 others
 
@@ -124,11 +125,11 @@ def test_neither_the_image_itself_nor_its_burst_is_evidence(tmp_path: Path) -> N
     night.near_duplicates([(4, 0)])
     for n in (4, 7):
         night.map_of(n, worst=6, normal=0)
-    burst, other = night.found(4, 7)
+    alike, other = night.found(4, 7)
     for name in ("evidence", "evidence_normal"):
-        assert {spot["uri"] for spot in burst[name]} == {"1.png", "2.png", "3.png", "5.png"}
-        assert {spot["uri"] for spot in other[name]} == {f"{n}.png" for n in (9, 1, 2, 3, 4, 5)}
-    assert burst["evidence"][0]["uri"] == "1.png" and burst["evidence"][0]["distance"] < 1e-6
+        assert {match["uri"] for match in alike[name]} == {"1.png", "2.png", "3.png", "5.png"}
+        assert {match["uri"] for match in other[name]} == {f"{n}.png" for n in (9, 1, 2, 3, 4, 5)}
+    assert alike["evidence"][0]["uri"] == "1.png" and alike["evidence"][0]["distance"] < 1e-6
 
 
 @pytest.mark.parametrize("method", [{"fuse_degrees": True}, {"projection": "pca", "projection_width": 4}], ids=str)
@@ -156,7 +157,7 @@ def test_references_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monkey
     parts = night.found(0, 1, 2)
     assert max(largest) == 2
     for one, other in zip(whole, parts, strict=True):
-        assert [spot["uri"] for spot in one["evidence"]] == [spot["uri"] for spot in other["evidence"]]
+        assert [match["uri"] for match in one["evidence"]] == [match["uri"] for match in other["evidence"]]
         for left, right in zip(one["evidence"], other["evidence"], strict=True):
             assert left["distance"] == pytest.approx(right["distance"], abs=1e-6)
 
@@ -198,9 +199,9 @@ def test_of_many_references_some_are_looked_at_and_never_the_image_or_its_burst(
     night.near_duplicates([(4, 4), (9, 2)])
     for n in (4, 9):
         night.map_of(n, worst=6, normal=0)
-    burst, other = night.found(4, 9)
-    assert {spot["uri"] for spot in burst["evidence"]} == {"11.png", "6.png", "0.png", "5.png"}
-    assert {spot["uri"] for spot in other["evidence"]} == {"11.png", "8.png", "0.png", "5.png"}
+    alike, other = night.found(4, 9)
+    assert {match["uri"] for match in alike["evidence"]} == {"11.png", "6.png", "0.png", "5.png"}
+    assert {match["uri"] for match in other["evidence"]} == {"11.png", "8.png", "0.png", "5.png"}
 
 
 def test_a_store_that_does_not_answer_is_no_images_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +217,7 @@ def test_a_store_that_does_not_answer_is_no_images_fault(tmp_path: Path, monkeyp
 
 def test_only_images_that_the_run_scored_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.report.evidence.BLOCK", 2)
-    asked: dict[str, list[list[int]]] = {"find": [], "look": []}
+    asked: dict[str, list[list[int]]] = {"evidence": [], "patches": []}
 
     @dataclass
     class Noting:
@@ -226,15 +227,15 @@ def test_only_images_that_the_run_scored_are_compared(monkeypatch: pytest.Monkey
 
         def __call__(self, block: pa.Table) -> pa.Table:
             asked[self.name].append(block["image"].to_pylist())
-            assert self.name == "look" or len(set(block["category"].to_pylist())) == 1
+            assert self.name == "patches" or len(set(block["category"].to_pylist())) == 1
             rows = [{"image": n, "worst": 1, "count": 1} for n in block["image"].to_pylist()]
             return MADE.rows(rows)
 
     rows = pa.table({"image": range(8), "category": list("aaabbaab"), "uri": ["u"] * 8, "map_uri": ["m"] * 8})
     tonight = np.array([1, 0, 1, 1, 0, 1, 1, 1], bool)
-    found = explain(rows, tonight, Noting("look"), Here(), Noting("find"))
+    found = explain(rows, tonight, Noting("patches"), Here(), Noting("evidence"))
     assert found["image"].to_pylist() == list(range(8)) and found.schema == schema.PATCHES.arrow
-    assert asked == {"find": [[0, 2], [5, 6], [3, 7]], "look": [[1, 4]]}
-    assert explain(rows, tonight, Noting("look"), Here())["image"].to_pylist() == list(range(8))
-    assert asked["look"][1:] == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    assert explain(rows.slice(0, 0), tonight[:0], Noting("look"), Here(), Noting("find")).num_rows == 0
+    assert asked == {"evidence": [[0, 2], [5, 6], [3, 7]], "patches": [[1, 4]]}
+    assert explain(rows, tonight, Noting("patches"), Here())["image"].to_pylist() == list(range(8))
+    assert asked["patches"][1:] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert explain(rows.slice(0, 0), tonight[:0], Noting("patches"), Here(), Noting("evidence")).num_rows == 0

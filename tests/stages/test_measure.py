@@ -23,6 +23,7 @@ from pipeline.stages.maps import WriteMaps
 from pipeline.stages.measure import MeasureCategory
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table, write_array, write_table
+from pipeline.views import View
 
 IMAGES, GRID, SIZE = 11, 4, 28
 LAYER = Layer((GRID, GRID), 8, 4)
@@ -62,14 +63,16 @@ def category(folder: Path, layout: str) -> MeasureCategory:
     write_table(run.units("box", 0), UNITS.rows(units))
     for unit in units:
         scores = patches[unit.start : unit.stop] + np.float32(unit.layer / 100)
-        write_array(run.found(0) / f"{unit.id}.npy", np.stack([scores, np.zeros_like(scores)]))  # and standard errors
+        write_array(
+            run.unit_results(0) / f"{unit.id}.npy", np.stack([scores, np.zeros_like(scores)])
+        )  # and standard errors
     config = ScoreConfig(
         input=InputConfig(uri=str(folder)),
         output=OutputConfig(uri=str(folder / "out")),
         encoder=EncoderConfig(size=SIZE),
     )
     store = FeatureStore(run.features, (GRID, GRID), 8, (2, 5), "float32")
-    stage = MeasureCategory(config, LAYER, store, run, layout, 0.5)
+    stage = MeasureCategory(config, LAYER, View((SIZE, SIZE), (GRID, GRID)), store, run, layout, 0.5)
     stage.setup("cpu", 1)
     return stage
 
@@ -84,7 +87,7 @@ def measured(stage: MeasureCategory) -> dict[str, Metric]:
 
 def written_maps(stage: MeasureCategory) -> NDArray[Any]:
     """Write all maps and read them back."""
-    write = WriteMaps(stage.config, stage.layer, stage.store, stage.run)
+    write = WriteMaps(stage.config, stage.layer, stage.view, stage.store, stage.run)
     write.setup("cpu", 1)
     names = write(pa.table({"category": ["box"], "start": [0], "stop": [IMAGES]}))["map_uri"].to_pylist()
     paths = [Path(str(stage.run.output / name)) for name in names]

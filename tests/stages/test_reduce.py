@@ -22,6 +22,7 @@ from pipeline.stages.rescore import RescoreCategory
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, write_array, write_table
 from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
+from pipeline.views import View
 
 CATEGORY = "a/b'größe"
 OWN, EARLIER = 6, 5
@@ -49,7 +50,7 @@ class Lists:
         return stage(block)
 
     def write_maps(self, block: pa.Table) -> pa.Table:
-        stage = WriteMaps(self.config, LAYER, self.store, self.run)
+        stage = WriteMaps(self.config, LAYER, View(self.config.encoder.sides, LAYER.grid), self.store, self.run)
         stage.setup("cpu", 1)
         return stage(block)
 
@@ -159,7 +160,7 @@ def written(of: Lists, start: int, stop: int) -> pa.Table:
     patches = np.repeat(np.arange(1, OWN + 1, dtype=np.float32) / 8, 4).reshape(OWN, 4)
     unit = Unit(CATEGORY, 3, 0, OWN, OWN, OWN, OWN, OWN, "m")
     write_table(of.run.units(CATEGORY, 0), UNITS.rows([unit]))
-    write_array(of.run.found(0) / f"{unit.id}.npy", np.stack([patches, np.zeros_like(patches)]))
+    write_array(of.run.unit_results(0) / f"{unit.id}.npy", np.stack([patches, np.zeros_like(patches)]))
     return of.write_maps(pa.table({"category": [CATEGORY], "start": [start], "stop": [stop]}))
 
 

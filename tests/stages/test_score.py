@@ -60,14 +60,14 @@ def worker_on(store: FeatureStore, run: RunFolder) -> ScoreUnits:
 
 
 def scored(worker: ScoreUnits, unit: Unit) -> Any:
-    return worker.found(0, unit)
+    return worker.score_unit(0, unit)
 
 
 def test_what_a_unit_finds_is_written_by_its_name(tmp_path: Path) -> None:
     worker = worker_of(tmp_path)
     done = worker(todo_row(7, 0, PART))
     assert done.select(["unit", "id", "count"]).to_pylist() == [{"unit": 7, "id": PART.id, "count": 1}]
-    written = read_array(worker.run.found(0) / f"{PART.id}.npy")
+    written = read_array(worker.run.unit_results(0) / f"{PART.id}.npy")
     assert written.shape == (2, 7, SPEC.patches) and np.array_equal(written, scored(worker, PART))
 
 
@@ -102,7 +102,7 @@ def test_an_image_that_does_not_fit_at_all_is_an_error_that_says_what_to_do(
     worker = worker_of(tmp_path)
     monkeypatch.setattr(mutual, "query_scores", lambda *_: torch.empty(10**15))
     with pytest.raises(LakeScoreError, match="one image of category 'bottle' against 9 references .*references.count"):
-        worker.found(0, PART)
+        worker.score_unit(0, PART)
 
 
 def test_near_duplicates_are_not_compared(tmp_path: Path) -> None:

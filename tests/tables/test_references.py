@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.io.storage import Location
-from pipeline.schema.tables import COMPARED, IMAGE_STATS, REFERENCES
+from pipeline.schema.table import TableSchema
+from pipeline.schema.tables import COMPARED, IMAGE_STATS, INDEX, REFERENCES
 from pipeline.stage import Here
 from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
 from pipeline.store.features import FeatureStore, feature_key
@@ -22,16 +23,7 @@ from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.references import Chooser
 
 HOSTILE = ("a/b", "..", "größe", "x" * 300, "line\nbreak", "'quote\"", "category=1", " ")
-ENCODED = pa.schema(
-    [
-        ("image", pa.int64()),
-        *((name, pa.string()) for name in ("category", "uri", "etag", "file")),
-        ("row", pa.int32()),
-        ("pinned", pa.bool_()),
-        ("input", pa.bool_()),
-        ("label", pa.bool_()),
-    ]
-)
+ENCODED = TableSchema("What is known of encoded images.", INDEX.without("position"))
 EARLIER = pa.schema([*((name, pa.string()) for name in ("category", "uri", "etag")), ("score_raw", pa.float64())])
 
 
@@ -49,10 +41,10 @@ class Lake:
         self.earlier: list[dict[str, Any]] = []
         self.blocks = 0
 
-    def add(self, category: str, uris: Sequence[str], bursts: Sequence[int] | None = None, **facts: Any) -> None:
-        """Encode images tonight; those of one burst look alike."""
+    def add(self, category: str, uris: Sequence[str], alike: Sequence[int] | None = None, **facts: Any) -> None:
+        """Encode images tonight; those of one number look alike."""
         there = len(self.images)
-        file = self._store(category, uris, range(there, there + len(uris)) if bursts is None else bursts)
+        file = self._store(category, uris, range(there, there + len(uris)) if alike is None else alike)
         for row, uri in enumerate(uris):
             usual = {"etag": "1", "pinned": False, "input": True, "image": 10 * len(self.images)}
             self.images.append(usual | {"category": category, "uri": uri, "file": file, "row": row} | facts)
@@ -70,7 +62,7 @@ class Lake:
 
     @property
     def encoded(self) -> pa.Table:
-        return pa.Table.from_pylist(self.images, schema=ENCODED)
+        return ENCODED.rows(self.images)
 
     def compared(self) -> dict[int, tuple[int | None, str | None]]:
         """Choose, and return references and reason of each image."""
@@ -90,9 +82,9 @@ class Lake:
         assert table.schema == REFERENCES.arrow
         return [(row["uri"], row["position"], row["score_raw"]) for row in table.to_pylist()]
 
-    def _store(self, category: str, uris: Sequence[str], bursts: Sequence[int]) -> str:
+    def _store(self, category: str, uris: Sequence[str], alike: Sequence[int]) -> str:
         self.blocks += 1
-        vectors = np.random.default_rng(0).normal(size=(200, 64))[list(bursts)]
+        vectors = np.random.default_rng(0).normal(size=(200, 64))[list(alike)]
         vectors += np.random.default_rng(self.blocks).normal(0, 1e-4, vectors.shape)
         embeddings: NDArray[Any] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
         keys = [feature_key(uri, "1", "f") for uri in uris]
@@ -132,9 +124,9 @@ def test_an_image_without_another_one_is_alone(tmp_path: Path) -> None:
 
 
 def test_nothing_encoded_is_compared_with_nothing(tmp_path: Path) -> None:
-    table, members = Lake(tmp_path).chooser()(ENCODED.empty_table())
+    table, members = Lake(tmp_path).chooser()(ENCODED.empty())
     assert table == COMPARED.empty() and members == {}
-    assert Lake(tmp_path).chooser().expected(ENCODED.empty_table(), {}) == {}
+    assert Lake(tmp_path).chooser().expected(ENCODED.empty(), {}) == {}
 
 
 @pytest.mark.parametrize("category", HOSTILE)
@@ -148,9 +140,9 @@ def test_categories_of_any_name_have_references_of_their_own(tmp_path: Path, cat
     assert [uri for uri, _, _ in lake.chosen(f"{category}'")] == names("m", 2)
 
 
-def test_images_of_a_burst_are_no_references_of_each_other(tmp_path: Path) -> None:
+def test_near_duplicates_are_no_references_of_each_other(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
-    lake.add("nut", names("n", 7), bursts=[0, 1, 2, 1, 3, 4, 1])
+    lake.add("nut", names("n", 7), alike=[0, 1, 2, 1, 3, 4, 1])
     assert [count for count, _ in lake.compared().values()] == [6, 4, 6, 4, 6, 6, 4]
     pairs = read_table(lake.run.near_duplicates("nut"))
     found = set(zip(pairs["position"].to_pylist(), pairs["reference"].to_pylist(), strict=True))
@@ -159,24 +151,24 @@ def test_images_of_a_burst_are_no_references_of_each_other(tmp_path: Path) -> No
 
 def test_two_alike_images_that_are_all_there_is_are_compared(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
-    lake.add("nut", names("n", 2), bursts=[0, 0])
+    lake.add("nut", names("n", 2), alike=[0, 0])
     assert lake.compared() == {0: (1, None), 10: (1, None)}
 
 
 @given(st.lists(st.integers(0, 6), min_size=2, max_size=12), st.integers(3, 12))
-def test_each_image_is_compared_with_its_references_less_itself_and_its_burst(
-    tmp_path_factory: pytest.TempPathFactory, bursts: list[int], count: int
+def test_each_image_is_compared_with_its_references_less_itself_and_its_near_duplicates(
+    tmp_path_factory: pytest.TempPathFactory, alike: list[int], count: int
 ) -> None:
     lake = Lake(tmp_path_factory.mktemp("lake"), mode="sample", count=count)
-    lake.add("nut", names("n", len(bursts)), bursts=bursts)
+    lake.add("nut", names("n", len(alike)), alike=alike)
     chooser = lake.chooser()
     _, members = chooser(lake.encoded)
     table = exclude_pairs(members, lake.find_near_duplicates(), Here())
     [of] = members.values()
     chosen = {position for _, position, _ in lake.chosen("nut")}
     pairs = read_table(lake.run.near_duplicates("nut"))["position"].to_pylist()
-    assert len(chosen) == of.references == min(count, len(bursts)) and of.population == len(bursts)
-    expected = [of.references - (image in chosen) - pairs.count(image) for image in range(len(bursts))]
+    assert len(chosen) == of.references == min(count, len(alike)) and of.population == len(alike)
+    expected = [of.references - (image in chosen) - pairs.count(image) for image in range(len(alike))]
     assert table["references"].to_pylist() == expected and min(expected) >= 1
     guess = chooser.expected(lake.encoded, {})["nut"]
     assert (guess.total, guess.references, guess.population, guess.mutual) == (
@@ -254,9 +246,9 @@ def test_features_of_another_encoder_are_not_compared_with(tmp_path: Path) -> No
     assert [uri for uri, _, _ in lake.chosen("nut")] == names("n", 2)
 
 
-def test_an_earlier_picture_of_a_burst_vouches_for_nobody(tmp_path: Path) -> None:
+def test_an_earlier_picture_of_a_near_duplicate_vouches_for_nobody(tmp_path: Path) -> None:
     lake = Lake(tmp_path, source="window", count=4)
-    lake.add("nut", names("n", 2), bursts=[102, 7])  # the first is of the burst of the third earlier one
+    lake.add("nut", names("n", 2), alike=[102, 7])  # the first is nearly the same as the third earlier one
     lake.before("nut", names("e", 4), [0.5] * 4)
     assert lake.compared() == {0: (3, None), 10: (4, None)}
     assert read_table(lake.run.near_duplicates("nut")).to_pylist() == [{"position": 0, "reference": 2}]

@@ -13,8 +13,8 @@ from pipeline.catalog import Catalog
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
 from pipeline.schema.scores import upgrade_scores
-from pipeline.schema.tables import CATALOG, COMPARED, EXPLAINED, EXTRACTED, FOUND, SCORES, SELECTION
-from pipeline.tables.rows import counts, drifts, found_now, scores_table, with_evidence, with_references
+from pipeline.schema.tables import CATALOG, COMPARED, DECIDED, EXPLAINED, EXTRACTED, SCORES, SELECTION
+from pipeline.tables.rows import counts, decided_now, drifts, scores_table, with_catalog, with_evidence, with_references
 
 NOW = datetime(2026, 3, 8, 1, 2, 3, 456_789, tzinfo=UTC)
 LINES = {"nut": 1.5, "bolt": None}
@@ -54,7 +54,7 @@ def reduced(*rows: dict[str, Any]) -> pa.Table:
 
 
 def found(some: pa.Table, scored: pa.Table, now: datetime = NOW) -> pa.Table:
-    return found_now(some, scored, LINES, "tonight", now)
+    return decided_now(some, scored, LINES, "tonight", now)
 
 
 def catalog(total: int, kept: pa.Table | None = None) -> Catalog:
@@ -81,7 +81,7 @@ def test_scored_and_quarantined_images_are_told_apart_in_any_order() -> None:
         {"image": 9, "score_raw": 0.9, "threshold": 0.5},  # a pinned reference, and no input
     )
     table = found(some, scored)
-    assert table.schema == FOUND.arrow
+    assert table.schema == DECIDED.arrow
     rows = table.to_pylist()
     assert [row["image"] for row in rows] == [0, 1, 2, 3]
     assert [row["status"] for row in rows] == ["scored", "quarantined", "scored", "scored"]
@@ -111,7 +111,7 @@ def test_an_image_without_score_and_without_reason_ends_the_run() -> None:
 @pytest.mark.parametrize("some", [images(), images({"reason": "empty"}, {"reason": "alone"})])
 def test_a_run_that_scores_nothing_has_rows_all_the_same(some: pa.Table) -> None:
     table = found(some, REDUCED.empty_table())
-    assert table.schema == FOUND.arrow and table["status"].to_pylist() == ["quarantined"] * some.num_rows
+    assert table.schema == DECIDED.arrow and table["status"].to_pylist() == ["quarantined"] * some.num_rows
     scores = scores_table(catalog(some.num_rows), table, None)
     assert counts(scores, "tonight")["scored"] == 0 and counts(scores, "tonight")["anomalous"] == 0
 
@@ -120,14 +120,14 @@ def test_carried_rows_take_their_places() -> None:
     before = stored(
         scores_table(catalog(3), found(images({}, {}, {}), reduced(*({"image": i} for i in range(3)))), None)
     )
-    assert before["scored_at"].type != FOUND["scored_at"].type
+    assert before["scored_at"].type != DECIDED["scored_at"].type
     carried = before.slice(1, 2).append_column("same", pa.array([True, True])).append_column("image", pa.array([3, 0]))
-    now = found_now(images({"image": 2}, {"image": 1}), reduced({"image": 1}, {"image": 2}), LINES, "b", NOW)
+    now = decided_now(images({"image": 2}, {"image": 1}), reduced({"image": 1}, {"image": 2}), LINES, "b", NOW)
     scores = scores_table(catalog(4), now, carried)
     assert scores.column_names == SCORES.names
     assert scores["uri"].to_pylist() == ["/0.png", "/1.png", "/2.png", "/3.png"]
     assert scores["scored_by"].to_pylist() == ["tonight", "b", "b", "tonight"]
-    assert scores.schema.field("scored_at").type == FOUND["scored_at"].type
+    assert scores.schema.field("scored_at").type == DECIDED["scored_at"].type
     assert counts(scores, "b") == {
         "images": 4,
         "scored": 4,
@@ -138,7 +138,7 @@ def test_carried_rows_take_their_places() -> None:
     }
 
 
-def spots(*names: str) -> list[dict[str, Any]]:
+def matches(*names: str) -> list[dict[str, Any]]:
     return [{"uri": name, "etag": "1", "x": 0.5, "y": 0.25, "distance": 0.125} for name in names]
 
 
@@ -150,10 +150,10 @@ def explained(scores: pa.Table, *rows: dict[str, Any]) -> pa.Table:
 def test_evidence_comes_to_its_rows_and_leaves_the_others() -> None:
     none = scores_table(catalog(4), found(images(*[{}] * 4), reduced(*({"image": i} for i in range(4)))), None)
     assert none["evidence"].null_count == none["evidence_normal"].null_count == 4
-    first = explained(none, {"image": 1, "evidence": spots("old")}, {"image": 3, "evidence": spots("older")})
-    new = {"image": 2, "evidence": spots("x"), "evidence_normal": []}
-    second = explained(first, {"image": 3, "evidence": spots("z")}, new)
-    assert second["evidence"].to_pylist() == [None, spots("old"), spots("x"), spots("z")]
+    first = explained(none, {"image": 1, "evidence": matches("old")}, {"image": 3, "evidence": matches("older")})
+    new = {"image": 2, "evidence": matches("x"), "evidence_normal": []}
+    second = explained(first, {"image": 3, "evidence": matches("z")}, new)
+    assert second["evidence"].to_pylist() == [None, matches("old"), matches("x"), matches("z")]
     assert second["evidence_normal"].to_pylist() == [None, None, [], None]
     assert second.schema == none.schema and second.drop_columns(EXPLAINED.names) == none.drop_columns(EXPLAINED.names)
     assert explained(second).equals(second)
@@ -162,11 +162,11 @@ def test_evidence_comes_to_its_rows_and_leaves_the_others() -> None:
 @pytest.mark.parametrize("without", [[], ["evidence_normal"], EXPLAINED.names], ids=str)  # runs of before lack them
 def test_rows_that_are_carried_over_keep_their_evidence(without: list[str]) -> None:
     scores = scores_table(catalog(2), found(images({}, {}), reduced({"image": 0}, {"image": 1})), None)
-    before = explained(scores, {"image": 0, "evidence": spots("a", "b"), "evidence_normal": spots("c")})
+    before = explained(scores, {"image": 0, "evidence": matches("a", "b"), "evidence_normal": matches("c")})
     carried = upgrade_scores(stored(before).drop_columns(without)).append_column("image", pa.array([2, 0]))
-    now = found_now(images({"image": 1}), reduced({"image": 1}), LINES, "b", NOW)
+    now = decided_now(images({"image": 1}), reduced({"image": 1}), LINES, "b", NOW)
     after = scores_table(catalog(3), now, carried)
-    for name, values in (("evidence", spots("a", "b")), ("evidence_normal", spots("c"))):
+    for name, values in (("evidence", matches("a", "b")), ("evidence_normal", matches("c"))):
         assert after.schema.field(name).equals(EXPLAINED.arrow.field(name))
         assert after[name].to_pylist() == [None, None, None if name in without else values]
 
@@ -256,11 +256,8 @@ def test_each_image_is_told_how_many_it_is_compared_with_or_that_it_is_alone() -
         {"image": 0, "references": 1},
         {"image": 6, "reason": "alone"},
     ]  # in no order: categories end when they do
-    images = with_references(
-        EXTRACTED.rows(extracted),
-        SELECTION.rows(listed),
-        COMPARED.rows(counted),
-    )
+    encoded = with_catalog(EXTRACTED.rows(extracted), SELECTION.rows(listed))
+    images = with_references(encoded, COMPARED.rows(counted))
     rows = images.to_pylist()
     assert [row["uri"] for row in rows] == list(names)
     assert [row["references"] for row in rows] == [1, None, None, 1]
@@ -270,5 +267,5 @@ def test_each_image_is_told_how_many_it_is_compared_with_or_that_it_is_alone() -
 
 
 def test_a_night_without_news_goes_through_all_stages() -> None:
-    images = with_references(EXTRACTED.empty(), SELECTION.empty(), COMPARED.empty())
+    images = with_references(with_catalog(EXTRACTED.empty(), SELECTION.empty()), COMPARED.empty())
     assert images.num_rows == 0

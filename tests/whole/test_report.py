@@ -21,6 +21,7 @@ from pipeline.schema.scores import upgrade_scores
 from pipeline.schema.tables import EXPLAINED
 from pipeline.stage import Here
 from pipeline.store.run_folder import RunFolder, read_table
+from pipeline.views import View
 from tests.running import flags, parse, read_scores, settings, small_lake
 
 MOST, IMAGES, NEAREST = 5, 12, 6
@@ -95,15 +96,15 @@ def test_evidence_is_of_other_images_of_the_category_and_stands_in_the_scores_to
         row, [_, detail] = nights.row(n), nights.told(f"details/0/{n}.js")
         for name, key in (("evidence", "worst"), ("evidence_normal", "normal")):
             told, found = detail["evidence"][key], row[name]
-            assert [spot["uri"] for spot in told] == [spot["uri"] for spot in found] and len(told) == NEAREST
-            references = [nights.row(spot["n"]) for spot in told]
-            assert all(spot["uri"] == of["uri"] != row["uri"] for spot, of in zip(told, references, strict=True))
+            assert [match["uri"] for match in told] == [match["uri"] for match in found] and len(told) == NEAREST
+            references = [nights.row(match["n"]) for match in told]
+            assert all(match["uri"] == of["uri"] != row["uri"] for match, of in zip(told, references, strict=True))
             assert {of["category"] for of in references} == {row["category"]}
-            assert all((nights.report / spot["crop"]).exists() for spot in told)
-            distances = [spot["distance"] for spot in found]
+            assert all((nights.report / match["crop"]).exists() for match in told)
+            distances = [match["distance"] for match in found]
             assert distances == sorted(distances) and 0 < distances[0]
         # of 11 others the score takes the 3 nearest of each layer and degree, and these are the 3 nearest on average
-        mean = np.mean([spot["distance"] for spot in row["evidence"]][:3])
+        mean = np.mean([match["distance"] for match in row["evidence"]][:3])
         assert 0.95 * row["score_raw"] < mean < 1.3 * row["score_raw"]
 
 
@@ -111,7 +112,8 @@ def test_evidence_is_of_other_images_of_the_category_and_stands_in_the_scores_to
 def test_a_published_run_is_drawn_anew_without_ray(nights: Nights, tmp_path: Path, without: list[str]) -> None:
     result = read_result(RunFolder(Location.parse(str(nights.output)), "first"))
     config, report = ScoreConfig.model_validate(result.run.config), Location.parse(str(tmp_path))
-    drawing = drawing_of(config, result.run.layout, result.run.encoder.grid, report)
+    view = View(config.encoder.sides, result.run.encoder.grid)
+    drawing = drawing_of(config, result.run.layout, view, report)
     counts = read_table(result.folder.results / "pixels.parquet").to_pylist()
     pixels = {row["category"]: np.array(row["counts"]) for row in counts}
     listed = read_table(result.folder.results / "catalog.parquet")
@@ -142,9 +144,12 @@ def test_the_report_is_there_before_the_run_is_published(nights: Nights) -> None
     assert seconds["draw"] > 0 and list(seconds)[-1] == "draw"
 
 
+def uris(matches: list[dict[str, Any]]) -> list[str]:
+    return [match["uri"] for match in matches]
+
+
 def test_no_images_is_no_report_and_evidence_is_carried_over(nights: Nights) -> None:
     assert not (nights.output / "runs" / "run_id=second" / "report").exists()
-    kept = nights.second["evidence"].map(lambda spots: None if spots is None else [spot["uri"] for spot in spots])
-    before = nights.first["evidence"].map(lambda spots: None if spots is None else [spot["uri"] for spot in spots])
+    kept, before = (night["evidence"].dropna().map(uris) for night in (nights.second, nights.first))
     assert (nights.second["scored_by"].dropna() == "first").all()
-    assert kept.dropna().to_dict() == before.dropna().to_dict()
+    assert kept.to_dict() == before.to_dict()

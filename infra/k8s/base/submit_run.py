@@ -1,4 +1,4 @@
-"""Have the head do tonight's run: submit the command, repeat its log, end with its exit code.
+"""Have the head do a run: submit the command, repeat its log, end with its exit code.
 
 submit_run.py python /app/jobs/score_dataset.py --config=/etc/lakescore/score.yaml ...
 

@@ -117,17 +117,17 @@ def _category(
 
 
 def _histogram(
-    tonight: NDArray[np.floating], window: NDArray[np.floating] | None, threshold: float | None
+    current: NDArray[np.floating], window: NDArray[np.floating] | None, threshold: float | None
 ) -> dict[str, object] | None:
     """Count scores in bins that hold both nights and the threshold; None where neither scored anything."""
     before = np.array([]) if window is None else window[np.isfinite(window)]
-    if not len(tonight) + len(before):
+    if not len(current) + len(before):
         return None
-    ends = np.concatenate([tonight, before, [] if threshold is None else [threshold]])
+    ends = np.concatenate([current, before, [] if threshold is None else [threshold]])
     edges = np.histogram_bin_edges(ends, BINS)
     return {
         "edges": edges.tolist(),
-        "tonight": np.histogram(tonight, edges)[0].tolist(),
+        "current": np.histogram(current, edges)[0].tolist(),
         "window": np.histogram(before, edges)[0].tolist() if len(before) else None,
     }
 

@@ -33,10 +33,10 @@ def lnamd(tokens: Tensor, grid: tuple[int, int], degree: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Aggregation:
-    """How tokens (N, P, D) become the vectors that are compared: (N, P, D) for each pass of mutual scoring.
+    """How tokens (N, P, D) become the vectors that are compared: (N, P, D) for each comparison.
 
-    The paper's is a pass for each degree, its scores averaged. With `fuse` the degrees' vectors are averaged and scaled
-    to length 1 instead, which is one pass. With a `projection` (D, d) vectors become (N, P, d).
+    The paper's is a comparison for each degree, its scores averaged. With `fuse` the degrees' vectors are averaged and
+    scaled to length 1 instead, which is one comparison. With a `projection` (D, d) vectors become (N, P, d).
     """
 
     grid: tuple[int, int]
@@ -45,11 +45,11 @@ class Aggregation:
     projection: Tensor | None = None
 
     @property
-    def passes(self) -> int:
+    def comparisons(self) -> int:
         return 1 if self.fuse else len(self.degrees)
 
     def __call__(self, tokens: Tensor) -> Iterator[Tensor]:
-        """Yield the vectors of each pass, one after the other to hold one at a time."""
+        """Yield the vectors of each comparison, one after the other to hold one at a time."""
         if self.fuse:
             total = torch.zeros(tokens.shape, device=tokens.device)
             for degree in self.degrees:

@@ -35,7 +35,7 @@ def mutual_scores(
 
     Args:
         tokens: (N, P, D) of one layer, all images of the category.
-        aggregation: LNAMD; scores are averaged over its passes.
+        aggregation: LNAMD; scores are averaged over its comparisons.
         interval: share of the N - 1 smallest distances that is averaged.
         search: the nearest-patch search to use.
         excluded_pairs: pairs (K, 2) of an image and another one that it is not compared with.
@@ -53,7 +53,7 @@ def mutual_scores(
         distances = search.mutual(vectors)
         _exclude(distances, excluded_pairs)
         total += interval_average(distances, self_index, interval)
-    return total / aggregation.passes
+    return total / aggregation.comparisons
 
 
 def query_scores(
@@ -78,7 +78,7 @@ def query_scores(
         references: the reference images in order, in blocks (B, P, D).
         total: their number, R.
         population: number of images that the references were drawn from; R where they are all there is.
-        aggregation: LNAMD; scores are averaged over its passes.
+        aggregation: LNAMD; scores are averaged over its comparisons.
         interval: share of the smallest distances to other images that is averaged.
         search: the nearest-patch search to use.
         excluded_pairs: pairs (K, 2) of a query and another image among the references that it is not compared with.
@@ -88,7 +88,7 @@ def query_scores(
     """
     _need_two(total + int(not (self_index >= 0).any()))
     aggregated = list(aggregation(queries))
-    distances = torch.empty((aggregation.passes, *queries.shape[:2], total), device=queries.device)  # (r, A, P, R)
+    distances = torch.empty((aggregation.comparisons, *queries.shape[:2], total), device=queries.device)  # (r, A, P, R)
     seen = 0
     for block in references:
         if seen + len(block) > total:
@@ -137,7 +137,7 @@ def sampling_error(distances: Tensor, interval: float, population: int) -> Tenso
     With q between the k-th and the next smallest of R distances, the mean of the k smallest is the mean over the
     references of `q - (q - d)^+ R / k`, and does not move with q to first order: its error is that of a mean of R
     values drawn from a population without replacement. q is the next smallest: with the k-th itself the error of few
-    references would be found too small, and 0 for k = 1. All passes see the same references, so the values are
+    references would be found too small, and 0 for k = 1. All comparisons see the same references, so the values are
     averaged over them first.
 
     Args:

@@ -13,7 +13,7 @@ from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost, unit_cost
 from pipeline.plan.units import Members, Shape, Unit, plan_units
-from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Found, Layer, Matches, Tuning
+from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,12 +50,12 @@ class MuscScorer:
             self._layer.width,
             self._layer.bytes,
             degrees,
-            passes=1 if self._method.fuse_degrees else degrees,
+            comparisons=1 if self._method.fuse_degrees else degrees,
             compared=self._layer.width if self._method.projection == "none" else self._method.projection_width,
         )
 
     def units(
-        self, number: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
+        self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
     ) -> list[Unit]:
         return plan_units(categories, layers, self.shape, memory, operations)
 
@@ -81,7 +81,7 @@ class MuscScorer:
         search, shape = self._search, self.shape
         return tune(search.kind, search.dtype, self._layer.grid, shape.width, shape.compared, device)
 
-    def score(self, number: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> Found:
+    def score(self, of_pass: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> UnitResult:
         import torch
 
         from pipeline.scoring.musc.mutual import PatchScores, mutual_scores, query_scores
@@ -114,6 +114,9 @@ class MuscScorer:
                 )
             scores_and_errors: Array = torch.stack([found.scores, found.errors]).cpu().numpy()
             return scores_and_errors
+
+    def join(self, of_pass: int, halves: Sequence[UnitResult]) -> UnitResult:
+        return np.concatenate(halves, axis=1)
 
     def combine(self, layers: Sequence[Array]) -> Array:
         # The layers see the same references; the mean of their errors is the error of their mean at most
@@ -154,14 +157,14 @@ class MuscScorer:
             for start in range(0, len(images), block):
                 chosen = torch.from_numpy(patches[start : start + block])  # (a, K)
                 rows = torch.arange(len(chosen))[:, None]
-                passes = [of_pass[rows, chosen] for of_pass in vectors(images[start : start + block], layer)]
-                yield torch.stack(passes).flatten(1, 2)  # (r, a * K, D)
+                of_images = vectors(images[start : start + block], layer)
+                yield torch.stack([of[rows, chosen] for of in of_images]).flatten(1, 2)  # (r, a * K, D)
 
         with torch.inference_mode():
             every = range(len(features))
-            queries = [of_pass for layer in every for of_pass in torch.cat(list(of_patches(layer)), dim=1)]
+            queries = [of for layer in every for of in torch.cat(list(of_patches(layer)), dim=1)]
             blocks = (
-                (of_pass for layer in every for of_pass in vectors(compared[start : start + block], layer))
+                (of for layer in every for of in vectors(compared[start : start + block], layer))
                 for start in range(0, len(compared), block)
             )
             return compare(queries, blocks)
@@ -189,6 +192,6 @@ class MuscScorer:
             return replace(plain, projection=random_projection(self._layer.width, method.projection_width).to(device))
         if self._prepared is None or self._prepared[0] is not features:
             sample = torch.from_numpy(features.tokens(features.references[:FITTED_ON])).to(device)
-            vectors = torch.cat([of_pass.flatten(0, 1) for of_pass in plain(sample)])
+            vectors = torch.cat([of.flatten(0, 1) for of in plain(sample)])
             self._prepared = features, replace(plain, projection=pca(vectors, method.projection_width))
         return self._prepared[1]

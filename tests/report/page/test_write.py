@@ -74,10 +74,10 @@ def test_a_categorys_threshold_is_that_of_this_run(tmp_path: Path) -> None:
 def test_both_nights_are_counted_in_the_same_bins(tmp_path: Path) -> None:
     window = {"bolt": np.array([0.1, 0.5, np.nan])}
     bolt, nut = written(Location.parse(str(tmp_path)), table(ROWS), PageExtras(window=window))["categories"]
-    edges, tonight, before = (bolt["histogram"][name] for name in ("edges", "tonight", "window"))
+    edges, current, before = (bolt["histogram"][name] for name in ("edges", "current", "window"))
     assert edges[0] == pytest.approx(0.1) and edges[-1] == pytest.approx(0.5)
-    assert len(tonight) == len(before) == len(edges) - 1
-    assert (sum(tonight), sum(before)) == (1, 2)  # rows that were carried over are not tonight's
+    assert len(current) == len(before) == len(edges) - 1
+    assert (sum(current), sum(before)) == (1, 2)  # rows that were carried over are not tonight's
     assert nut["histogram"]["window"] is None
 
 
@@ -85,7 +85,7 @@ def test_a_category_of_which_nothing_is_new_shows_its_window(tmp_path: Path) -> 
     rows = [row("bolt", "/b", 0.2, anomalous=False, threshold=0.9, scored_by="night-1")]
     place = Location.parse(str(tmp_path))
     (bolt,) = written(place, table(rows), PageExtras(window={"bolt": np.array([0.2])}))["categories"]
-    assert (sum(bolt["histogram"]["tonight"]), sum(bolt["histogram"]["window"]), bolt["threshold"]) == (0, 1, 0.9)
+    assert (sum(bolt["histogram"]["current"]), sum(bolt["histogram"]["window"]), bolt["threshold"]) == (0, 1, 0.9)
     assert written(place, table(rows))["categories"][0]["histogram"] is None
 
 

@@ -21,7 +21,7 @@ def random_tokens(seed: int, *shape: int) -> torch.Tensor:
 
 
 def plain_lnamd(tokens: Array, grid: tuple[int, int], degree: int) -> Array:
-    """Method, section 2, in loops and fp64."""
+    """MuSc, section 3.2, in loops and fp64."""
     height, width = grid
     result = np.zeros(tokens.shape)
     for image, values in enumerate(tokens.astype(np.float64)):
@@ -87,9 +87,9 @@ def test_a_flat_image_gives_no_nan() -> None:
 def test_the_papers_aggregation_is_a_pass_for_each_degree(degrees: list[int], images: int, seed: int) -> None:
     tokens = random_tokens(seed, images, 12, 8)
     aggregation = Aggregation((3, 4), degrees)
-    passes = list(aggregation(tokens))
-    assert aggregation.passes == len(passes) == len(degrees)
-    for degree, vectors in zip(degrees, passes, strict=True):
+    comparisons = list(aggregation(tokens))
+    assert aggregation.comparisons == len(comparisons) == len(degrees)
+    for degree, vectors in zip(degrees, comparisons, strict=True):
         assert torch.equal(vectors, lnamd(tokens, (3, 4), degree))
 
 
@@ -100,7 +100,7 @@ def test_fused_degrees_are_one_pass_of_their_mean_scaled_to_length_1(
     tokens = random_tokens(seed, images, 12, 8)
     aggregation = Aggregation((3, 4), degrees, fuse=True)
     [vectors] = aggregation(tokens)
-    assert aggregation.passes == 1
+    assert aggregation.comparisons == 1
     mean = np.mean([plain_lnamd(tokens.numpy(), (3, 4), degree) for degree in degrees], axis=0)
     np.testing.assert_allclose(vectors, mean / np.linalg.norm(mean, axis=2, keepdims=True), rtol=0, atol=1e-5)
 

@@ -53,7 +53,7 @@ def places(queries: Array | range, references: Array) -> torch.Tensor:
 def plain_scores(
     tokens: torch.Tensor, references: Array, interval: float, excluded_pairs: Collection[tuple[int, int]] = ()
 ) -> Array:
-    """Method, section 3, of all images against some but pairs kept excluded_pairs, in loops and fp64."""
+    """MuSc, section 3.3, of all images against some but pairs kept excluded_pairs, in loops and fp64."""
     passes = []
     for degree in TWO.degrees:
         vectors = lnamd(tokens, GRID, degree).double().numpy()
@@ -337,7 +337,7 @@ def test_small_categories_average_the_nearest_image_and_never_themselves(total: 
 
 
 def population(name: str, total: int) -> torch.Tensor:
-    """Return the distances (r, N) of two passes to the images of a category, the passes alike as degrees are."""
+    """Return the distances (r, N) of two comparisons to the images of a category, alike as degrees are."""
     generator = np.random.default_rng(0)
     shared = {
         "one hump": generator.normal(0.8, 0.1, total),

@@ -31,7 +31,7 @@ def rescored(raw: Array, embeddings: Array, windows: Sequence[int]) -> Array:
 
 
 def plain_rscin(raw: Array, embeddings: Array, windows: Sequence[int]) -> Array:
-    """Method, section 5: dense and in fp64."""
+    """MuSc, section 3.4: dense and in fp64."""
     spread = raw.max() - raw.min()
     scaled = (raw.astype(np.float64) - raw.min()) / spread if spread else np.zeros(len(raw))
     similarity = embeddings.astype(np.float64) @ embeddings.astype(np.float64).T

@@ -18,7 +18,7 @@ def config(**method: Any) -> ScoreConfig:
 
 
 @pytest.mark.parametrize(
-    ("method", "passes", "compared"),
+    ("method", "comparisons", "compared"),
     [
         ({}, 3, 32),
         ({"projection_width": 8}, 3, 32),
@@ -29,10 +29,12 @@ def config(**method: Any) -> ScoreConfig:
     ],
 )
 @pytest.mark.parametrize("stored", [2, 4])
-def test_the_settings_say_what_is_compared(method: dict[str, Any], passes: int, compared: int, stored: int) -> None:
+def test_the_settings_say_what_is_compared(
+    method: dict[str, Any], comparisons: int, compared: int, stored: int
+) -> None:
     degrees = len(method.get("degrees", (1, 3, 5)))
     found = MuscScorer(config(**method), Layer((3, 4), 32, stored)).shape
-    assert found == Shape(12, 32, stored, degrees, passes, compared)
+    assert found == Shape(12, 32, stored, degrees, comparisons, compared)
 
 
 def test_vectors_cannot_be_projected_to_more_values_than_they_have() -> None:

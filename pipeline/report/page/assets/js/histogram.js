@@ -1,17 +1,17 @@
 "use strict";
-// Distributions of scores: tonight's as bars, the window's as a line, the threshold across both.
+// Distributions of scores: current's as bars, the window's as a line, the threshold across both.
 
 const HIGH = 60; // of the drawing, which is stretched
 
 /**
- * Draw a histogram {edges, tonight, window} with a threshold or null. Both nights are drawn in shares of their own, so
+ * Draw a histogram {edges, current, window} with a threshold or null. Both nights are drawn in shares of their own, so
  * that a week of images compares with a night.
  */
 function histogram(found, threshold, label) {
-  const { edges, tonight, window: before } = found;
+  const { edges, current, window: before } = found;
   const low = edges[0];
   const span = edges.at(-1) - low || 1;
-  const shares = tonight.map(share);
+  const shares = current.map(share);
   const earlier = before?.map(share);
   const top = Math.max(...shares, ...(earlier ?? [])) || 1;
   const x = (value) => (1000 * (value - low)) / span;
@@ -34,9 +34,9 @@ function histogram(found, threshold, label) {
 
 /** Count values in `bins` bins from low to high. */
 function binned(values, low, high, bins) {
-  const tonight = new Array(bins).fill(0);
-  for (const value of values) tonight[Math.min(bins - 1, Math.max(0, Math.floor(((value - low) / (high - low)) * bins)))]++;
-  return { edges: Array.from({ length: bins + 1 }, (_, i) => low + ((high - low) * i) / bins), tonight, window: null };
+  const current = new Array(bins).fill(0);
+  for (const value of values) current[Math.min(bins - 1, Math.max(0, Math.floor(((value - low) / (high - low)) * bins)))]++;
+  return { edges: Array.from({ length: bins + 1 }, (_, i) => low + ((high - low) * i) / bins), current, window: null };
 }
 
 function share(value, _, all) {

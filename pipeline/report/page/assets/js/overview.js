@@ -130,7 +130,7 @@ function driftNote({ drift }) {
 
 function legend(facts, measured) {
   const earlier = facts.categories.some((category) => category.histogram?.window);
-  const parts = ["Bars: tonight, those above the threshold in colour."];
+  const parts = ["Bars: this run, those above the threshold in colour."];
   if (earlier) parts.push("Line: the window of earlier runs.");
   parts.push("Heights are square roots of shares, so that single images can be seen.");
   parts.push(measured ? "Metrics in percent, against the labels of the lake; below, their mean." : noMetrics(facts));
