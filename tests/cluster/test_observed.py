@@ -89,7 +89,7 @@ def nights(s3_environment: dict[str, str], tmp_path_factory: pytest.TempPathFact
 def slow(method: str, path: str) -> None:
     """Take some seconds to store features: a stage that is over at once is never scraped."""
     if method == "PUT" and "/tokens/" in path:
-        threading.Event().wait(6)
+        threading.Event().wait(20)
 
 
 @contextmanager
