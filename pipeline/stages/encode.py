@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline.config import EncoderConfig, InputConfig, ScoreConfig
 from pipeline.encoders.describe import not_the_same
 from pipeline.encoders.spec import EncoderSpec
-from pipeline.errors import EncoderError
+from pipeline.errors import LakeScoreError
 from pipeline.images import Pixels, Reason
 from pipeline.memory import is_out_of_memory
 from pipeline.schema.table import TableSchema
@@ -77,7 +77,7 @@ class EncodeBlock:
         torch.set_num_threads(threads)
         self._encoder = take_encoder(self.config, device)
         if self._encoder.spec.fingerprint != self.fingerprint:
-            raise EncoderError(not_the_same(self.config, self._encoder.spec.fingerprint, self.fingerprint))
+            raise LakeScoreError(not_the_same(self.config, self._encoder.spec.fingerprint, self.fingerprint))
 
     def __call__(self, block: pa.Table) -> pa.Table:
         rows = block.drop_columns("pixels").to_pylist()

@@ -295,7 +295,7 @@ def test_settings_are_valid(overlay: Overlay, tmp_path: Path) -> None:
 def test_pools_of_workers_are_as_large_as_the_group(overlay: Overlay, tmp_path: Path) -> None:
     config = _settings(overlay, tmp_path)
     for pool in (config.ray.encode, config.ray.score):
-        assert (pool.max, pool.gpus) == (overlay.groups["gpu"]["maxReplicas"], 1)
+        assert (pool.min, pool.max, pool.gpus) == (1, overlay.groups["gpu"]["maxReplicas"], 1)
 
 
 def test_gpus_are_large_enough(overlay: Overlay, tmp_path: Path) -> None:
