@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import astuple, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,12 +19,14 @@ import numpy as np
 
 from bench.processes import Processes, peak_memory
 from bench.report import Report, start
-from bench.stages import feature_rows, layer_at, score_here, write_lists
+from bench.stages import feature_rows, score_here, write_lists
 from pipeline.config import ScoreConfig
 from pipeline.io.storage import Location
+from pipeline.plan.cost import Cost
 from pipeline.plan.sampling import choose_references
 from pipeline.plan.units import UNIT_OPERATIONS, Members
 from pipeline.scoring.scorer import make_scorer
+from pipeline.stages.score import layer_of
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
 
@@ -172,14 +175,14 @@ def work(case: Case) -> tuple[int, float, float, float, float]:
     sizes = case.sizes
     references = sizes.references if case.mode == "sample" else case.images
     store = store_at(case.root, sizes)
-    scorer = make_scorer(case.config, layer_at(store))
+    scorer = make_scorer(case.config, layer_of(store))
     members = {"part": Members(case.images, references, case.images, f"{case.mode}{case.images}")}
     operations = UNIT_OPERATIONS["cpu"] / 100
     passes = [scorer.units(of, members, [LAYER], MEMORY_GB * 1e9, operations) for of in range(scorer.passes)]
     seconds = score_here(passes, case.config, store, case.run)
-    costs = [scorer.cost(unit) for units in passes for unit in units]
-    products, read = sum(cost.products for cost in costs), sum(cost.read for cost in costs)
-    return len(costs), products, read / 1e9, seconds, peak_memory() / 2**20
+    units = list(chain.from_iterable(passes))
+    cost = sum(map(scorer.cost, units), Cost())
+    return len(units), cost.products, cost.read / 1e9, seconds, peak_memory() / 2**20
 
 
 if __name__ == "__main__":

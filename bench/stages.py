@@ -4,14 +4,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from pipeline.config import ScoreConfig
 from pipeline.plan.units import Unit
 from pipeline.schema.tables import IMAGE_STATS, NEAR_DUPLICATES
-from pipeline.scoring.scorer import Layer, make_scorer
-from pipeline.stages.score import ScoreUnits, list_units, score, todo_row
+from pipeline.scoring.scorer import make_scorer
+from pipeline.stages.score import ScoreUnits, layer_of, list_units, score, todo_row
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, write_table
 
@@ -56,9 +55,5 @@ def score_on(workers: int, units: Sequence[Unit], config: ScoreConfig, store: Fe
 
 def stage_of(config: ScoreConfig, store: FeatureStore, run: RunFolder) -> ScoreUnits:
     """Return what scores units, by the search that is taken where nothing was measured."""
-    layer = layer_at(store)
+    layer = layer_of(store)
     return ScoreUnits(config, layer, make_scorer(config, layer).untuned("cpu"), store, run)
-
-
-def layer_at(store: FeatureStore) -> Layer:
-    return Layer(store.grid, store.width, np.dtype(store.precision).itemsize)

@@ -24,7 +24,7 @@ from pipeline.config import InputConfig, OutputConfig, RayConfig, ReferencesConf
 from pipeline.engine.calibrate import measure
 from pipeline.engine.cluster import cluster
 from pipeline.io.storage import Location
-from pipeline.plan.cost import Rates, total_cost, unit_cost
+from pipeline.plan.cost import Cost, Rates, unit_cost
 from pipeline.plan.sampling import expected_references
 from pipeline.plan.schedule import Schedule, schedule
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Shape, Unit, plan_units
@@ -167,7 +167,7 @@ class Plan:
             "longest first": sorted(seconds, reverse=True),
             "catalog order": [seconds[place] for place in places],
         }
-        self.read = total_cost(units, SHAPE).read  # bytes
+        self.read = sum((unit_cost(unit, SHAPE) for unit in units), Cost()).read  # bytes
         self.reading = self.read / GPU.read / sum(seconds)  # share of the time
 
     def on(self, gpus: int, order: str = "as planned", ahead: int = 0) -> Schedule:

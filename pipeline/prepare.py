@@ -88,7 +88,7 @@ def prepare(begun: Begun) -> Prepared:
     earlier = window_of(history, since, config.references.count)
     choose = Chooser(config, store, folder, spec.fingerprint, earlier, settings)
     expected = choose.expected(selection.todo, selection.pinned)
-    layer = layer_of(spec, store)
+    layer = layer_of(store)
     scorer = make_scorer(config, layer)
     score_pool = pool(config.ray.score)
     units = _plan_passes(scorer, config, spec, expected, score_pool.device)

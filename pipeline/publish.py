@@ -61,7 +61,7 @@ def describe_run(
 ) -> RunRecord:
     """Return run.json: what was scored, with which settings, versions and seconds.
 
-    `units` are those that each node scored, `drift` is what `say_drift` returned.
+    `units_by_node` counts those that each node scored, `drift` is what `say_drift` returned.
     """
     images = Counter(node for node in extracted.images["node"].to_pylist() if node is not None)
     more = {"features_reused": extracted.reused, "other_files": prepared.catalog.ignored}

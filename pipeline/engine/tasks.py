@@ -109,9 +109,7 @@ class OnRay:
                 batch_size=None,
                 batch_format="pyarrow",
                 fn_constructor_args=(stage, pool.device, pool.cpus, progress.stage),
-                compute=ray.data.ActorPoolStrategy(
-                    min_size=min(pool.max, len(blocks)), max_size=min(pool.max, len(blocks))
-                ),
+                compute=ray.data.ActorPoolStrategy(size=min(pool.max, len(blocks))),
                 num_cpus=0,
                 num_gpus=pool.gpus,
                 max_restarts=RETRIES,

@@ -1,6 +1,6 @@
 """What a run costs, before it starts: operations, bytes, seconds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -44,11 +44,6 @@ def unit_cost(unit: Unit, shape: Shape) -> Cost:
         aggregated=images * shape.degrees * values,
         read=images * values * shape.bytes,
     )
-
-
-def total_cost(units: Iterable[Unit], shape: Shape) -> Cost:
-    """Return what a run's units cost together."""
-    return sum((unit_cost(unit, shape) for unit in units), Cost())
 
 
 def refuse_quadratic(config: ReferencesConfig, totals: Mapping[str, int], estimate: str) -> None:

@@ -55,8 +55,8 @@ class Unit:
 
     A unit that holds the whole category, all of it references, multiplies each pair once. Positions count the
     category's encoded images; of a pass that goes through the references they are places among those, and `total` is
-    their number. `population`, `mutual` and `digest` are those of `Members`: what was computed for
-    other images is another unit.
+    their number. `population`, `mutual` and `digest` are those of `Members`: what was computed for other images is
+    another unit.
     """
 
     category: str

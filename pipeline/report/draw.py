@@ -21,8 +21,7 @@ from pipeline.report.missed import missed
 from pipeline.report.page import CHUNK
 from pipeline.report.report_images import crop_name, cuts, gather
 from pipeline.report.stored_map import map_at
-from pipeline.schema.table import TableSchema
-from pipeline.schema.tables import COUNT, CUT, DETAILS, DRAWN
+from pipeline.schema.tables import CUT, DETAILS, DRAWN, with_count
 from pipeline.stage import Runner
 from pipeline.views import View
 
@@ -31,8 +30,7 @@ BLOCK = 64  # images of one task that writes overlays and outlines
 WRITERS = 8  # threads: a picture is a file, and a store answers late
 UNDRAWN = (ValueError, ArithmeticError, OSError)  # of libraries: it costs a picture, and not the run
 
-MADE_CUT = TableSchema("What a worker says of an image of the lake.", (*CUT.columns, COUNT))
-MADE_DRAWN = TableSchema("What a worker says of an image of the report.", (*DRAWN.columns, COUNT))
+MADE_CUT, MADE_DRAWN = with_count(CUT), with_count(DRAWN)
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def draw(
         if image.source.key not in gone_keys:
             low, high = scales[image.row["category"]]
             told = {"low": low, "high": high, "about": json.dumps(image.about(gone_keys))}
-            row = {name: image.row[name] for name in ("uri", "map_uri", "width", "height", "pixel_threshold")}
+            row = {name: value for name, value in image.row.items() if name in DETAILS.names}
             rows.append({**row, "image": image.image, "masks": image.masks, **told})
     blocks = [DETAILS.rows(rows[at : at + BLOCK]) for at in range(0, len(rows), BLOCK)]
     if not blocks:

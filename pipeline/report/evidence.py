@@ -11,14 +11,13 @@ from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.io.storage import Location
 from pipeline.report.missed import missed
 from pipeline.report.stored_map import map_at
-from pipeline.schema.table import TableSchema
-from pipeline.schema.tables import COUNT, PATCHES
+from pipeline.schema.tables import PATCHES, with_count
 from pipeline.stage import Runner, Stage
 from pipeline.views import View
 
 BLOCK = 256  # images of one task, for which each reference is read once
 
-MADE = TableSchema("What a worker says of each image.", (*PATCHES.columns, COUNT))
+MADE = with_count(PATCHES)
 
 
 def explain(

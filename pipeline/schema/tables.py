@@ -44,6 +44,12 @@ IMAGE_STATS = TableSchema(
 # Of what workers return: it is told to whoever shows progress, and dropped
 COUNT = Column("count", pa.int64(), "How much of a stage's progress the row stands for.")
 
+
+def with_count(table: TableSchema) -> TableSchema:
+    """Return what a worker says of each row of a table."""
+    return TableSchema(table.about, (*table.columns, COUNT))
+
+
 # ---- what there is to score
 
 MANIFEST = TableSchema(
@@ -133,19 +139,15 @@ UNITS = TableSchema(
         Column("mutual", pa.bool_(), "Whether the references are among the images."),
     ),
 )
-TODO = TableSchema(
+UNIT = Column("unit", pa.int64(), "Number of a unit in its pass.")
+TO_SCORE = TableSchema(
     "A unit that is to be scored.",
-    (
-        Column("unit", pa.int64(), "Its number in its pass."),
-        Column("pass", pa.int64(), "Number of its pass, from 0."),
-        *UNITS.columns,
-    ),
+    (UNIT, Column("pass", pa.int64(), "Number of its pass, from 0."), *UNITS.columns),
 )
-
 SCORED = TableSchema(
     "A unit that was scored.",
     (
-        Column("unit", pa.int64(), "Its number in its pass."),
+        UNIT,
         Column("id", pa.string(), "Its name, that of its file of results."),
         Column("seconds", pa.float64(), "How long it took.", "seconds"),
         COUNT,

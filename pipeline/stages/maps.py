@@ -11,8 +11,8 @@ from PIL import Image
 from pipeline.config import ScoreConfig
 from pipeline.io.names import file_key, partition
 from pipeline.metrics.stream import to_levels
-from pipeline.schema.table import TableSchema, records
-from pipeline.schema.tables import COUNT, MAPPED
+from pipeline.schema.table import records
+from pipeline.schema.tables import MAPPED, with_count
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
 from pipeline.store.features import FeatureStore
@@ -23,7 +23,7 @@ from pipeline.views import View
 MAP_BLOCK = 64  # images of one task
 
 
-MADE = TableSchema("What a worker says of each image.", (*MAPPED.columns, COUNT))
+MADE = with_count(MAPPED)
 
 
 @dataclass(frozen=True)

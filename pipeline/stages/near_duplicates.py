@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.schema.table import TableSchema
-from pipeline.schema.tables import COMPARED, COUNT, NEAR_DUPLICATES
+from pipeline.schema.tables import COMPARED, NEAR_DUPLICATES, with_count
 from pipeline.scoring.near_duplicates import find_near_duplicates
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table, write_table
 from pipeline.tables.references import feature_refs
 
-MADE = TableSchema("What a worker says of each image.", (*COMPARED.columns, COUNT))
+MADE = with_count(COMPARED)
 
 
 def exclude_pairs(categories: Iterable[str], stage: "FindNearDuplicates", runner: Runner) -> pa.Table:

@@ -6,15 +6,14 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import ScoreConfig
-from pipeline.schema.table import TableSchema
-from pipeline.schema.tables import COUNT, RESCORED
+from pipeline.schema.tables import RESCORED, with_count
 from pipeline.scoring.scorer import Layer, Scorer, make_scorer
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.references import feature_refs
 from pipeline.tables.thresholds import threshold
 
-MADE = TableSchema("What a worker says of each image.", (*RESCORED.columns, COUNT))
+MADE = with_count(RESCORED)
 
 
 @dataclass

@@ -12,12 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import ScoreConfig
-from pipeline.encoders.spec import EncoderSpec
 from pipeline.errors import LakeScoreError
 from pipeline.memory import is_out_of_memory
 from pipeline.plan.units import Unit
 from pipeline.schema.table import records
-from pipeline.schema.tables import SCORED, TODO, UNITS
+from pipeline.schema.tables import SCORED, TO_SCORE, UNITS
 from pipeline.scoring.scorer import CategoryFeatures, Layer, Scorer, Tuning, UnitResult, make_scorer
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore
@@ -28,9 +27,9 @@ from pipeline.tables.rows import check_rows
 log = logging.getLogger(__name__)
 
 
-def layer_of(spec: EncoderSpec, store: FeatureStore) -> Layer:
-    """Return what a scorer is told of an encoder's layers."""
-    return Layer(spec.grid, spec.width, np.dtype(store.precision).itemsize)
+def layer_of(store: FeatureStore) -> Layer:
+    """Return what a scorer is told of the layers in a store."""
+    return Layer(store.grid, store.width, np.dtype(store.precision).itemsize)
 
 
 def score(passes: Sequence[Sequence[Unit]], stage: "ScoreUnits", runner: Runner) -> Counter[str]:
@@ -61,8 +60,8 @@ def list_units(run: RunFolder, of_pass: int, units: Sequence[Unit]) -> None:
 
 
 def todo_row(number: int, of_pass: int, unit: Unit) -> pa.Table:
-    """Return the row of TODO of a unit, `number` in its pass."""
-    return TODO.rows([{"unit": number, "pass": of_pass, **vars(unit)}])
+    """Return the row of TO_SCORE of a unit, `number` in its pass."""
+    return TO_SCORE.rows([{"unit": number, "pass": of_pass, **vars(unit)}])
 
 
 @dataclass

@@ -104,11 +104,8 @@ class Chooser:
             self._need_pinned(category, candidates.num_rows)
         if config.source == "window" and self.earlier is not None:
             earlier = self._earlier(category, index)
-            candidates = (
-                earlier
-                if earlier.num_rows >= config.count
-                else pa.concat_tables([REFERENCES.cast(candidates), earlier])
-            )
+            enough = earlier.num_rows >= config.count
+            candidates = earlier if enough else pa.concat_tables([REFERENCES.cast(candidates), earlier])
         chosen = choose_references(config, candidates["uri"].to_pylist())
         population = candidates.num_rows if samples(config, candidates.num_rows) else len(chosen)
         return REFERENCES.cast(candidates.take(pa.array(chosen, pa.int64()))), population
@@ -129,9 +126,9 @@ class Chooser:
         now = set(zip(index["uri"].to_pylist(), index["etag"].to_pylist(), strict=True))
         found = []
         for row in rows.select(["uri", "etag", "score_raw"]).to_pylist():
-            found_before = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint))
-            if found_before is not None and (row["uri"], row["etag"]) not in now:
-                found.append({"file": found_before.file, "row": found_before.row, "position": -1, **row})
+            kept = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint))
+            if kept is not None and (row["uri"], row["etag"]) not in now:
+                found.append({"file": kept.file, "row": kept.row, "position": -1, **row})
         return REFERENCES.rows(found)
 
 

@@ -1,6 +1,7 @@
 """What a run costs, counted pair by pair, and which runs are refused for it."""
 
 import itertools
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import ReferencesConfig
 from pipeline.errors import ConfigError
-from pipeline.plan.cost import Cost, Rates, refuse_quadratic, total_cost, unit_cost
+from pipeline.plan.cost import Cost, Rates, refuse_quadratic, unit_cost
 from pipeline.plan.units import Members, Shape, Unit, plan_units
 
 SHAPE = Shape(patches=4, width=6, bytes=2, degrees=3, comparisons=1, compared=5)
@@ -18,6 +19,11 @@ LAYERS = (5, 11)
 def units(total: int, references: int, memory: float = 1e9, operations: float = 1e15) -> list[Unit]:
     members = Members(total, references, total, "d1")
     return plan_units({"bottle": members}, LAYERS, SHAPE, memory, operations)
+
+
+def total_cost(units: Iterable[Unit], shape: Shape) -> Cost:
+    """Return what units cost together, as a run sums them up."""
+    return sum((unit_cost(unit, shape) for unit in units), Cost())
 
 
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(1, 9))

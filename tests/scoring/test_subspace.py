@@ -32,22 +32,31 @@ def tokens(rank: int, seed: int = 0) -> NDArray[np.float32]:
     return found
 
 
+def features_of(
+    of: NDArray[np.float32], references: Sequence[int], passes: Sequence[list[NDArray[Any]]]
+) -> CategoryFeatures:
+    """Return images, whose features lie in rows of one file, with the results of passes as they come."""
+    refs: list[FeatureRef] = [("f", row) for row in range(len(of))]
+    self_index = np.full(len(of), -1)
+    self_index[list(references)] = np.arange(len(references))
+    return CategoryFeatures(
+        refs,
+        [refs[row] for row in references],
+        self_index,
+        np.empty((0, 2), np.int64),
+        lambda wanted: of[[row for _, row in wanted]],
+        lambda of_pass: passes[of_pass],
+    )
+
+
 def scored(
     of: NDArray[np.float32], references: Sequence[int], population: int, operations: float, **method: Any
 ) -> Any:
     """Score images by both passes, in units of so many multiply-adds."""
     scorer = make_scorer(config(**method), LAYER)
     assert isinstance(scorer, SubspaceScorer)
-    refs: list[FeatureRef] = [("f", row) for row in range(len(of))]
     passes: list[list[NDArray[Any]]] = []
-    features = CategoryFeatures(
-        refs,
-        [refs[row] for row in references],
-        np.full(len(of), -1),
-        np.empty((0, 2), np.int64),
-        lambda wanted: of[[row for _, row in wanted]],
-        lambda number: passes[number],
-    )
+    features = features_of(of, references, passes)
     members = {"nut": Members(len(of), len(references), population, "d")}
     for number in range(scorer.passes):
         units = sorted(scorer.units(number, members, [5], 1e9, operations), key=lambda unit: unit.start)
@@ -98,18 +107,11 @@ def test_too_little_memory_is_an_error_that_says_how_much_is_needed() -> None:
 def test_evidence_is_the_patch_that_looks_most_alike() -> None:
     of = tokens(rank=6)
     of[3, 2] = 5 * of[8, 11]  # of one direction
-    refs: list[FeatureRef] = [("f", row) for row in range(IMAGES)]
-    nothing: Any = None
-    features = CategoryFeatures(
-        refs,
-        refs,
-        np.arange(IMAGES),
-        np.empty((0, 2), np.int64),
-        lambda wanted: of[[row for _, row in wanted]],
-        nothing,
+    features = features_of(of, range(len(of)), [])
+    patches, compared = np.array([[2, 0]]), [features.images[row] for row in (0, 1, 8)]
+    matches = make_scorer(config(), LAYER).explain(
+        patches, [features.images[3]], compared, [features, features], block=2
     )
-    patches, compared = np.array([[2, 0]]), [refs[row] for row in (0, 1, 8)]
-    matches = make_scorer(config(), LAYER).explain(patches, [refs[3]], compared, [features, features], block=2)
     assert matches.distances.shape == matches.patches.shape == (2, 3)
     [(image, patch, distance)] = matches.nearest(0, 1)
     assert (image, patch) == (2, 11) and distance < 1e-5
@@ -118,16 +120,8 @@ def test_evidence_is_the_patch_that_looks_most_alike() -> None:
 def test_the_results_of_two_halves_are_joined_to_that_of_the_whole() -> None:
     of = tokens(4)
     scorer = make_scorer(config(), LAYER)
-    refs: list[FeatureRef] = [("f", row) for row in range(len(of))]
     passes: list[list[NDArray[Any]]] = []
-    features = CategoryFeatures(
-        refs,
-        refs,
-        np.arange(len(of)),
-        np.empty((0, 2), np.int64),
-        lambda wanted: of[[row for _, row in wanted]],
-        lambda of_pass: passes[of_pass],
-    )
+    features = features_of(of, range(len(of)), passes)
     members = {"nut": Members(len(of), len(of), len(of), "d")}
     for of_pass in range(scorer.passes):
         [whole] = scorer.units(of_pass, members, [5], 1e9, 1e12)

@@ -1,5 +1,5 @@
 "use strict";
-// Distributions of scores: current's as bars, the window's as a line, the threshold across both.
+// Distributions of scores: this run's as bars, the window's as a line, the threshold across both.
 
 const HIGH = 60; // of the drawing, which is stretched
 
