@@ -6,6 +6,7 @@ fleet does not come back all at once. boto3's own retries are off: a quota that 
 in an outage.
 """
 
+import errno
 import io
 import logging
 import re
@@ -261,7 +262,8 @@ def _meaning(error: Exception) -> Exception:
         return Unavailable(f"tried for {PATIENCE:.0f} s: {_say(error)}")
     if code in REFUSED or isinstance(error, NO_CREDENTIALS):
         return Unavailable(f"the credentials are refused: {_say(error)}")
-    return NotImplementedError(_say(error)) if code == "NotImplemented" else OSError(_say(error))
+    # with a number, as those of the system have: libraries raise OSErrors without one for damaged content
+    return NotImplementedError(_say(error)) if code == "NotImplemented" else OSError(errno.EIO, _say(error))
 
 
 def _code(error: BaseException | None) -> str:

@@ -1,28 +1,46 @@
-"""Local files: the functions behind `Location` where its protocol is file. Errors are OSErrors."""
+"""Local files: the functions behind `Location` where its protocol is file. Errors are OSErrors.
 
+What is written is on the disk when the function returns, its name too: whatever counts on a file, and is written after
+it, is not there without it when the power fails.
+"""
+
+import errno
 import io
 import os
 import re
 import stat
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from pipeline.io.entry import Changed, Entry
 
 PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial")  # what a file is called until it is whole
+MOST_WAYS = 100  # to one folder through several links: links to links of links can make millions
 
 
 def read(path: str, etag: str | None) -> bytes:
     """Return the content; raises `Changed` when its tag is not the one given, or it changes meanwhile."""
-    with open(path, "rb") as file:
+    with open_(path) as file:
         _check(path, file.fileno(), etag)  # before, too: it may have grown beyond the memory since it was listed
-        content = file.read()
+        size = os.fstat(file.fileno()).st_size
+        content = file.read() if size else b""  # some files of the system are empty, and to read them never ends
         _check(path, file.fileno(), etag)
-    return content
+    return content or b""
 
 
-def open_(path: str) -> io.RawIOBase:
-    return open(path, "rb", buffering=0)
+def open_(path: str) -> io.FileIO:
+    """Open a regular file; opening a pipe would wait for somebody who writes to it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISDIR(mode := os.fstat(descriptor).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return io.FileIO(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def write(path: str, content: bytes, over: str | None) -> None:
@@ -53,7 +71,7 @@ def entry(path: str) -> Entry:
 
 def files(path: str) -> Iterator[Entry]:
     """Yield everything below a folder that is no folder, with paths from there."""
-    return _walk(path, "", ())
+    return _walk(path, "", (), 0, Counter())
 
 
 def folders(path: str) -> list[str]:
@@ -77,22 +95,56 @@ def remove(path: str) -> None:
 
 def _place(path: str, content: bytes, move: Callable[[str, str], None]) -> None:
     folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
+    _make_folder(folder)
     partial = os.path.join(folder, f".{uuid.uuid4().hex}.partial")  # as PARTIAL says
     try:
         with open(partial, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         move(partial, path)
+        _sync_folder(folder)
     finally:
         if os.path.lexists(partial):
             os.unlink(partial)
 
 
-def _walk(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[Entry]:
-    """List a folder: links are what they lead to, and a folder that cannot be listed is an error."""
+def _make_folder(folder: str) -> None:
+    """Make a folder, and those above it that are missing, so that they are on the disk."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    if above != folder:
+        _make_folder(above)
+    os.makedirs(folder, exist_ok=True)
+    _sync_folder(above)
+
+
+def _sync_folder(folder: str) -> None:
+    """Bring the names in a folder to the disk, where the file system can do that."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems know no such thing
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _walk(folder: str, prefix: str, above: tuple[str, ...], links: int, ways: Counter[str]) -> Iterator[Entry]:
+    """List a folder: links are what they lead to, and a folder that cannot be listed is an error.
+
+    `links` were followed on the way to it, and `ways` counts how often a folder was come to through several of them.
+    """
     real = os.path.realpath(folder)
     if not os.path.isdir(folder) or real in above:  # a link back to where it came from
         return
+    if links > 1:
+        ways[real] += 1
+        if ways[real] > MOST_WAYS:
+            said = f"links lead to {real} on more than {MOST_WAYS} ways, such as {prefix}: remove some of them"
+            raise OSError(errno.ELOOP, said)
     with os.scandir(folder) as children:
         for child in children:
             try:
@@ -103,7 +155,8 @@ def _walk(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[Entry]:
                 except FileNotFoundError:  # gone since
                     continue
             if is_folder:
-                yield from _walk(child.path, f"{prefix}{child.name}/", (*above, real))
+                followed = links + child.is_symlink()
+                yield from _walk(child.path, f"{prefix}{child.name}/", (*above, real), followed, ways)
             else:
                 yield _entry(prefix + child.name, info)
 
@@ -118,9 +171,14 @@ def _entry(path: str, info: os.stat_result) -> Entry:
 
 
 def _check(path: str, descriptor: int, etag: str | None) -> None:
-    if etag is not None and _tag(os.fstat(descriptor)) != etag:
+    if etag is None:
+        return
+    tag = _tag(os.fstat(descriptor))
+    was_short = etag.count("-") == 1  # of a run of up to November 2026, whose tags were size and time alone
+    if tag != etag and not (was_short and tag.startswith(f"{etag}-")):
         raise Changed(path)
 
 
 def _tag(info: os.stat_result) -> str:
-    return f"{info.st_size}-{info.st_mtime_ns // 1000}"
+    """Return what changes with a file's content, also where a copy brings the size and the time of what it replaces."""
+    return f"{info.st_size}-{info.st_mtime_ns // 1000}-{info.st_ino:x}-{info.st_ctime_ns // 1000:x}"

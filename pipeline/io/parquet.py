@@ -9,15 +9,39 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError)  # what reading a damaged file may raise
+
 
 def read_parquet(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a table, or some of its columns; raises `pa.ArrowException`, also for a type that a library has made."""
+    """Read a table, or some of its columns, and check the checksums of their pages, where the file has any.
+
+    Raises `pa.ArrowException` and `OSError` where it is damaged, and for a type that a library has made.
+    """
+    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
     # Arrow's own threads may outlive a read: a process that ends at once after it would abort, whatever it did before
-    table = pq.ParquetFile(pa.BufferReader(content)).read(columns=columns, use_threads=False)
+    table = file.read(columns=columns, use_threads=False)
     for field in table.schema:
         if not _is_data(field.type):
             raise pa.ArrowInvalid(f"the column {field.name!r} has the type {field.type}, whose values may run code")
     return table
+
+
+def write_parquet(table: pa.Table, row_group_size: int | None = None, plain: bool = False) -> bytes:
+    """Return a table as one Parquet file with checksums of its pages; the same table gives the same bytes.
+
+    `plain` is for values that nothing makes shorter: they are not compressed, and counted by no statistics.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size,
+        compression="none" if plain else "zstd",
+        use_dictionary=not plain,
+        write_statistics=not plain,
+        write_page_checksum=True,
+    )
+    return sink.getvalue().to_pybytes()
 
 
 def _is_data(kind: pa.DataType) -> bool:

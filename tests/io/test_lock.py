@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import RunLocked, StorageError
 from pipeline.io import lock
-from pipeline.io.lock import RunLock
+from pipeline.io.lock import RunLock, runs_at_work
 from pipeline.io.storage import Location
 
 HOLDER = """
@@ -38,6 +38,7 @@ def files(place: Location) -> list[str]:
 
 def somebody(**more: Any) -> bytes:
     content = {"owner": "x", "host": "press-7", "pid": 11, "since": "now", "machine": "another", "started": "5"}
+    content |= {"sign": 3}
     return json.dumps(content | more).encode()
 
 
@@ -127,3 +128,64 @@ def test_a_lock_that_cannot_be_removed_does_not_fail_the_run(
     with RunLock(place, "night"):
         monkeypatch.setattr(Location, "remove", refused)
     assert "the lock stays" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["night.7.json", "night.0000007.json", "night.json", "night.000001.json.bak"])
+def test_what_is_not_called_as_a_lock_is_holds_nobody_up(place: Location, name: str) -> None:
+    (place / "locks" / name).write_bytes(somebody())
+    with RunLock(place, "night") as taken:
+        taken.check()
+    assert files(place) == [f"locks/{name}"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"\0" * 200, b"\xff", b"[" * 100_000, b'{"pid": "x"}'])
+def test_a_damaged_lock_is_taken_over_when_nobody_renews_it(
+    place: Location, content: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lock, "TAKEN_OVER_AFTER", 0.2)
+    (place / "locks/night.000001.json").write_bytes(content)
+    with RunLock(place, "night") as taken:
+        taken.check()
+    assert files(place) == []
+    assert "night.000001.json is damaged" in caplog.text
+
+
+def test_a_link_to_nowhere_in_place_of_a_lock_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "TAKEN_OVER_AFTER", 0.2)
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks/night.000001.json").symlink_to(tmp_path / "gone")
+    with RunLock(Location.parse(str(tmp_path)), "night") as taken:
+        taken.check()
+    assert list((tmp_path / "locks").iterdir()) == []
+
+
+def test_a_damaged_lock_of_ones_own_ends_the_run(place: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "RENEWED_EVERY", 1e9)
+    with RunLock(place, "night") as held:
+        (place / "locks/night.000001.json").write_bytes(b"{")
+        with pytest.raises(RunLocked, match="nothing more is done here"):
+            held.check()
+
+
+def test_runs_at_work_are_those_whose_locks_live(place: Location) -> None:
+    assert runs_at_work(place) == set()
+    (place / "locks/dead.000003.json").write_bytes(somebody())
+    (place / "locks/damaged.000001.json").write_bytes(b"")
+    with RunLock(place, "night"):
+        assert runs_at_work(place) == {"night"}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, place.uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        holder.kill()
+        holder.wait()
+    assert runs_at_work(place) == set()
+
+
+def test_a_run_on_another_machine_is_at_work_when_it_renews_its_lock(
+    place: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_machine", lambda: "elsewhere")
+    with RunLock(place, "night"):
+        monkeypatch.setattr(lock, "_machine", lambda: "here")
+        assert runs_at_work(place) == {"night"}

@@ -238,3 +238,74 @@ def test_a_file_that_has_grown_since_it_was_listed_is_not_read(tmp_path: Path) -
     os.truncate(tmp_path / "a", 1 << 43)  # more than any memory; not a byte of it on the disk
     with pytest.raises(ObjectChanged):
         at(tmp_path / "a").read_bytes(etag)
+
+
+@pytest.mark.parametrize("how", ["replaced", "written over"])
+def test_a_copy_of_the_same_size_and_time_has_another_tag(tmp_path: Path, how: str) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(b"before")
+    os.utime(image, (1e9, 1e9))
+    before = at(image).entry().etag
+    other = tmp_path / "other.png"
+    other.write_bytes(b"behind")
+    if how == "replaced":  # as rsync -t does
+        os.utime(other, (1e9, 1e9))
+        other.rename(image)
+    else:  # as cp -p does
+        image.write_bytes(other.read_bytes())
+        os.utime(image, (1e9, 1e9))
+    assert (image.stat().st_size, image.stat().st_mtime) == (6, 1e9)
+    assert at(image).entry().etag != before
+    with pytest.raises(ObjectChanged):
+        at(image).read_bytes(before)
+
+
+def test_links_to_links_that_make_millions_of_paths_are_an_error_that_names_them(tmp_path: Path) -> None:
+    for number in range(24):
+        (tmp_path / f"{number:02d}").mkdir()
+    (tmp_path / "23" / "a.png").write_bytes(b"x")
+    for number in range(23):
+        for name in ("left", "right"):
+            (tmp_path / f"{number:02d}" / name).symlink_to(tmp_path / f"{number + 1:02d}")
+    with pytest.raises(StorageError, match="links lead to .* on more than 100 ways.*remove some of them"):
+        list(at(tmp_path).files())
+
+
+def test_one_folder_that_many_links_lead_to_is_listed_by_each(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "a.png").write_bytes(b"x")
+    (tmp_path / "lake").mkdir()
+    for number in range(300):
+        (tmp_path / "lake" / str(number)).symlink_to(tmp_path / "shared")
+    assert len(list(at(tmp_path / "lake").files())) == 300
+
+
+def test_what_is_no_regular_file_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for read in (Location.read_bytes, Location.open):
+        with pytest.raises(StorageError, match="pipe.png: not a regular file"):
+            read(at(tmp_path / "pipe.png"))
+    # files of the system have no size, and reading some of them never ends
+    (tmp_path / "link.png").symlink_to("/proc/self/environ")
+    assert at(tmp_path / "link.png").read_bytes() == b""
+
+
+def test_what_is_written_is_synced_before_and_after_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        done.append(f"sync {path.name if path.is_dir() else 'file'}")
+        fsync(descriptor)
+
+    def moved(source: str, target: str) -> None:
+        done.append("move")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", moved)
+    at(tmp_path / "a" / "b" / "c").write_bytes(b"x")
+    assert done == [f"sync {tmp_path.name}", "sync a", "sync file", "move", "sync b"]
