@@ -6,6 +6,7 @@
     |   +-- CatalogError        2   the lake or its manifest is not what the settings say
     +-- NothingToScore          3   no image was found, or none could be scored
     +-- StorageError            1   a file or object could not be read or written
+    |   +-- DamagedFile         1   what lies there is not what was written
     |   +-- ObjectChanged       1   it is not the one that was listed any more
     |   +-- StoreUnavailable    1   the store did not answer for minutes, or refuses the credentials
     +-- IncompleteRun           1   rows are missing at the end of a stage
@@ -43,6 +44,10 @@ class NothingToScore(LakeScoreError):
 
 class StorageError(LakeScoreError):
     """A file or object could not be read or written."""
+
+
+class DamagedFile(StorageError):
+    """What lies in a file is not what was written, or is gone."""
 
 
 class ObjectChanged(StorageError):

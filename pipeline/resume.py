@@ -1,13 +1,17 @@
 """A run id that was used before: its run is finished, or taken up, or another one's."""
 
-import json
 import logging
+
+from pydantic import JsonValue, TypeAdapter
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
+from pipeline.io.json_file import read_json
 from pipeline.result import Result, read_result
 from pipeline.schema.record import Settings, upgrade_settings
 from pipeline.store.run_folder import RunFolder, write_json
+
+_SETTINGS = TypeAdapter(dict[str, dict[str, JsonValue] | JsonValue])
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +48,7 @@ def check_same(folder: RunFolder, settings: Settings, before: Settings) -> None:
 def begin(folder: RunFolder, settings: Settings) -> None:
     """Claim the run's work folder, which also shows that the output can be written before hours are spent."""
     begun = folder.work / "settings.json"
-    if begun.exists():
-        check_same(folder, settings, upgrade_settings(json.loads(begun.read_bytes())))
+    if (before := read_json(begun, _SETTINGS, "units of other settings are done again")) is not None:
+        check_same(folder, settings, upgrade_settings(before))
         log.info("run %s was begun before; what it finished is kept", folder.run_id)
     write_json(begun, settings)

@@ -1,7 +1,8 @@
 """A whole run: the way of the data, top to bottom, from a lake to a published run."""
 
 import secrets
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -22,11 +23,13 @@ from pipeline.report.build import add_pixels, draw_report, drawing_of, window_sc
 from pipeline.report.page import write_page
 from pipeline.result import Result
 from pipeline.resume import begin, finished_run, identity
+from pipeline.schema.table import count_by
 from pipeline.stages.decode import DecodeBlock
-from pipeline.stages.encode import extract
+from pipeline.stages.encode import Extracted, extract
 from pipeline.stages.evidence import FindEvidence
+from pipeline.stages.heal import CheckFiles, healing
 from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
-from pipeline.stages.reduce import Reduction
+from pipeline.stages.reduce import Reduced, Reduction
 from pipeline.stages.score import ScoreUnits, score
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.rows import decided_now, drifts, scores_table, with_catalog, with_references
@@ -54,14 +57,57 @@ def score_lake(config: ScoreConfig) -> Result:
 
 def _score(prepared: Prepared, lock: RunLock) -> Result:
     config, folder, store, clock, view = prepared.config, prepared.folder, prepared.store, prepared.clock, prepared.view
-    todo, layer, catalog = prepared.selection.todo, prepared.layer, prepared.catalog
-    tasks = OnRay(everywhere())
+    catalog, tasks = prepared.catalog, OnRay(everywhere())
     lock.check()
     begin(folder, prepared.settings)
     keep_spec(folder.output, config.encoder, prepared.spec)  # the next run starts without a worker's help
     clock.lap("start")
 
+    # images to scores, again where what is stored is damaged
+    categories = count_by(prepared.selection.todo, "category")
+    found = healing(lambda: _compute(prepared, lock, tasks), CheckFiles(store, folder), categories, tasks)
+    images, reduced = found.images, found.reduced
+
+    # one row for each input
+    thresholds = pixel_thresholds(config, prepared.history.pixels, reduced.pixels)
+    decided = decided_now(images.filter(images["input"]), reduced.images, thresholds, folder.run_id, prepared.started)
+    scores = scores_table(catalog, decided, prepared.selection.carried)
+    report, extras = folder.results / "report", None
+    if most := config.report.images:
+        lock.check()
+        drawing = drawing_of(config, catalog.layout, view, report)
+        find_evidence = FindEvidence(config, prepared.layer, view, store, folder, MAP_SCALE)
+        pixels = add_pixels(reduced.pixels, prepared.history.pixels)
+        scores, extras = draw_report(drawing, scores, catalog.table, pixels, folder.run_id, most, tasks, find_evidence)
+    clock.lap("draw")
+
+    # what readers see, last
+    drift = say_drift(drifts(config.drift, unseen(scores, prepared.history), prepared.history.of_these_settings()))
+    run = describe_run(prepared, scores, found.extracted, found.units_by_node, drift)
+    lock.check()
+    if extras is not None:
+        write_page(report, run, scores, reduced.metrics, replace(extras, window=window_scores(prepared.history)))
+    publish(folder, catalog, scores, reduced, run)
+    count_published(scores, len(run.drifted or ()))
+    return Result(folder, scores, reduced.metrics, run)
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """What was found out about the images that a run encodes, each a row of `images`."""
+
+    extracted: Extracted
+    images: pa.Table
+    units_by_node: Mapping[str, int]
+    reduced: Reduced
+
+
+def _compute(prepared: Prepared, lock: RunLock, tasks: OnRay) -> _Computed:
+    config, folder, store, clock, view = prepared.config, prepared.folder, prepared.store, prepared.clock, prepared.view
+    todo, layer, catalog = prepared.selection.todo, prepared.layer, prepared.catalog
+
     # images to tokens
+    lock.check()
     decode_and_encode = OnRay(prepared.encode_pool, before=DecodeBlock(config.input, view))
     extracted = extract(todo, config, prepared.spec, view, store, decode_and_encode)
     clock.lap("extract")
@@ -72,7 +118,6 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     alone, members = prepared.choose(encoded.filter(pc.is_null(encoded["reason"])))
     near_duplicates = FindNearDuplicates(store, folder, config.references.near_duplicates)
     compared = pa.concat_tables([alone, exclude_pairs(members, near_duplicates, tasks)])
-    images = with_references(encoded, compared)
     clock.lap("compare")
 
     # tokens to patch scores
@@ -85,26 +130,4 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     reduction = Reduction(config, layer, view, store, folder, catalog.layout, catalog.mask_above)
     reduced = reduction({category: members[category].total for category in members}, tasks)
     clock.lap("reduce")
-
-    # one row for each input
-    thresholds = pixel_thresholds(config, prepared.history.pixels, reduced.pixels)
-    decided = decided_now(images.filter(images["input"]), reduced.images, thresholds, folder.run_id, prepared.started)
-    scores = scores_table(catalog, decided, prepared.selection.carried)
-    report, extras = folder.results / "report", None
-    if most := config.report.images:
-        lock.check()
-        drawing = drawing_of(config, catalog.layout, view, report)
-        find_evidence = FindEvidence(config, layer, view, store, folder, MAP_SCALE)
-        pixels = add_pixels(reduced.pixels, prepared.history.pixels)
-        scores, extras = draw_report(drawing, scores, catalog.table, pixels, folder.run_id, most, tasks, find_evidence)
-    clock.lap("draw")
-
-    # what readers see, last
-    drift = say_drift(drifts(config.drift, unseen(scores, prepared.history), prepared.history.of_these_settings()))
-    run = describe_run(prepared, scores, extracted, units_by_node, drift)
-    lock.check()
-    if extras is not None:
-        write_page(report, run, scores, reduced.metrics, replace(extras, window=window_scores(prepared.history)))
-    publish(folder, catalog, scores, reduced, run)
-    count_published(scores, len(run.drifted or ()))
-    return Result(folder, scores, reduced.metrics, run)
+    return _Computed(extracted, with_references(encoded, compared), units_by_node, reduced)

@@ -138,7 +138,7 @@ def stored(result: Result, rows: pd.DataFrame) -> tuple[FeatureStore, list[tuple
         result.folder.features / encoder.fingerprint, encoder.grid, encoder.width, encoder.layers, "float16"
     )
     [category] = set(rows["category"])
-    found = store.find(category)
+    found = store.find(category).images
     keys = [feature_key(uri, etag, encoder.fingerprint) for uri, etag in zip(rows["uri"], rows["etag"], strict=True)]
     return store, [(found[key].file, found[key].row) for key in keys]
 

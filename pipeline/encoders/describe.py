@@ -8,10 +8,11 @@ import logging
 import re
 from dataclasses import asdict
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from pipeline.config import EncoderConfig
 from pipeline.encoders.spec import EncoderSpec, description_key
+from pipeline.io.json_file import read_json
 from pipeline.io.storage import Location
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,12 @@ def kept_spec(output: Location, config: EncoderConfig) -> EncoderSpec | None:
     Raises `EncoderError` as `description_key` does, and `StorageError`.
     """
     location = _place(output, config)
-    if not location.exists():
+    spec = read_json(location, _SPEC, "it is written anew")
+    if spec is None:
         return None
     try:
-        spec = _SPEC.validate_json(location.read_bytes())
         _check(spec, config)
-    except (ValidationError, ValueError) as error:
+    except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         log.warning("%s describes no encoder of these settings, and is written anew: %s", location, reason)
         return None

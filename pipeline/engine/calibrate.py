@@ -7,12 +7,15 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import ray
+from pydantic import PositiveFloat, TypeAdapter
 
 from pipeline.config import ReferencesConfig, ScoreConfig
 from pipeline.engine.cluster import RETRIES, Pool
+from pipeline.io.json_file import read_json
 from pipeline.io.storage import Location
 from pipeline.plan.cost import Cost, Rates, refuse_quadratic
 from pipeline.plan.units import Unit
@@ -43,6 +46,18 @@ class Estimate:
         )
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What is kept of measuring: the question, the search that was taken, and bytes read in a second."""
+
+    question: dict[str, Any]
+    tuning: Tuning
+    read: PositiveFloat
+
+
+_ANSWER = TypeAdapter(Answer)
+
+
 def estimate(
     units: Iterable[Unit], scorer: Scorer, config: ScoreConfig, layer: Layer, workers: Pool, output: Location
 ) -> tuple[Estimate, Tuning]:
@@ -71,18 +86,17 @@ def _measured(
     question = scorer.question() | {"device": workers.device, "cpus": workers.cpus, "torch": version("torch")}
     name = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:16]
     kept = output / "calibration" / f"{name}.json"
-    if kept.exists():
-        answer = json.loads(kept.read_bytes())
-    else:
+    answer = read_json(kept, _ANSWER, "measuring again")
+    if answer is None or answer.question != question:
         log.info("measuring the search on a worker")
         remote = ray.remote(measure).options(
             num_cpus=0 if workers.gpus else workers.cpus, num_gpus=workers.gpus or None, max_retries=RETRIES
         )
         probe = output / "calibration" / f"{name}.probe"
         tuning, read = ray.get(remote.remote(config, layer, workers.device, workers.cpus, probe))
-        answer = {"question": question, "tuning": asdict(tuning), "read": read}
-        write_json(kept, answer)
-    return Tuning(**answer["tuning"]), float(answer["read"])
+        answer = Answer(question, tuning, read)
+        write_json(kept, asdict(answer))
+    return answer.tuning, answer.read
 
 
 def measure(config: ScoreConfig, layer: Layer, device: str, threads: int, probe: Location) -> tuple[Tuning, float]:

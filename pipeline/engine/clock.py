@@ -15,10 +15,11 @@ class Clock:
         self._last = time.monotonic()
 
     def lap(self, stage: str) -> None:
-        """Note the seconds since the last lap as those of a stage."""
+        """Note the seconds since the last lap as those of a stage, with those of before if it is done again."""
         now = time.monotonic()
-        self.seconds[stage] = round(now - self._last, 3)
+        seconds = now - self._last
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + seconds, 3)
         if ray.is_initialized():
-            telemetry.count_stage(stage, self.seconds[stage])
+            telemetry.count_stage(stage, seconds)
             telemetry.count_traffic()
         self._last = now

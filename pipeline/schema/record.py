@@ -1,11 +1,11 @@
 """run.json: what a run says of itself, in the form of today and as earlier versions wrote it."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, field_serializer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, ValidationError, field_serializer
+from pydantic_core import from_json
 
 from pipeline.schema.tables import VERSION
 
@@ -111,8 +111,8 @@ class RunRecord(_Record):
 
     version: int
     run_id: str
-    started: datetime
-    finished: datetime
+    started: AwareDatetime
+    finished: AwareDatetime
     counts: Counts
     drifted: list[str] | None
     """Categories of which something drifted."""
@@ -147,7 +147,7 @@ class RunRecord(_Record):
             NewerVersion: when it says what this version does not know.
             ValueError: when it is damaged.
         """
-        raw = json.loads(content)
+        raw = from_json(content)  # unlike the standard library's, it refuses what is nested without end
         if not isinstance(raw, dict):
             raise ValueError("it is no JSON object")
         try:

@@ -99,6 +99,15 @@ FEATURES = TableSchema(
     (Column("key", pa.string(), "Name of its content and the encoder."), URI, WIDTH, HEIGHT, *IMAGE_STATS.columns),
 )
 
+CHECKED = TableSchema(
+    "A file that was looked at for damage: of features, or of the results of units.",
+    (
+        Column("features", pa.string(), "Path of a file of features, as `file`."),
+        Column("result", pa.string(), "Path of a unit's result, below the run's unit_results/."),
+        Column("detail", pa.string(), "What is wrong with it; null where nothing is."),
+    ),
+)
+
 # ---- who is compared with whom
 
 INDEX = TableSchema(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ class EncodeBlock:
 def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, config: InputConfig) -> pa.Table:
     """Return rows of EXTRACTED for images whose features are stored, and for those that cannot be opened."""
     rows: list[dict[str, Any]] = []
-    stored: dict[str, dict[str, Stored]] = {}
+    stored: dict[str, Mapping[str, Stored]] = {}
     for image in images.to_pylist():
         row: dict[str, Any] = dict.fromkeys(EXTRACTED.names)
         row["image"] = image["image"]
@@ -142,7 +143,10 @@ def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, config: Inp
             continue
         category = image["category"]
         if category not in stored:
-            stored[category] = store.find(category)
+            of_category = store.find(category)
+            for file in of_category.damaged:  # or every night would find them again
+                store.drop(file)
+            stored[category] = of_category.images
         found = stored[category].get(feature_key(image["uri"], image["etag"], spec.fingerprint))
         fits = image["size"] <= config.max_bytes  # what is stored obeys this run's limits, too
         if found is not None and fits and found.width * found.height <= config.max_pixels:

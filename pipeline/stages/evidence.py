@@ -15,7 +15,7 @@ from pipeline.schema.table import set_columns
 from pipeline.schema.tables import EXPLAINED, MATCHES
 from pipeline.scoring.scorer import Layer, Matches, Scorer, make_scorer
 from pipeline.stages.score import features_of
-from pipeline.store.features import DAMAGE, FeatureStore
+from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.views import View
 
@@ -51,7 +51,7 @@ class FindEvidence:
             evidence = iter(self._evidence(block["category"][0].as_py(), known))
         except StoreUnavailable:
             raise
-        except (StorageError, *DAMAGE) as error:  # features that somebody deletes meanwhile; scores need no evidence
+        except StorageError as error:  # features that somebody deletes meanwhile; scores need no evidence
             details = pc.coalesce(found["detail"], pa.scalar(f"its references cannot be read: {error}"))
             return set_columns(found, {"detail": details})
         explained = [next(evidence) if worst is not None else (None, None) for worst in found["worst"].to_pylist()]

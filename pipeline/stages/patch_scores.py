@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.errors import DamagedFile
+from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
 from pipeline.schema.table import records
-from pipeline.scoring.scorer import Array, Scorer
+from pipeline.scoring.scorer import LARGEST, Array, Scorer
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_array, read_table
+
+ROUNDED = 1e-3  # what rounding may add to a distance
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,15 @@ class PatchScoreReader:
         for unit in records(read_table(self.run.units(category, last)), Unit):
             low, high = max(start, unit.start), min(stop, unit.stop)
             if low < high:
-                found = read_array(self.run.unit_results(last) / f"{unit.id}.npy")
+                found = self._read(self.run.unit_results(last) / f"{unit.id}.npy")
                 layers[unit.layer][:, low - start : high - start] = found[:, low - unit.start : high - unit.start]
         return self.scorer.combine(list(layers.values()))
+
+    def _read(self, location: Location) -> Array:
+        """Return a unit's result; drops one that no scorer finds, and raises `DamagedFile`."""
+        found = read_array(location)
+        scores = found[0]
+        if not ((scores >= -ROUNDED) & (scores <= LARGEST + ROUNDED)).all():
+            location.remove()
+            raise DamagedFile(f"{location} holds patch scores outside 0 to {LARGEST:g}, such as {scores.max():.3g}")
+        return found

@@ -5,14 +5,15 @@
 
 Two files for each block, with the same rows: the small one is read whole, to find images and to compare them; of the
 large one, whose row groups are single images, a unit of work reads its layer of its images and nothing else. Files are
-named by the keys in them: writing them again after a crash replaces them by the same bytes. `images` is written last,
-and makes a block count.
+named by what is in them (`checks.py`): writing them again after a crash replaces them by the same bytes, and what is
+read is held to it. `images` is written last, and makes a block count.
 """
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,20 +21,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.errors import DamagedFile, StorageError, StoreUnavailable
 from pipeline.io import traffic
+from pipeline.io.entry import Unavailable
 from pipeline.io.names import partition
-from pipeline.io.parquet import read_parquet
+from pipeline.io.parquet import DAMAGE, read_parquet, write_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.table import records, set_columns
 from pipeline.schema.tables import FEATURES
+from pipeline.store.checks import About, about_in, check, crc, crc_of_images
 from pipeline.store.int8 import pack, unpack
 from pipeline.views import View
 
 BLOCK_BYTES = 128e6  # one file, and one task of the encoder
 BLOCK_IMAGES = 32
 READERS = 8  # files read at a time: a store answers many requests as fast as one
-
-DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError)  # what reading a damaged Parquet file may raise
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,14 @@ def block_images(bytes_per_image: int, batch: int) -> int:
 
 
 @dataclass(frozen=True)
+class Found:
+    """The images of a category by feature key, and the files (as `Stored.file`) that are damaged."""
+
+    images: Mapping[str, Stored]
+    damaged: Sequence[str]
+
+
+@dataclass(frozen=True)
 class FeatureStore:
     """The features of one encoder fingerprint, below `root`. `grid` (H, W) in patches, `width` the tokens' D."""
 
@@ -83,23 +93,44 @@ class FeatureStore:
         """What tokens are in memory, by numpy's name."""
         return "float16" if self.dtype == "int8" else self.dtype
 
-    def find(self, category: str) -> dict[str, Stored]:
-        """Return what is stored for a category, by feature key."""
+    @property
+    def fingerprint(self) -> str:
+        """The encoder's, by which the store's folder is called."""
+        return self.root.path.rpartition("/")[2]
+
+    def find(self, category: str) -> Found:
+        """Return what is stored for a category; what is damaged is named by a warning each."""
         folder = partition("category", category)
-        files = [f"{folder}/{entry.path}" for entry in (self.root / "images" / folder).files()]
+        files = sorted(f"{folder}/{entry.path}" for entry in (self.root / "images" / folder).files())
+
+        def read(file: str) -> list[tuple[str, Stored]] | None:
+            try:
+                return self._stored(file)
+            except DamagedFile as error:
+                log.warning("%s; its images are encoded again", error)
+                return None
+
         with ThreadPoolExecutor(READERS) as readers:
-            return {key: stored for of_file in readers.map(self._stored, files) for key, stored in of_file}
+            found = dict(zip(files, readers.map(read, files), strict=True))
+        images = {key: stored for of_file in found.values() for key, stored in of_file or ()}
+        return Found(images, [file for file, of_file in found.items() if of_file is None])
 
     def _stored(self, file: str) -> list[tuple[str, Stored]]:
-        content = (self.root / "images" / file).read_bytes()
-        try:
-            table = read_parquet(content, FEATURES.names)
+        location = self.root / "images" / file
+        with _held_to(location):
+            table = read_parquet(location.read_bytes(), FEATURES.names)
             keys: list[str] = table["key"].to_pylist()
+            if about := about_in(table.schema, file, self.fingerprint):
+                check(crc_of_images(table), about.images, "its images")
+            elif not all(np.isfinite(table[name].to_numpy()).all() for name in FEATURES.names[2:]):
+                raise ValueError("it has values that are no numbers")
             places = {"file": pa.array([file] * len(keys), pa.string()), "row": pa.array(range(len(keys)), pa.int32())}
             return list(zip(keys, records(set_columns(table, places), Stored), strict=True))
-        except DAMAGE as error:  # or not ours: its images are encoded again
-            log.warning("features %s cannot be used: %s", self.root / "images" / file, error)
-            return []
+
+    def drop(self, file: str) -> None:
+        """Remove a block; nothing happens where it is not there."""
+        for part in ("images", "tokens"):  # the part first that makes a block count
+            (self.root / part / file).remove()
 
     def write(
         self,
@@ -116,9 +147,7 @@ class FeatureStore:
             tokens: (B, L, P, D).
             embeddings: (B, E), fp32.
         """
-        name = hashlib.sha256("\0".join(map(str, rows["key"])).encode()).hexdigest()[:24]
-        file = f"{partition('category', category)}/{name}.parquet"
-        columns = {}
+        columns, checksums = {}, {}
         for index, layer in enumerate(self.layers):
             if self.dtype == "int8":
                 stored = pack(tokens[:, index])
@@ -128,45 +157,124 @@ class FeatureStore:
             columns[f"tokens_{layer}"] = pa.LargeBinaryArray.from_buffers(
                 pa.large_binary(), len(stored), [None, pa.py_buffer(offsets), pa.py_buffer(stored)]
             )
-        _write(self.root / "tokens" / file, pa.table(columns), row_group_size=1)
-        images = FEATURES.of(rows)
-        vectors = pa.FixedSizeListArray.from_arrays(embeddings.ravel(), embeddings.shape[1])
-        _write(self.root / "images" / file, images.append_column("embedding", vectors))
+            checksums[layer] = [crc(of_image.data) for of_image in stored]
+        images, vectors = FEATURES.of(rows), np.ascontiguousarray(embeddings)
+        about = About(
+            category,
+            self.fingerprint,
+            [str(key) for key in rows["key"]],
+            checksums,
+            crc_of_images(images),
+            crc(vectors.data),
+        )
+        file = f"{partition('category', category)}/{about.name}.parquet"
+        _write(self.root / "tokens" / file, pa.table(columns), about, row_group_size=1)
+        column = pa.FixedSizeListArray.from_arrays(vectors.ravel(), vectors.shape[1])
+        _write(self.root / "images" / file, images.append_column("embedding", column), about)
         return file
 
     def tokens(self, refs: Sequence[tuple[str, int]], layer: int) -> NDArray[np.floating]:
-        """Read one layer of images: refs are (file, row); returns (N, P, D) in their order."""
+        """Read one layer of images: refs are (file, row); returns (N, P, D) in their order.
+
+        Raises `DamagedFile`, and `StorageError`.
+        """
         patches = self.grid[0] * self.grid[1]
         result = np.empty((len(refs), patches, self.width), self.precision)
 
         def read(file: str, indices: list[int]) -> None:
-            with (self.root / "tokens" / file).open() as opened:
+            location = self.root / "tokens" / file
+            with _held_to(location), location.open() as opened:
                 parquet = pq.ParquetFile(opened)
+                about = about_in(parquet.schema_arrow, file, self.fingerprint)
                 for index in indices:
-                    group = parquet.read_row_group(refs[index][1], columns=[f"tokens_{layer}"])
-                    content = memoryview(group.column(0).chunk(0)[0].as_buffer())
+                    row = refs[index][1]
+                    [value] = parquet.read_row_group(row, columns=[f"tokens_{layer}"]).column(0)
+                    content = memoryview(value.as_buffer())
+                    if about is not None:
+                        check(crc(content), about.tokens[layer][row], f"image {row}")
                     if self.dtype == "int8":
                         result[index] = unpack(content, patches, self.width)
                     else:
                         result[index] = np.frombuffer(content, self.dtype).reshape(patches, self.width)
+                    if about is None and not np.isfinite(result[index]).all():
+                        raise ValueError(f"image {row} has values that are no numbers")
 
         _of_each_file(refs, read)
         traffic.moved("read", result.nbytes)
         return result
 
     def embeddings(self, refs: Sequence[tuple[str, int]]) -> NDArray[np.float32]:
-        """Read the embeddings of images: refs are (file, row); returns (N, E) in their order."""
+        """Read the embeddings of images: refs are (file, row); returns (N, E) in their order.
+
+        Raises `DamagedFile`, and `StorageError`.
+        """
         found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(refs)
 
         def read(file: str, indices: list[int]) -> None:
-            content = (self.root / "images" / file).read_bytes()
-            column = read_parquet(content, ["embedding"])["embedding"].combine_chunks()
-            vectors: NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), -1)
-            for index in indices:
-                found[index] = vectors[refs[index][1]]
+            location = self.root / "images" / file
+            with _held_to(location):
+                table = read_parquet(location.read_bytes(), ["embedding"])
+                column = table["embedding"].combine_chunks()
+                vectors: NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), -1)
+                if about := about_in(table.schema, file, self.fingerprint):
+                    check(crc(vectors.data), about.embeddings, "its embeddings")
+                elif not np.isfinite(vectors).all():
+                    raise ValueError("it has embeddings that are no numbers")
+                for index in indices:
+                    found[index] = vectors[refs[index][1]]
 
         _of_each_file(refs, read)
         return np.stack(found)
+
+
+def check_block(root: Location, file: str, quick: bool = False) -> list[str]:
+    """Read all of a block of a store at `root`, and return its keys; `quick` leaves out the tokens themselves.
+
+    Raises `DamagedFile` that names the file, and `StorageError`.
+    """
+    fingerprint = root.path.rpartition("/")[2]
+    images = root / "images" / file
+    with _held_to(images):
+        table = read_parquet(images.read_bytes())
+        if about := about_in(table.schema, file, fingerprint):
+            check(crc_of_images(table), about.images, "its images")
+            check(
+                crc(table["embedding"].combine_chunks().flatten().to_numpy().data), about.embeddings, "its embeddings"
+            )
+        keys: list[str] = table["key"].to_pylist()
+    tokens = root / "tokens" / file
+    with _held_to(tokens), tokens.open() as opened:
+        parquet = pq.ParquetFile(opened)
+        about = about_in(parquet.schema_arrow, file, fingerprint)
+        if parquet.num_row_groups != len(keys):
+            raise ValueError(f"it has {parquet.num_row_groups} images, and not {len(keys)}")
+        for row in range(0 if quick else len(keys)):
+            group = parquet.read_row_group(row)
+            for name in group.column_names:
+                [value] = group[name]
+                if about is not None:
+                    check(
+                        crc(memoryview(value.as_buffer())), about.tokens[int(name.split("_")[1])][row], f"image {row}"
+                    )
+    return keys
+
+
+@contextmanager
+def _held_to(location: Location) -> Iterator[None]:
+    """Raise `DamagedFile` for what shows in the block that a file is not what it should be, or is gone."""
+    try:
+        yield
+    except Unavailable as error:
+        raise StoreUnavailable(f"cannot read {location}: {error}") from error
+    except StorageError as error:
+        if isinstance(error, StoreUnavailable) or location.exists():
+            raise
+        raise DamagedFile(f"{location} is gone") from error
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, PermissionError) or getattr(error, "errno", None) is not None:  # the store's, not Arrow's
+            raise StorageError(f"cannot read {location}: {reason}") from error
+        raise DamagedFile(f"{location} is damaged: {reason}") from error
 
 
 def _of_each_file(refs: Sequence[tuple[str, int]], read: Callable[[str, list[int]], None]) -> None:
@@ -179,7 +287,5 @@ def _of_each_file(refs: Sequence[tuple[str, int]], read: Callable[[str, list[int
             pass
 
 
-def _write(location: Location, table: pa.Table, row_group_size: int | None = None) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, row_group_size, compression="none", use_dictionary=False, write_statistics=False)
-    location.write_bytes(sink.getvalue().to_pybytes())
+def _write(location: Location, table: pa.Table, about: About, row_group_size: int | None = None) -> None:
+    location.write_bytes(write_parquet(table.replace_schema_metadata(about.metadata), row_group_size, plain=True))

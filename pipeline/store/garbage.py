@@ -4,6 +4,7 @@ A run uses the features of the images that it scored. A run that is not publishe
 written lately, or since the first of such runs began, may be for it and stays.
 """
 
+import logging
 from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import ConfigError, DamagedFile, StorageError
 from pipeline.io.names import partition
-from pipeline.io.parquet import read_parquet
+from pipeline.io.parquet import DAMAGE
 from pipeline.io.storage import Entry, Location
-from pipeline.store.features import DAMAGE, READERS, feature_key
+from pipeline.store.features import READERS, check_block, feature_key
 from pipeline.store.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,11 @@ def begun_runs(output: Location) -> dict[str, float]:
     return {run_id: since for run_id, since in begun.items() if RunFolder(output, run_id).finished() is None}
 
 
-def sweep(output: Location, before: float, drop: bool) -> list[Sweep]:
+def sweep(output: Location, before: float, drop: bool, quick: bool = False) -> list[Sweep]:
     """Find, and `drop`, the features below `output` that no published run uses, in files written `before` a moment.
 
-    Holds the keys of one category of one encoder at a time.
+    Reads all features to find what is damaged, which is logged; `quick` reads no tokens. Holds the keys of one category
+    of one encoder at a time.
 
     Raises `ConfigError` when there are no features, and `StorageError`: also for a published run that cannot be read,
     which may use any of them.
@@ -112,7 +116,7 @@ def sweep(output: Location, before: float, drop: bool) -> list[Sweep]:
         for folder, entries in sorted(folders.items()):
             used = _used(runs.get(fingerprint, []), folder, fingerprint)
             store = output / "features" / fingerprint
-            total += _sweep_folder(store, fingerprint, list(entries.values()), used, before, drop)
+            total += _sweep_folder(store, fingerprint, list(entries.values()), used, before, drop, quick)
         found.append(total)
     return found
 
@@ -134,11 +138,11 @@ def sweep_unfinished(output: Location, before: float, drop: bool) -> int:
 
 
 def _sweep_folder(
-    store: Location, fingerprint: str, entries: Sequence[Entry], used: Set[str], before: float, drop: bool
+    store: Location, fingerprint: str, entries: Sequence[Entry], used: Set[str], before: float, drop: bool, quick: bool
 ) -> Sweep:
     total, garbage = Sweep(fingerprint), []
     with ThreadPoolExecutor(READERS) as workers:
-        read = workers.map(lambda entry: _keys(store / "images" / entry.path), entries)
+        read = workers.map(lambda entry: _keys(store, entry.path, quick), entries)
         for entry, keys in zip(entries, read, strict=True):
             verdict = judge(fingerprint, entry, keys, used, before)
             total += verdict
@@ -192,16 +196,15 @@ def _batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]
         raise StorageError(f"cannot read {file}: {error}; mend or remove its run") from error
 
 
-def _keys(file: Location) -> list[str] | None:
-    """Return the keys of a block by its file of images; None when that is damaged or was never written.
+def _keys(store: Location, file: str, quick: bool) -> list[str] | None:
+    """Return the keys of a block; None when it is damaged, or was never written to its end.
 
     Raises `StorageError` when the store does not say.
     """
-    if not file.exists():
+    if not (store / "images" / file).exists():
         return None
-    content = file.read_bytes()
     try:
-        keys: list[str] = read_parquet(content, ["key"])["key"].to_pylist()
-    except DAMAGE:
+        return check_block(store, file, quick)
+    except DamagedFile as error:
+        log.warning("%s", error)
         return None
-    return keys

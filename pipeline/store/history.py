@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import StorageError, StoreUnavailable
+from pipeline.io.parquet import DAMAGE
 from pipeline.io.storage import Location
 from pipeline.schema.record import Settings, setting
 from pipeline.schema.table import records
@@ -70,8 +71,8 @@ def read_history(
             return _read(RunFolder(output, run_id), since, until, fingerprint, settings)
         except StoreUnavailable:
             raise
-        except (StorageError, pa.ArrowException, OSError) as error:  # damaged Parquet pages are OSErrors
-            log.warning("run %s is left out of the window: %s", run_id, error)
+        except (StorageError, *DAMAGE) as error:
+            log.warning("run %s is left out of the window: %s", run_id, " ".join(str(error).split())[:300])
             return None
 
     with ThreadPoolExecutor(READERS) as readers:

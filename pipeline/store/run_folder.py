@@ -8,20 +8,24 @@
 import contextlib
 import io
 import json
-from dataclasses import dataclass
+import zlib
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
-from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
+from pipeline.errors import DamagedFile, ObjectChanged, StorageError, StoreUnavailable
+from pipeline.io.json_file import parse_json, read_json
 from pipeline.io.names import partition
-from pipeline.io.parquet import read_parquet
+from pipeline.io.parquet import DAMAGE, read_parquet, write_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.record import NewerVersion, RunRecord
 from pipeline.schema.scores import upgrade_scores
+
+CRC_BYTES = 4  # behind an array
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class RunFolder:
             said = f"{location} was written by a newer version of LakeScore: {error}"
             raise StorageError(f"{said}; read it with that version, or choose another output.run_id") from error
         except ValueError as error:
-            raise StorageError(f"{location} is damaged: {error}; choose another output.run_id") from error
+            raise DamagedFile(f"{location} is damaged: {error}; remove its run, or choose another id") from error
 
     def publish(self, run: RunRecord) -> None:
         """Make the results readable: run.json, then latest.json. Nothing of the run is written afterwards."""
@@ -93,11 +97,11 @@ class RunFolder:
         A run that was published later stays the newest, whoever writes last; by the storage's clock, not by ours.
         """
         latest = self.output / "latest.json"
-        content = _json({"run_id": self.run_id, "run": self.name})
+        content = _json(asdict(Latest(self.run_id, self.name)))
         while not latest.create(content):
             with contextlib.suppress(ObjectChanged):  # another run was quicker: look again
                 found = latest.entry().etag
-                if self._published_of(latest.read_bytes(found)) <= self._published:
+                if self._published_of(latest.read_bytes(found), latest) <= self._published:
                     latest.write_bytes(content, over=found)
                 break
         self.work.remove()
@@ -106,25 +110,41 @@ class RunFolder:
     def _published(self) -> float:
         return (self.results / "run.json").entry().modified
 
-    def _published_of(self, latest: bytes) -> float:
+    def _published_of(self, content: bytes, latest: Location) -> float:
         """Return when the run was published that a latest.json names: before all others if there is no such run."""
+        named = parse_json(content, _LATEST, latest, "it is written anew")
         try:
-            return RunFolder(self.output, json.loads(latest)["run_id"])._published
-        except (ValueError, KeyError, TypeError, StorageError):
+            return 0.0 if named is None else RunFolder(self.output, named.run_id)._published
+        except StoreUnavailable:
+            raise
+        except StorageError:
             return 0.0
+
+
+@dataclass(frozen=True)
+class Latest:
+    """latest.json: a run's id, and its path below the output."""
+
+    run_id: str
+    run: str
+
+
+_LATEST = TypeAdapter(Latest)
 
 
 def latest_run(output: Location) -> str:
     """Return the id of the newest whole run below an output location; raises `StorageError` when there is none."""
-    latest = output / "latest.json"
-    try:
-        return str(json.loads(latest.read_bytes())["run_id"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{latest} is damaged: {error!r}; name a run of {output}/runs with --run_id") from error
-    except StoreUnavailable:
-        raise
-    except StorageError as error:
-        raise StorageError(f"{error}; no run was published below {output}, or it is no output.uri") from error
+    named = read_json(output / "latest.json", _LATEST, "the run that was published last is taken")
+    if named is not None and (RunFolder(output, named.run_id).results / "run.json").exists():
+        return named.run_id
+    published: list[tuple[float, str]] = []
+    for name in (output / "runs").folders():
+        location = output / "runs" / name / "run.json"
+        if name.startswith("run_id=") and location.exists():
+            published.append((location.entry().modified, name.removeprefix("run_id=")))
+    if not published:
+        raise StorageError(f"no run was published below {output}, or it is no output.uri")
+    return max(published)[1]
 
 
 def write_json(location: Location, value: object) -> None:
@@ -138,17 +158,16 @@ def _json(value: object) -> bytes:
 
 def write_table(location: Location, table: pa.Table) -> None:
     """Write a table as one Parquet file; the same table gives the same bytes."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    location.write_bytes(sink.getvalue())
+    location.write_bytes(write_parquet(table))
 
 
 def read_table(location: Location) -> pa.Table:
-    """Read one Parquet file; raises `StorageError`."""
+    """Read one Parquet file; raises `DamagedFile`, and `StorageError`."""
+    content = location.read_bytes()
     try:
-        return read_parquet(location.read_bytes())
-    except pa.ArrowException as error:
-        raise StorageError(f"cannot read {location}: {error}") from error
+        return read_parquet(content)
+    except DAMAGE as error:
+        raise DamagedFile(f"{location} is damaged: {' '.join(str(error).split())[:200]}") from error
 
 
 def read_scores(run: RunFolder) -> pa.Table:
@@ -157,13 +176,21 @@ def read_scores(run: RunFolder) -> pa.Table:
 
 
 def write_array(location: Location, array: NDArray[Any]) -> None:
-    """Write an array as .npy."""
+    """Write an array as .npy, with its checksum behind."""
     sink = io.BytesIO()
     np.save(sink, array, allow_pickle=False)
-    location.write_bytes(sink.getvalue())
+    content = sink.getvalue()
+    location.write_bytes(content + _crc(content))
 
 
 def read_array(location: Location) -> NDArray[Any]:
-    """Read an array from .npy; pickled objects are refused."""
-    array: NDArray[Any] = np.load(io.BytesIO(location.read_bytes()), allow_pickle=False)
+    """Read an array that `write_array` wrote; raises `DamagedFile`, and `StorageError`."""
+    content = location.read_bytes()
+    if content[-CRC_BYTES:] != _crc(content[:-CRC_BYTES]):
+        raise DamagedFile(f"{location} is damaged: its checksum is another one")
+    array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     return array
+
+
+def _crc(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(CRC_BYTES, "little")

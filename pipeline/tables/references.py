@@ -122,7 +122,7 @@ class Chooser:
         """Return the window's images of a category whose features are still stored, and that are not scored now."""
         assert self.earlier is not None
         rows = self.earlier.filter(pc.equal(self.earlier["category"], category))
-        stored = self.store.find(category)
+        stored = self.store.find(category).images
         now = set(zip(index["uri"].to_pylist(), index["etag"].to_pylist(), strict=True))
         found = []
         for row in rows.select(["uri", "etag", "score_raw"]).to_pylist():

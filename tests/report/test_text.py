@@ -197,7 +197,7 @@ def test_the_job_prints_the_newest_run_and_compares_it_with_an_earlier_one(tmp_p
 
 def test_the_job_ends_with_an_error_where_there_is_no_such_run(tmp_path: Path) -> None:
     done = job(str(tmp_path))
-    assert done.returncode == 1 and "latest.json: there is no such file or object" in done.stderr
+    assert done.returncode == 1 and "no run was published below" in done.stderr
     publish(tmp_path, "one", ROWS)
     done = job(str(tmp_path), "--compare=two")
     assert done.returncode == 2 and "there is no finished run at" in done.stderr and done.stdout == ""

@@ -25,4 +25,4 @@ def test_unused_features_of_a_bucket_go_when_the_stores_clock_says_that_they_are
     assert (early.young, early.garbage) == (1, Tally())
     [found] = sweep(output, time.time() + 3600, drop=True)
     assert (found.kept.files, found.garbage.files) == (1, 1)
-    assert list(store.find("a b")) == [feature_key("used", "used-1", FINGERPRINT)]
+    assert list(store.find("a b").images) == [feature_key("used", "used-1", FINGERPRINT)]

@@ -88,14 +88,14 @@ def test_each_image_of_a_block_finds_its_own_features_whatever_dropped_out(
     good = [row for row in found if row["reason"] is None]
     places = [(row["file"], row["row"]) for row in good]
     assert store.tokens(places, LAYERS[1])[:, 0, 0].tolist() == [7, 9, 3]
-    assert sorted(store.find("bottle")) == ["key0", "key2", "key4"]
+    assert sorted(store.find("bottle").images) == ["key0", "key2", "key4"]
 
 
 def test_a_block_without_one_good_image_has_no_file(worker: EncodeBlock, store: FeatureStore) -> None:
     found = worker(decoded(NOTHING, TOO_BRIGHT)).to_pylist()
     assert [row["reason"] for row in found] == ["damaged", "not_finite"]
     assert [row["file"] for row in found] == [None, None]
-    assert store.find("bottle") == {}
+    assert store.find("bottle").images == {}
 
 
 def test_features_that_cannot_be_written_end_the_block(worker: EncodeBlock, store: FeatureStore) -> None:

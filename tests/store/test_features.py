@@ -97,7 +97,7 @@ def test_tokens_that_are_not_contiguous_are_stored_as_they_read(tmp_path: Path) 
 def test_find_gives_the_place_and_size_of_every_key(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     first, second = store.write("bottle", *block(0)), store.write("bottle", *block(1, images=1))
-    assert store.find("bottle") == {
+    assert store.find("bottle").images == {
         "key0": Stored(first, 0, "s3://lake/0.png", 640, 480, *IMAGE_STATS),
         "key1": Stored(first, 1, "s3://lake/1.png", 641, 481, *IMAGE_STATS),
         "key2": Stored(first, 2, "s3://lake/2.png", 642, 482, *IMAGE_STATS),
@@ -108,14 +108,14 @@ def test_find_gives_the_place_and_size_of_every_key(tmp_path: Path) -> None:
 def test_find_does_not_depend_on_the_order_of_the_columns(tmp_path: Path) -> None:
     store, (rows, tokens, embeddings) = new_store(tmp_path), block(0, images=1)
     file = store.write("bottle", dict(reversed(rows.items())), tokens, embeddings)
-    assert store.find("bottle") == {"key0": Stored(file, 0, "s3://lake/0.png", 640, 480, *IMAGE_STATS)}
+    assert store.find("bottle").images == {"key0": Stored(file, 0, "s3://lake/0.png", 640, 480, *IMAGE_STATS)}
 
 
 def test_find_gives_nothing_for_a_category_that_was_never_written(tmp_path: Path) -> None:
     store = new_store(tmp_path)
-    assert store.find("bottle") == {}
+    assert store.find("bottle").images == {}
     store.write("bottle", *block(0))
-    assert store.find("bott") == {} and store.find("bottle2") == {}
+    assert store.find("bott").images == {} and store.find("bottle2").images == {}
 
 
 @pytest.mark.parametrize("category", HOSTILE, ids=range(len(HOSTILE)))
@@ -125,7 +125,7 @@ def test_a_hostile_category_is_one_folder_below_the_store_and_read_back(tmp_path
     store_root = tmp_path / "deep" / "store"
     assert files_below(tmp_path) == [store_root / "images" / file, store_root / "tokens" / file]
     assert file.count("/") == 1
-    found = store.find(category)
+    found = store.find(category).images
     assert list(found) == rows["key"]
     places = [(stored.file, stored.row) for stored in found.values()]
     np.testing.assert_array_equal(store.tokens(places, LAYERS[0]), tokens[:, 0].astype(np.float16))
@@ -137,7 +137,9 @@ def test_hostile_categories_do_not_see_each_other(tmp_path: Path) -> None:
     names = [*HOSTILE, "a", "b", "x" * 299, "x" * 160, "a=b  #?"]
     for seed, category in enumerate(names):
         store.write(category, *block(seed, images=1))
-    assert [list(store.find(category)) for category in names] == [[f"key{10 * seed}"] for seed in range(len(names))]
+    assert [list(store.find(category).images) for category in names] == [
+        [f"key{10 * seed}"] for seed in range(len(names))
+    ]
 
 
 def test_writing_a_block_again_gives_the_same_bytes_and_no_second_file(tmp_path: Path) -> None:
@@ -216,7 +218,7 @@ def test_a_damaged_file_is_named_and_its_neighbours_are_found(tmp_path: Path, ca
     store = new_store(tmp_path)
     path = store.write("bottle", *block(0))
     (tmp_path / "images" / path).with_name("damaged.parquet").write_bytes(b"PAR1 no more")
-    assert sorted(store.find("bottle")) == ["key0", "key1", "key2"]
+    assert sorted(store.find("bottle").images) == ["key0", "key1", "key2"]
     assert "damaged.parquet" in caplog.text
 
 
@@ -232,9 +234,9 @@ def test_a_block_whose_images_were_not_written_does_not_count(tmp_path: Path, mo
         patched.setattr(Location, "write_bytes", killed)
         with pytest.raises(KeyboardInterrupt):
             store.write("bottle", *block(0))
-    assert len(files_below(tmp_path)) == 1 and store.find("bottle") == {}
+    assert len(files_below(tmp_path)) == 1 and store.find("bottle").images == {}
     store.write("bottle", *block(0))
-    assert len(store.find("bottle")) == 3
+    assert len(store.find("bottle").images) == 3
 
 
 def test_int8_tokens_come_back_within_half_a_step_of_each_channel_in_half_the_bytes(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Features that no published run uses are dropped, and no others."""
 
+import errno
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError, StorageError
+from pipeline.io.lock import RunLock
 from pipeline.io.storage import Entry, Location
 from pipeline.schema.tables import IMAGE_STATS
 from pipeline.store.features import FeatureStore, feature_key
@@ -65,11 +67,11 @@ def test_a_file_is_garbage_when_it_is_old_and_no_run_uses_any_of_its_keys() -> N
 
 def test_a_file_that_any_run_uses_stays_and_an_unused_one_goes(tmp_path: Path) -> None:
     first, shared, unused = (write_features(tmp_path, *uris) for uris in [("1", "2"), ("3", "4"), ("5", "6")])
-    size = bytes_of(shared)
+    kept, dropped = bytes_of(first) + bytes_of(shared), bytes_of(unused)
     publish(tmp_path, "one", [row("a", "1", 0.5), row("a", "2", 0.5), row("a", "3", 0.5)])
     publish(tmp_path, "two", [row("a", "1", 0.5)])
     [found] = sweep(at(tmp_path), BEFORE, drop=True)
-    assert found == Sweep(FINGERPRINT, Tally(2, 4, 2 * size), Tally(1, 2, size), spare=1)
+    assert found == Sweep(FINGERPRINT, Tally(2, 4, kept), Tally(1, 2, dropped), spare=1)
     assert first.exists() and shared.exists() and not unused.exists()
     # Without the run that used it, the shared file is garbage too
     RunFolder(at(tmp_path), "one").results.remove()
@@ -146,14 +148,14 @@ def test_a_store_that_fails_while_a_file_is_read_is_no_damage(tmp_path: Path, mo
 
     class Failing(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
-            raise OSError("the store does not answer")
+            raise OSError(errno.EIO, "the store does not answer")
 
     def gone(self: Location) -> bytes:
         raise StorageError(f"cannot read {self}: the store does not answer")
 
     monkeypatch.setattr(Location, "open", lambda self: Failing(b"x" * 1000))
-    [found] = sweep(at(tmp_path), BEFORE, drop=False)
-    assert found.damaged == 0 and found.garbage.images == 1  # the second reading answered
+    with pytest.raises(StorageError, match="does not answer"):
+        sweep(at(tmp_path), BEFORE, drop=True)
     monkeypatch.setattr(Location, "read_bytes", gone)
     with pytest.raises(StorageError, match="does not answer"):
         sweep(at(tmp_path), BEFORE, drop=True)
@@ -270,3 +272,26 @@ def test_the_job_is_dry_by_default_and_says_what_it_did(tmp_path: Path) -> None:
     assert job(str(tmp_path), "--apply", "--hours=0").returncode == 0 and not young.exists()
     done = job(str(tmp_path))
     assert done.returncode == 2 and "there are no features below" in done.stderr
+
+
+def test_a_damaged_file_is_found_in_its_tokens_too_but_not_in_a_hurry(tmp_path: Path) -> None:
+    images = write_features(tmp_path, "1")
+    publish(tmp_path, "one", [row("a", "1", 0.5)])
+    tokens = Path(str(images).replace("/images/", "/tokens/"))
+    content = tokens.read_bytes()
+    tokens.write_bytes(content[:60] + b"\xff" + content[61:])
+    os.utime(tokens, (OLD, OLD))
+    told = json.loads(job(str(tmp_path), "--json", "--quick").stdout)
+    assert told["features"][0]["damaged"] == 0
+    done = job(str(tmp_path), "--apply")
+    assert "damaged files: 1" in done.stdout and f"{tokens} is damaged" in done.stderr
+    assert not images.exists() and not tokens.exists()
+
+
+def test_nothing_is_dropped_while_a_run_is_at_work(tmp_path: Path) -> None:
+    file = write_features(tmp_path, "1")
+    with RunLock(at(tmp_path), "night"):
+        done = job(str(tmp_path), "--apply")
+        assert done.returncode == 4 and "1 runs are at work, such as night" in done.stderr and file.exists()
+        assert job(str(tmp_path)).returncode == 0
+    assert job(str(tmp_path), "--apply").returncode == 0 and not file.exists()

@@ -80,9 +80,9 @@ def test_a_latest_that_names_no_run_is_replaced(place: Location, damaged: bytes)
             json.dumps(facts("one") | {"version": "two"}),
             "was written by a newer version of LakeScore: it is of version two",
         ),
-        ("not json", "is damaged: .*; choose another output.run_id"),
-        ("[]", "is damaged: it is no JSON object; choose another"),
-        (json.dumps(facts("one") | {"counts": {}}), "is damaged: counts.images: Field required; choose another"),
+        ("not json", "is damaged: .*; remove its run, or choose another id"),
+        ("[]", "is damaged: it is no JSON object; remove its run"),
+        (json.dumps(facts("one") | {"counts": {}}), "is damaged: counts.images: Field required; remove its run"),
     ],
 )
 def test_a_run_json_that_cannot_be_read_says_which_and_what_to_do(place: Location, content: str, said: str) -> None:

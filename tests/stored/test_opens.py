@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import pipeline
+from pipeline.io import folder
 from pipeline.sample.weights import sample_weights
 from tests.running import flags as as_flags
 from tests.running import read_scores, run_job_here, run_script, settings
@@ -36,6 +37,12 @@ def lake() -> Path:
     """The stored lake, where the runs know it."""
     put_lake(sample_weights())
     return LAKE
+
+
+@pytest.fixture
+def tags_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """List local files by the tags of then; those of a bucket's files are the same ever since."""
+    monkeypatch.setattr(folder, "_tag", lambda info: f"{info.st_size}-{info.st_mtime_ns // 1000}")
 
 
 def flags(lake: Path, output: Path, **more: object) -> list[str]:
@@ -121,7 +128,7 @@ def test_no_feature_that_a_stored_run_uses_is_garbage(output: Path) -> None:
     assert features(output) == before
 
 
-@pytest.mark.usefixtures("ray_here")
+@pytest.mark.usefixtures("ray_here", "tags_of_then")
 def test_a_night_carries_over_what_the_stored_window_scored(lake: Path, output: Path) -> None:
     before = features(output)
     done = run_job_here(*flags(lake, output, **WINDOW))
@@ -133,7 +140,7 @@ def test_a_night_carries_over_what_the_stored_window_scored(lake: Path, output: 
     pd.testing.assert_frame_equal(scores[list(COLUMNS)], stored, check_exact=True)
 
 
-@pytest.mark.usefixtures("ray_here")
+@pytest.mark.usefixtures("ray_here", "tags_of_then")
 def test_a_batch_is_scored_from_the_stored_features_as_it_was(lake: Path, output: Path, tmp_path: Path) -> None:
     before, stored = features(output), read_scores(output, "batch")
     stored[["uri", "category", "label"]].to_csv(tmp_path / "batch.csv", index=False)  # the lake grew since

@@ -8,7 +8,7 @@ from pyarrow import NativeFile, RecordBatch, Schema, Table
 _Source: TypeAlias = str | PathLike[str] | NativeFile | IO[bytes] | RawIOBase
 
 class ParquetFile:
-    def __init__(self, source: _Source) -> None: ...
+    def __init__(self, source: _Source, *, page_checksum_verification: bool = False) -> None: ...
     @property
     def num_row_groups(self) -> int: ...
     @property
@@ -28,4 +28,5 @@ def write_table(
     use_dictionary: bool | list[str] = True,
     compression: str = "snappy",
     write_statistics: bool = True,
+    write_page_checksum: bool = False,
 ) -> None: ...

@@ -1,0 +1,94 @@
+"""What a file of features says of itself, by which damage shows.
+
+Both files of a block carry it in their Parquet metadata, as JSON, and are named by its hash. So a file that was cut,
+zeroed, swapped with another one, or whose rows changed places, is not what its name says.
+"""
+
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from pipeline.io.names import partition
+from pipeline.schema.tables import FEATURES
+
+METADATA = b"lakescore"
+OLD_NAME = re.compile(r"[0-9a-f]{24}")  # of files of up to November 2026, which say nothing of themselves
+
+
+@dataclass(frozen=True)
+class About:
+    """Whose features a block holds, and the checksums (CRC-32) of what lies in its files.
+
+    `tokens` has that of each image for each layer; `images` is that of the columns of FEATURES.
+    """
+
+    category: str
+    fingerprint: str
+    keys: Sequence[str]
+    tokens: Mapping[int, Sequence[int]]
+    images: int
+    embeddings: int
+
+    @property
+    def name(self) -> str:
+        """What its files are called, without a suffix."""
+        return hashlib.sha256(self._json).hexdigest()[:32]
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        return {METADATA: self._json}
+
+    @property
+    def _json(self) -> bytes:
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+
+_ABOUT = TypeAdapter(About)
+
+
+def about_in(schema: pa.Schema, file: str, fingerprint: str) -> About | None:
+    """Return what a file (category=<c>/<name>.parquet) of an encoder says of itself; None for one of an old name.
+
+    Raises `ValueError` where it says nothing, or is another one than it is called.
+    """
+    path = PurePosixPath(file)
+    if OLD_NAME.fullmatch(path.stem):
+        return None
+    content = (schema.metadata or {}).get(METADATA)
+    if content is None:
+        raise ValueError("it does not say what it is")
+    about = _ABOUT.validate_json(content)
+    if about.name != path.stem:
+        raise ValueError(f"it is the file {about.name} of category {about.category!r}")
+    if (about.fingerprint, partition("category", about.category)) != (fingerprint, path.parent.name):
+        raise ValueError(f"it belongs to category {about.category!r} of the encoder {about.fingerprint}")
+    return about
+
+
+def crc(content: memoryview) -> int:
+    """Return the checksum of bytes, such as an array's."""
+    return zlib.crc32(content)
+
+
+def crc_of_images(table: pa.Table) -> int:
+    """Return the checksum of the columns of FEATURES."""
+    found = 0
+    for column in FEATURES.columns:
+        values = table[column.name].combine_chunks()
+        texts = pa.types.is_string(column.type)
+        content = "\0".join(values.to_pylist()).encode() if texts else values.to_numpy().tobytes()
+        found = zlib.crc32(content, found)
+    return found
+
+
+def check(found: int, expected: int, what: str) -> None:
+    """Raise `ValueError` where a checksum is another one."""
+    if found != expected:
+        raise ValueError(f"the checksum of {what} is another one")
