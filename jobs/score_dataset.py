@@ -36,7 +36,7 @@ def main() -> int:
         apart = "\n" if sys.stdout.isatty() else ""  # from the stages above
         print(f"{apart}{coloured(headline(summary, width), 'bold', sys.stdout)}\n\n{outcome_text(summary, width)}")
         if setting(result.run.config, "report.images"):  # what is published is not asked for again
-            print(f"report:  {printable((result.folder.results / 'report' / 'index.html').uri)}")
+            print(f"report:  {printable(result.published.location('report').uri)}")
     return 0 if result.run.counts.scored else 3
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.catalog import Catalog
+from pipeline.io.parquet import write_parquet
 from pipeline.metrics.category import mean_metrics
 from pipeline.metrics.stream import MAP_SCALE
 from pipeline.prepare import Prepared
@@ -22,7 +23,8 @@ from pipeline.schema.record import RunRecord
 from pipeline.schema.tables import LISTED, METRICS, PIXELS, VERSION
 from pipeline.stages.encode import Extracted
 from pipeline.stages.reduce import Reduced
-from pipeline.store.run_folder import RunFolder, write_json, write_table
+from pipeline.store.published import file_record
+from pipeline.store.run_folder import RunFolder, to_json
 from pipeline.tables.drift import Drift
 from pipeline.tables.rows import counts
 
@@ -31,35 +33,51 @@ log = logging.getLogger(__name__)
 VERSIONS = ("ray", "torch", "faiss-gpu", "faiss-cpu", "timm", "open_clip_torch", "pyarrow", "numpy", "pillow")
 
 
-def publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Reduced, run: RunRecord) -> None:
-    """Write tables, then run.json, then latest.json; raises `StorageError`."""
+def publish(folder: RunFolder, catalog: Catalog, scores: pa.Table, reduced: Reduced, run: RunRecord) -> RunRecord:
+    """Write tables, then run.json with a list of them, then latest.json; returns run.json, raises `StorageError`.
+
+    The report, where there is one, is written already.
+    """
     metrics = reduced.metrics
     pixels = [{"category": category, "counts": counted} for category, counted in reduced.pixels.items()]
-    write_table(folder.results / "pixels.parquet", PIXELS.rows(pixels))
-    write_table(folder.results / "catalog.parquet", LISTED.cast(catalog.table))
-    write_table(folder.results / "scores" / "part-00000.parquet", scores)
     mean = mean_metrics(metrics.values())
     rows = [
         {"category": category, "name": name, **asdict(metric)}
         for category, of in [*metrics.items(), (None, mean)]  # null: the mean over the categories
         for name, metric in of.items()
     ]
-    write_table(folder.results / "metrics.parquet", METRICS.rows(rows))
+    contents = {
+        "scores": write_parquet(scores),
+        "catalog": write_parquet(LISTED.cast(catalog.table)),
+        "pixels": write_parquet(PIXELS.rows(pixels)),
+        "metrics": write_parquet(METRICS.rows(rows)),
+    }
     if any(metric.value is not None for of in metrics.values() for metric in of.values()):
         content = {name: {key: asdict(metric) for key, metric in of.items()} for name, of in metrics.items()}
         means = {name: asdict(metric) for name, metric in mean.items()}
-        write_json(folder.results / "metrics.json", {"categories": content, "mean": means})
-    folder.publish(run)
+        contents["metrics_json"] = to_json({"categories": content, "mean": means})
+    files = {}
+    for what, written in contents.items():
+        path = folder.part(what)
+        (folder.results / path).write_bytes(written)
+        files[what] = file_record(path, written)
+    page = folder.report / "index.html"
+    if page.exists():
+        files["report"] = file_record(page.path.removeprefix(f"{folder.results.path}/"), page.read_bytes())
+    listed = run.model_copy(update={"files": files})
+    folder.publish(listed)
+    return listed
 
 
 def describe_run(
     prepared: Prepared,
+    folder: RunFolder,
     scores: pa.Table,
     extracted: Extracted,
     units_by_node: Mapping[str, int],
     drift: Mapping[str, Any],
 ) -> RunRecord:
-    """Return run.json: what was scored, with which settings, versions and seconds.
+    """Return run.json: what was scored, with which settings, versions and seconds; its list of files is still empty.
 
     `units_by_node` counts those that each node scored, `drift` is what `say_drift` returned.
     """
@@ -68,6 +86,8 @@ def describe_run(
     told = {
         "version": VERSION,
         "run_id": prepared.folder.run_id,
+        "attempt": folder.attempt,
+        "files": {},
         "started": prepared.started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "counts": counts(scores, prepared.folder.run_id) | more,

@@ -9,7 +9,8 @@ from pipeline.metrics.category import Metric
 from pipeline.schema.record import RunRecord
 from pipeline.schema.table import records
 from pipeline.schema.tables import METRICS
-from pipeline.store.run_folder import RunFolder, read_scores, read_table
+from pipeline.store.published import Published
+from pipeline.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,22 @@ class Result:
     metrics: dict[str, dict[str, Metric]]
     run: RunRecord
 
+    @property
+    def published(self) -> Published:
+        """The files that the run published."""
+        return Published(self.folder, self.run)
+
 
 def read_result(folder: RunFolder) -> Result:
     """Read a published run back; raises `ConfigError` when there is none, and `StorageError`."""
     run = folder.finished()
     if run is None:
         raise ConfigError(f"there is no finished run at {folder.results}; give the id of another one")
-    metrics: dict[str, dict[str, Metric]] = {}
-    for of in records(METRICS.completed(read_table(folder.results / "metrics.parquet")), _Measured):
+    published, metrics = Published(folder, run), dict[str, dict[str, Metric]]()
+    for of in records(METRICS.completed(published.table("metrics")), _Measured):
         if of.category is not None:
             metrics.setdefault(of.category, {})[of.name] = Metric(of.value, of.reason, of.error)
-    return Result(folder, read_scores(folder), metrics, run)
+    return Result(folder, published.scores(), metrics, run)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A run id that was used before: its run is finished, or taken up, or another one's."""
 
 import logging
+from dataclasses import replace
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -33,7 +34,7 @@ def finished_run(folder: RunFolder, settings: Settings) -> Result | None:
     check_same(folder, settings, published.settings)
     log.info("run %s is finished already; nothing was done", folder.run_id)
     if folder.work.exists():
-        folder.point_at_it()
+        replace(folder, attempt=published.attempt).point_at_it()
     return read_result(folder)
 
 
@@ -45,10 +46,14 @@ def check_same(folder: RunFolder, settings: Settings, before: Settings) -> None:
         )
 
 
-def begin(folder: RunFolder, settings: Settings) -> None:
-    """Claim the run's work folder, which also shows that the output can be written before hours are spent."""
+def begin(folder: RunFolder, settings: Settings) -> RunFolder:
+    """Claim the run's work folder, which also shows that the output can be written before hours are spent.
+
+    Returns the places of this attempt.
+    """
     begun = folder.work / "settings.json"
     if (before := read_json(begun, _SETTINGS, "units of other settings are done again")) is not None:
         check_same(folder, settings, upgrade_settings(before))
         log.info("run %s was begun before; what it finished is kept", folder.run_id)
     write_json(begun, settings)
+    return folder.begin_attempt()

@@ -56,26 +56,26 @@ def score_lake(config: ScoreConfig) -> Result:
 
 
 def _score(prepared: Prepared, lock: RunLock) -> Result:
-    config, folder, store, clock, view = prepared.config, prepared.folder, prepared.store, prepared.clock, prepared.view
+    config, store, clock, view = prepared.config, prepared.store, prepared.clock, prepared.view
     catalog, tasks = prepared.catalog, OnRay(everywhere())
     lock.check()
-    begin(folder, prepared.settings)
+    folder = begin(prepared.folder, prepared.settings)
     keep_spec(folder.output, config.encoder, prepared.spec)  # the next run starts without a worker's help
     clock.lap("start")
 
     # images to scores, again where what is stored is damaged
     categories = count_by(prepared.selection.todo, "category")
-    found = healing(lambda: _compute(prepared, lock, tasks), CheckFiles(store, folder), categories, tasks)
+    found = healing(lambda: _compute(prepared, folder, lock, tasks), CheckFiles(store, folder), categories, tasks)
     images, reduced = found.images, found.reduced
 
     # one row for each input
     thresholds = pixel_thresholds(config, prepared.history.pixels, reduced.pixels)
     decided = decided_now(images.filter(images["input"]), reduced.images, thresholds, folder.run_id, prepared.started)
     scores = scores_table(catalog, decided, prepared.selection.carried)
-    report, extras = folder.results / "report", None
+    extras = None
     if most := config.report.images:
         lock.check()
-        drawing = drawing_of(config, catalog.layout, view, report)
+        drawing = drawing_of(config, catalog.layout, view, folder.report)
         find_evidence = FindEvidence(config, prepared.layer, view, store, folder, MAP_SCALE)
         pixels = add_pixels(reduced.pixels, prepared.history.pixels)
         scores, extras = draw_report(drawing, scores, catalog.table, pixels, folder.run_id, most, tasks, find_evidence)
@@ -83,11 +83,11 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
 
     # what readers see, last
     drift = say_drift(drifts(config.drift, unseen(scores, prepared.history), prepared.history.of_these_settings()))
-    run = describe_run(prepared, scores, found.extracted, found.units_by_node, drift)
+    run = describe_run(prepared, folder, scores, found.extracted, found.units_by_node, drift)
     lock.check()
     if extras is not None:
-        write_page(report, run, scores, reduced.metrics, replace(extras, window=window_scores(prepared.history)))
-    publish(folder, catalog, scores, reduced, run)
+        write_page(folder.report, run, scores, reduced.metrics, replace(extras, window=window_scores(prepared.history)))
+    run = publish(folder, catalog, scores, reduced, run)
     count_published(scores, len(run.drifted or ()))
     return Result(folder, scores, reduced.metrics, run)
 
@@ -102,8 +102,8 @@ class _Computed:
     reduced: Reduced
 
 
-def _compute(prepared: Prepared, lock: RunLock, tasks: OnRay) -> _Computed:
-    config, folder, store, clock, view = prepared.config, prepared.folder, prepared.store, prepared.clock, prepared.view
+def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay) -> _Computed:
+    config, store, clock, view = prepared.config, prepared.store, prepared.clock, prepared.view
     todo, layer, catalog = prepared.selection.todo, prepared.layer, prepared.catalog
 
     # images to tokens

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.result import Result
-from pipeline.schema.record import RunRecord
+from pipeline.schema.record import OLD_FILES, RunRecord
 from pipeline.schema.scores import upgrade_scores
 from pipeline.schema.table import TableSchema
 from pipeline.schema.tables import SCORES, VERSION
@@ -84,6 +84,8 @@ def facts(run_id: str, **changed: Any) -> dict[str, Any]:
     return {
         "version": VERSION,
         "run_id": run_id,
+        "attempt": 0,
+        "files": {what: {"path": path, "size": None, "sha256": None} for what, path in OLD_FILES.items()},
         "started": "2030-01-01T10:00:00+00:00",
         "finished": "2030-01-01T10:01:05+00:00",
         "counts": COUNTS,
@@ -109,7 +111,7 @@ def first_facts(run_id: str) -> dict[str, Any]:
     told["counts"] |= {"features_reused": 2, "other_files": 1}
     groups = {name: told["settings"][name] for name in ("input", "encoder", "metrics")}
     told |= {"settings": groups, "config": groups | {"output": {"uri": "/out", "run_id": run_id}}}
-    later = ("version", "drifted", "drift", "estimate", "nodes")
+    later = ("version", "attempt", "files", "drifted", "drift", "estimate", "nodes")
     return {name: value for name, value in told.items() if name not in later}
 
 

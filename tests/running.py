@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import logging
 import os
 import runpy
@@ -145,6 +146,9 @@ def stored(result: Result, rows: pd.DataFrame) -> tuple[FeatureStore, list[tuple
 
 def read_scores(output: Path | str, run_id: str = "test") -> pd.DataFrame:
     """Return the scores of a local run, one row for each image, in the order of its catalog."""
-    path = Path(output) / "runs" / f"run_id={run_id}" / "scores" / "part-00000.parquet"
-    scores: pd.DataFrame = pq.read_table(path).to_pandas()
+    folder = Path(output) / "runs" / f"run_id={run_id}"
+    listed = json.loads((folder / "run.json").read_bytes()).get(
+        "files", {"scores": {"path": "scores/part-00000.parquet"}}
+    )
+    scores: pd.DataFrame = pq.read_table(folder / listed["scores"]["path"]).to_pandas()
     return scores

@@ -26,7 +26,6 @@ from pipeline.metrics.stream import Histogram, histogram, overlap_curve
 from pipeline.report.sheet import draw_sheet, plain
 from pipeline.report.stored_map import read_map, view_of
 from pipeline.result import Result
-from pipeline.store.run_folder import read_table
 
 Array = NDArray[Any]
 Curve = tuple[Array, Array]  # x, y
@@ -195,7 +194,7 @@ def _counted(result: Result, category: str) -> Histogram:
     """Count the levels of a category's maps, within its masks and outside."""
     measured = _measured(result)
     rows = measured.filter(pc.equal(measured["category"], category)).to_pylist()
-    listed = read_table(result.folder.results / "catalog.parquet")
+    listed = result.published.table("catalog")
     masks = dict(zip(listed["uri"].to_pylist(), listed["masks"].to_pylist(), strict=True))
     read = partial(_map_and_mask, result, masks, mask_above(result.run.layout))
     counted: Histogram | None = None

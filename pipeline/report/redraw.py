@@ -18,7 +18,6 @@ from pipeline.result import Result
 from pipeline.schema.table import records
 from pipeline.stage import Here
 from pipeline.store.history import PixelCounts, read_history
-from pipeline.store.run_folder import read_table
 from pipeline.views import View
 
 NEEDED = ("width", "height", "map_uri", "scored_by")  # of each image that was scored
@@ -50,11 +49,11 @@ def redraw(result: Result, report: Location, images: int | None = None) -> None:
         log.warning("%s holds a report already: pictures that the new one does not have will stay beside it", report)
     since = run.started - timedelta(days=config.references.days)
     history = read_history(folder.output, since, run.encoder.fingerprint, run.settings, until=run.started)
-    own = records(read_table(folder.results / "pixels.parquet"), PixelCounts)
+    own = records(result.published.table("pixels"), PixelCounts)
     scores, extras = draw_report(
         drawing_of(config, run.layout, View(config.encoder.sides, run.encoder.grid), report),
         scores,
-        read_table(folder.results / "catalog.parquet"),
+        result.published.table("catalog"),
         add_pixels({of.category: np.asarray(of.counts) for of in own}, history.pixels),
         folder.run_id,
         images if images is not None else config.report.images or ReportConfig().images,

@@ -16,6 +16,15 @@ RENAMED = {"burst": "near_duplicates"}  # settings of references
 ONLY_METHOD = {"name": "musc", "variance": 0.99}  # before there were two, and what the second is set to by default
 
 
+OLD_FILES = {  # of runs that did not list them
+    "scores": "scores/part-00000.parquet",
+    "catalog": "catalog.parquet",
+    "pixels": "pixels.parquet",
+    "metrics": "metrics.parquet",
+    "report": "report/index.html",
+}
+
+
 class NewerVersion(Exception):
     """A run.json that says what this version does not know."""
 
@@ -106,11 +115,25 @@ class HostRecord(_Record):
     cpus: int | None
 
 
+class FileRecord(_Record):
+    """A file of a published run, and what was written into it; null in runs of versions that did not tell it."""
+
+    path: str
+    """Below the run's folder."""
+    size: int | None
+    """In bytes."""
+    sha256: str | None
+
+
 class RunRecord(_Record):
     """A published run. What is null by its type is null in runs of versions that did not tell it."""
 
     version: int
     run_id: str
+    attempt: int
+    """Which try it was, from 0: each has files of its own names."""
+    files: dict[str, FileRecord]
+    """What readers read, by what it is: scores, catalog, ... Maps are named by the scores, the report's by its page."""
     started: AwareDatetime
     finished: AwareDatetime
     counts: Counts
@@ -182,7 +205,7 @@ def upgrade(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a run.json as this version writes it; raises `NewerVersion`.
 
     Version 1 stands for all that did not say which they are. They had no `search` but its kind, then no `estimate`,
-    `nodes`, decisions and drift, and last another name for a setting.
+    `nodes`, decisions and drift, and last another name for a setting. Version 2 listed no files.
     """
     version = raw.get("version", 1)
     if not isinstance(version, int) or version > VERSION:
@@ -192,8 +215,9 @@ def upgrade(raw: Mapping[str, Any]) -> dict[str, Any]:
     found = (
         {"drifted": None, "drift": {}, "estimate": None, "nodes": {"images": {}, "units": {}}}
         | dict(raw)
-        | {"version": VERSION}
+        | {"version": VERSION, "attempt": 0}
     )
+    found["files"] = {what: {"path": path, "size": None, "sha256": None} for what, path in OLD_FILES.items()}
     if isinstance(found.get("counts"), dict):
         found["counts"] = {"carried": None, "anomalous": None} | found["counts"]
     if isinstance(found.get("search"), str):

@@ -68,7 +68,7 @@ CATALOG = TableSchema(
         *(SIZE, ETAG, REASON, DETAIL),
     ),
 )
-LISTED = TableSchema("catalog.parquet.", CATALOG.without("image", "reason", "detail"))
+LISTED = TableSchema("The catalog that a run leaves.", CATALOG.without("image", "reason", "detail"))
 SELECTION = TableSchema(
     "What a run has to encode: rows of its catalog, and pinned references that it does not list, numbered behind.",
     (
@@ -174,7 +174,7 @@ REDUCED = TableSchema(
     "An encoded image that was scored.", (IMAGE, CATEGORY, SCORE_RAW, STDERR, MAP_URI, SCORE, THRESHOLD, RULE)
 )
 METRICS = TableSchema(
-    "metrics.parquet.",
+    "The metrics that a run leaves.",
     (
         Column("category", pa.string(), "Name of the category; null: the mean over those that have the metric."),
         Column("name", pa.string(), "Name of the metric."),
@@ -184,7 +184,7 @@ METRICS = TableSchema(
     ),
 )
 PIXELS = TableSchema(
-    "pixels.parquet.",
+    "The counts of maps' values that a run leaves.",
     (
         CATEGORY,
         Column(
@@ -231,9 +231,9 @@ DECIDED = TableSchema(
 )
 # Of what a run leaves: run.json, which says it, and scores. 1, which is not written down: up to November 2026. Whoever
 # changes a column of SCORES or a key of run.json counts up, and says in `upgrade` what earlier versions wrote instead
-VERSION = 2
+VERSION = 3
 SCORES = TableSchema(
-    "scores/part-00000.parquet: the product. A manifest's own columns stand behind.",
+    "scores/: the product. A manifest's own columns stand behind.",
     (CATEGORY, URI, ETAG, *DECIDED.without("image"), LABEL, *EXPLAINED.columns),
 )
 KEPT = TableSchema("What later runs read of scores.", SCORES.without("label"))

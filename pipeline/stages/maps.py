@@ -65,7 +65,7 @@ class WriteMaps:
         names: list[str] = []
         uris: list[str] = index["uri"].to_pylist()
         for uri, anomaly_map in zip(uris, maps, strict=True):
-            names.append(f"{self.run.name}/maps/{partition('category', category)}/{file_key(uri)}.png")
+            names.append(f"{self.run.maps}/{partition('category', category)}/{file_key(uri)}.png")
             png = io.BytesIO()
             levels = to_levels(anomaly_map).astype(np.uint16)
             Image.fromarray(levels).save(png, "png", compress_level=1)

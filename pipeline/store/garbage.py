@@ -19,6 +19,7 @@ from pipeline.io.names import partition
 from pipeline.io.parquet import DAMAGE
 from pipeline.io.storage import Entry, Location
 from pipeline.store.features import READERS, check_block, feature_key
+from pipeline.store.published import Published
 from pipeline.store.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class _Scores:
-    """A file of a published run's scores, and the categories in it, by the name of their folder of features."""
+    """The file of a published run's scores, and the categories in it, by the name of their folder of features."""
 
     file: Location
     categories: dict[str, str]
@@ -161,16 +162,11 @@ def _published(output: Location) -> dict[str, list[_Scores]]:
         run = RunFolder(output, folder.removeprefix("run_id="))
         if (published := run.finished()) is None:
             continue
-        fingerprint = published.encoder.fingerprint
-        parts = [entry.path for entry in (run.results / "scores").files() if fnmatchcase(entry.path, "part-*.parquet")]
-        if not parts:
-            raise StorageError(f"{run.results} lacks its scores; mend or remove this run")
-        for name in parts:
-            file = run.results / "scores" / name
-            names: set[str] = set()
-            for batch in _batches(file, ["category"]):
-                names.update(batch["category"].unique().to_pylist())
-            found.setdefault(fingerprint, []).append(_Scores(file, {partition("category", n): n for n in names}))
+        file, names = Published(run, published).location("scores"), set[str]()
+        for batch in _batches(file, ["category"]):
+            names.update(batch["category"].unique().to_pylist())
+        scores = _Scores(file, {partition("category", name): name for name in names})
+        found.setdefault(published.encoder.fingerprint, []).append(scores)
     return found
 
 
@@ -191,7 +187,8 @@ def _batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]
     """Yield a few columns of a table that may be too large for memory; raises `StorageError`."""
     try:
         with file.open() as opened:
-            yield from pq.ParquetFile(opened).iter_batches(columns=columns, use_threads=False)
+            parquet = pq.ParquetFile(opened, page_checksum_verification=True)
+            yield from parquet.iter_batches(columns=columns, use_threads=False)
     except DAMAGE as error:
         raise StorageError(f"cannot read {file}: {error}; mend or remove its run") from error
 

@@ -17,7 +17,8 @@ from pipeline.io.storage import Location
 from pipeline.schema.record import Settings, setting
 from pipeline.schema.table import records
 from pipeline.schema.tables import KEPT
-from pipeline.store.run_folder import RunFolder, read_scores, read_table
+from pipeline.store.published import Published
+from pipeline.store.run_folder import RunFolder
 
 READERS = 16  # runs read at a time
 # What decides an image's row, wherever the image lies
@@ -112,8 +113,9 @@ def _read(
         return None
     if run.encoder.fingerprint != fingerprint or run.settings.get("method") != settings.get("method"):
         return None
-    pixels = records(read_table(folder.results / "pixels.parquet"), PixelCounts)
-    rows = KEPT.cast(read_scores(folder))
+    published = Published(folder, run)
+    pixels = records(published.table("pixels"), PixelCounts)
+    rows = KEPT.cast(published.scores())
     same = all(setting(run.settings, name) == setting(settings, name) for name in DECIDE)
     return _Run(run.finished, rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_())), pixels)
 

@@ -1,15 +1,19 @@
 """The folder of a run: what readers see is written last.
 
 <output>/work/run_id=<id>/     what a run leaves behind while it works, removed when it is published
-<output>/runs/run_id=<id>/     results; whole as soon as run.json is there
+<output>/runs/run_id=<id>/     results; whole as soon as run.json is there, which lists them
 <output>/latest.json           names the newest whole run
+
+A run may be tried several times, and who was taken for dead may wake up and go on writing. So each attempt has names of
+its own for all that it writes for readers: catalog.parquet, that of the second catalog-1.parquet. The one that creates
+run.json has published; what others wrote is removed, and nothing that is listed is ever written again.
 """
 
 import contextlib
 import io
 import json
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,22 +27,41 @@ from pipeline.io.names import partition
 from pipeline.io.parquet import DAMAGE, read_parquet, write_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.record import NewerVersion, RunRecord
-from pipeline.schema.scores import upgrade_scores
 
 CRC_BYTES = 4  # behind an array
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The places of one run below an output location."""
+    """The places of one run below an output location; those of its results are an attempt's own."""
 
     output: Location
     run_id: str
+    attempt: int = 0
 
     @property
     def name(self) -> str:
         """The results' path below the output."""
         return f"runs/run_id={self.run_id}"
+
+    @property
+    def maps(self) -> str:
+        """The path of the maps' folder below the output."""
+        return f"{self.name}/{self._own('maps')}"
+
+    @property
+    def report(self) -> Location:
+        """The folder of the report."""
+        return self.results / self._own("report")
+
+    def part(self, what: str) -> str:
+        """Return the path below the results of what readers read: scores, catalog, pixels, metrics, metrics_json."""
+        if what == "scores":
+            return f"scores/part-{self.attempt:05d}.parquet"
+        return f"{self._own('metrics')}.json" if what == "metrics_json" else f"{self._own(what)}.parquet"
+
+    def _own(self, name: str) -> str:
+        return f"{name}-{self.attempt}" if self.attempt else name
 
     @property
     def results(self) -> Location:
@@ -85,26 +108,48 @@ class RunFolder:
         except ValueError as error:
             raise DamagedFile(f"{location} is damaged: {error}; remove its run, or choose another id") from error
 
+    def begin_attempt(self) -> "RunFolder":
+        """Return the places of an attempt that nobody has made yet."""
+        numbers = [int(entry.path) for entry in self._attempts.files() if entry.path.isdecimal()]
+        number = max(numbers, default=-1) + 1
+        while not (self._attempts / str(number)).create(b""):
+            number += 1
+        return replace(self, attempt=number)
+
+    @property
+    def _attempts(self) -> Location:
+        return self.work / "attempts"
+
     def publish(self, run: RunRecord) -> None:
         """Make the results readable: run.json, then latest.json. Nothing of the run is written afterwards."""
-        if not (self.results / "run.json").create(_json(run.told())):
-            raise StorageError(f"run {self.run_id} was published by another process meanwhile; nothing was changed")
+        if not (self.results / "run.json").create(to_json(run.told())):
+            self._remove_results()
+            raise StorageError(f"run {self.run_id} was published by another process meanwhile, and stays as it is")
         self.point_at_it()
 
     def point_at_it(self) -> None:
-        """Do what comes after run.json, which may have been cut short: name the run in latest.json, remove its work.
+        """Do what comes after run.json, which may have been cut short: name the run in latest.json, remove the rest.
 
         A run that was published later stays the newest, whoever writes last; by the storage's clock, not by ours.
         """
         latest = self.output / "latest.json"
-        content = _json(asdict(Latest(self.run_id, self.name)))
+        content = to_json(asdict(Latest(self.run_id, self.name)))
         while not latest.create(content):
             with contextlib.suppress(ObjectChanged):  # another run was quicker: look again
                 found = latest.entry().etag
                 if self._published_of(latest.read_bytes(found), latest) <= self._published:
                     latest.write_bytes(content, over=found)
                 break
+        for entry in self._attempts.files():
+            if entry.path.isdecimal() and int(entry.path) != self.attempt:
+                replace(self, attempt=int(entry.path))._remove_results()
         self.work.remove()
+
+    def _remove_results(self) -> None:
+        """Remove what an attempt that did not publish wrote for readers."""
+        parts = ("scores", "catalog", "pixels", "metrics", "metrics_json")
+        for location in (*(self.results / self.part(what) for what in parts), self.output / self.maps, self.report):
+            location.remove()
 
     @property
     def _published(self) -> float:
@@ -148,11 +193,12 @@ def latest_run(output: Location) -> str:
 
 
 def write_json(location: Location, value: object) -> None:
-    """Write a value as readable JSON, never with NaN, which JSON does not have."""
-    location.write_bytes(_json(value))
+    """Write a value as `to_json` does."""
+    location.write_bytes(to_json(value))
 
 
-def _json(value: object) -> bytes:
+def to_json(value: object) -> bytes:
+    """Return a value as readable JSON, never with NaN, which JSON does not have."""
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -163,16 +209,15 @@ def write_table(location: Location, table: pa.Table) -> None:
 
 def read_table(location: Location) -> pa.Table:
     """Read one Parquet file; raises `DamagedFile`, and `StorageError`."""
-    content = location.read_bytes()
+    return table_of(location.read_bytes(), location)
+
+
+def table_of(content: bytes, location: Location) -> pa.Table:
+    """Return the table in the content of a file; raises `DamagedFile`."""
     try:
         return read_parquet(content)
     except DAMAGE as error:
         raise DamagedFile(f"{location} is damaged: {' '.join(str(error).split())[:200]}") from error
-
-
-def read_scores(run: RunFolder) -> pa.Table:
-    """Read the scores of a run of any version as SCORES, and what a manifest had beside; raises `StorageError`."""
-    return upgrade_scores(read_table(run.results / "scores" / "part-00000.parquet"))
 
 
 def write_array(location: Location, array: NDArray[Any]) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from pipeline.io.storage import Entry, Location
 from pipeline.schema.tables import IMAGE_STATS
 from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.garbage import Sweep, Tally, begun_runs, judge, sweep
-from pipeline.store.run_folder import RunFolder, write_json
-from tests.published import ENCODER, FINGERPRINT, publish, row
+from pipeline.store.run_folder import RunFolder, write_json, write_table
+from tests.published import ENCODER, FINGERPRINT, publish, record, row, stored
 
 JOB = Path(__file__).parents[2] / "jobs" / "collect_features.py"
 OTHER = "fedcba9876543210"
@@ -210,19 +211,20 @@ def test_a_run_that_cannot_be_read_stops_the_sweep(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot read .*part-00000.parquet"):
         sweep(at(tmp_path), BEFORE, drop=True)
     scores.unlink()
-    with pytest.raises(StorageError, match="run_id=one lacks its scores"):
+    with pytest.raises(StorageError, match="cannot read .*part-00000.parquet: there is no such file"):
         sweep(at(tmp_path), BEFORE, drop=True)
     assert file.exists()
 
 
-def test_all_parts_of_a_runs_scores_count(tmp_path: Path) -> None:
-    file = write_features(tmp_path, "1")
-    folder = publish(tmp_path, "one", [])
-    other = Path(publish(tmp_path / "elsewhere", "one", [row("a", "1", 0.5)]).results.uri)
-    part = Path(folder.results.uri) / "scores" / "part-00001.parquet"
-    part.write_bytes((other / "scores" / "part-00000.parquet").read_bytes())
+def test_the_scores_that_run_json_lists_count_and_no_others(tmp_path: Path) -> None:
+    file, other = write_features(tmp_path, "1"), write_features(tmp_path, "2")
+    folder = RunFolder(at(tmp_path), "one", attempt=1)
+    for attempt, uri in ((0, "2"), (1, "1")):
+        write_table(folder.results / replace(folder, attempt=attempt).part("scores"), stored([row("a", uri, 0.5)]))
+    files = {"scores": {"path": "scores/part-00001.parquet", "size": None, "sha256": None}}
+    folder.publish(record("one", {"attempt": 1, "files": files}))
     sweep(at(tmp_path), BEFORE, drop=True)
-    assert file.exists()
+    assert file.exists() and not other.exists()
 
 
 def test_what_is_not_a_file_of_features_is_left_alone(tmp_path: Path) -> None:

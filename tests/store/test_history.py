@@ -13,8 +13,8 @@ from pipeline.errors import StoreUnavailable
 from pipeline.io.storage import Location
 from pipeline.schema.table import TableSchema
 from pipeline.schema.tables import KEPT, SCORES
-from pipeline.store import history
 from pipeline.store.history import History, read_history
+from pipeline.store.published import Published
 from pipeline.store.run_folder import RunFolder, write_json, write_table
 from tests.published import ENCODER, record
 
@@ -174,10 +174,10 @@ def test_a_store_that_does_not_answer_is_not_taken_for_runs_that_are_gone(
     # All images would be scored again, against none of the window's.
     publish(place, "whole", [image("a", 0.5)])
 
-    def silent(location: Location) -> pa.Table:
-        raise StoreUnavailable(f"cannot read {location}")
+    def silent(self: Published, what: str) -> pa.Table:
+        raise StoreUnavailable(f"cannot read {self.location(what)}")
 
-    monkeypatch.setattr(history, "read_table", silent)
+    monkeypatch.setattr(Published, "table", silent)
     with pytest.raises(StoreUnavailable):
         read(place)
 

@@ -1,0 +1,46 @@
+"""A published run as readers see it: the files that run.json lists, held to what it says of them."""
+
+import hashlib
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.errors import DamagedFile
+from pipeline.io.storage import Location
+from pipeline.schema.record import FileRecord, RunRecord
+from pipeline.schema.scores import upgrade_scores
+from pipeline.store.run_folder import RunFolder, table_of
+
+
+@dataclass(frozen=True)
+class Published:
+    """A run's folder, and its run.json."""
+
+    folder: RunFolder
+    run: RunRecord
+
+    def location(self, what: str) -> Location:
+        """Return where a file lies: scores, catalog, pixels, metrics, report. Raises `DamagedFile` for others."""
+        return self.folder.results / self._listed(what).path
+
+    def table(self, what: str) -> pa.Table:
+        """Read a table; raises `DamagedFile` where it is not what was published, and `StorageError`."""
+        listed, location = self._listed(what), self.location(what)
+        content = location.read_bytes()
+        if listed.sha256 not in (None, hashlib.sha256(content).hexdigest()):
+            raise DamagedFile(f"{location} is damaged: it is not what run.json says; restore it, or remove the run")
+        return table_of(content, location)
+
+    def scores(self) -> pa.Table:
+        """Read the scores of a run of any version as SCORES, and what a manifest had beside; raises `StorageError`."""
+        return upgrade_scores(self.table("scores"))
+
+    def _listed(self, what: str) -> FileRecord:
+        if what not in self.run.files:
+            raise DamagedFile(f"{self.folder.results / 'run.json'} lists no {what}")
+        return self.run.files[what]
+
+
+def file_record(path: str, content: bytes) -> FileRecord:
+    """Return what run.json says of a file of this content."""
+    return FileRecord(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest())
