@@ -3,7 +3,8 @@
 import logging
 from dataclasses import replace
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import ConfigDict, JsonValue, TypeAdapter
+from typing_extensions import TypedDict
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
@@ -12,7 +13,16 @@ from pipeline.result import Result, read_result
 from pipeline.schema.record import Settings, upgrade_settings
 from pipeline.store.run_folder import RunFolder, write_json
 
-_SETTINGS = TypeAdapter(dict[str, dict[str, JsonValue] | JsonValue])
+
+class _Begun(TypedDict):
+    """What settings.json holds, among others."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # as pydantic asks for it
+    input: dict[str, JsonValue]
+    encoder: dict[str, JsonValue]
+
+
+_SETTINGS = TypeAdapter(_Begun)
 
 log = logging.getLogger(__name__)
 

@@ -53,6 +53,9 @@ def create(path: str, content: bytes) -> bool:
     try:
         _place(path, content, os.link)
     except FileExistsError:
+        if os.path.islink(path) and not os.path.exists(path):  # it leads to nothing
+            os.unlink(path)
+            return create(path, content)
         return False
     return True
 

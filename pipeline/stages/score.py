@@ -41,7 +41,7 @@ def score(passes: Sequence[Sequence[Unit]], stage: "ScoreUnits", runner: Runner)
     run = stage.run
     for of_pass, units in enumerate(passes):
         list_units(run, of_pass, units)
-        done = {entry.path for entry in run.unit_results(of_pass).files()}
+        done = {entry.path for entry in run.unit_results(of_pass).files() if entry.problem is None}
         todo = [index for index, unit in enumerate(units) if f"{unit.id}.npy" not in done]
         name = "score" if of_pass == len(passes) - 1 else f"pass {of_pass + 1}"
         with runner.progress(name, "units", len(units), already=len(units) - len(todo)) as progress:

@@ -8,14 +8,19 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
 import pyarrow as pa
 from pydantic import TypeAdapter
 
+from pipeline.errors import DamagedFile, StorageError, StoreUnavailable
+from pipeline.io.entry import Unavailable
 from pipeline.io.names import partition
+from pipeline.io.parquet import DAMAGE
+from pipeline.io.storage import Location
 from pipeline.schema.tables import FEATURES
 
 METADATA = b"lakescore"
@@ -92,3 +97,21 @@ def check(found: int, expected: int, what: str) -> None:
     """Raise `ValueError` where a checksum is another one."""
     if found != expected:
         raise ValueError(f"the checksum of {what} is another one")
+
+
+@contextmanager
+def held_to(location: Location) -> Iterator[None]:
+    """Raise `DamagedFile` for what shows in the block that a file is not what it should be, or is gone."""
+    try:
+        yield
+    except Unavailable as error:
+        raise StoreUnavailable(f"cannot read {location}: {error}") from error
+    except StorageError as error:
+        if isinstance(error, StoreUnavailable) or location.exists():
+            raise
+        raise DamagedFile(f"{location} is gone") from error
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, PermissionError) or getattr(error, "errno", None) is not None:  # the store's, not Arrow's
+            raise StorageError(f"cannot read {location}: {reason}") from error
+        raise DamagedFile(f"{location} is damaged: {reason}") from error

@@ -11,9 +11,8 @@ read is held to it. `images` is written last, and makes a block count.
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,15 +20,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.errors import DamagedFile, StorageError, StoreUnavailable
+from pipeline.errors import DamagedFile
 from pipeline.io import traffic
-from pipeline.io.entry import Unavailable
 from pipeline.io.names import partition
-from pipeline.io.parquet import DAMAGE, read_parquet, write_parquet
+from pipeline.io.parquet import read_parquet, write_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.table import records, set_columns
 from pipeline.schema.tables import FEATURES
-from pipeline.store.checks import About, about_in, check, crc, crc_of_images
+from pipeline.store.checks import About, about_in, check, crc, crc_of_images, held_to
 from pipeline.store.int8 import pack, unpack
 from pipeline.views import View
 
@@ -117,7 +115,7 @@ class FeatureStore:
 
     def _stored(self, file: str) -> list[tuple[str, Stored]]:
         location = self.root / "images" / file
-        with _held_to(location):
+        with held_to(location):
             table = read_parquet(location.read_bytes(), FEATURES.names)
             keys: list[str] = table["key"].to_pylist()
             if about := about_in(table.schema, file, self.fingerprint):
@@ -183,7 +181,7 @@ class FeatureStore:
 
         def read(file: str, indices: list[int]) -> None:
             location = self.root / "tokens" / file
-            with _held_to(location), location.open() as opened:
+            with held_to(location), location.open() as opened:
                 parquet = pq.ParquetFile(opened)
                 about = about_in(parquet.schema_arrow, file, self.fingerprint)
                 for index in indices:
@@ -212,7 +210,7 @@ class FeatureStore:
 
         def read(file: str, indices: list[int]) -> None:
             location = self.root / "images" / file
-            with _held_to(location):
+            with held_to(location):
                 table = read_parquet(location.read_bytes(), ["embedding"])
                 column = table["embedding"].combine_chunks()
                 vectors: NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), -1)
@@ -234,7 +232,7 @@ def check_block(root: Location, file: str, quick: bool = False) -> list[str]:
     """
     fingerprint = root.path.rpartition("/")[2]
     images = root / "images" / file
-    with _held_to(images):
+    with held_to(images):
         table = read_parquet(images.read_bytes())
         if about := about_in(table.schema, file, fingerprint):
             check(crc_of_images(table), about.images, "its images")
@@ -243,7 +241,7 @@ def check_block(root: Location, file: str, quick: bool = False) -> list[str]:
             )
         keys: list[str] = table["key"].to_pylist()
     tokens = root / "tokens" / file
-    with _held_to(tokens), tokens.open() as opened:
+    with held_to(tokens), tokens.open() as opened:
         parquet = pq.ParquetFile(opened)
         about = about_in(parquet.schema_arrow, file, fingerprint)
         if parquet.num_row_groups != len(keys):
@@ -257,24 +255,6 @@ def check_block(root: Location, file: str, quick: bool = False) -> list[str]:
                         crc(memoryview(value.as_buffer())), about.tokens[int(name.split("_")[1])][row], f"image {row}"
                     )
     return keys
-
-
-@contextmanager
-def _held_to(location: Location) -> Iterator[None]:
-    """Raise `DamagedFile` for what shows in the block that a file is not what it should be, or is gone."""
-    try:
-        yield
-    except Unavailable as error:
-        raise StoreUnavailable(f"cannot read {location}: {error}") from error
-    except StorageError as error:
-        if isinstance(error, StoreUnavailable) or location.exists():
-            raise
-        raise DamagedFile(f"{location} is gone") from error
-    except DAMAGE as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        if isinstance(error, PermissionError) or getattr(error, "errno", None) is not None:  # the store's, not Arrow's
-            raise StorageError(f"cannot read {location}: {reason}") from error
-        raise DamagedFile(f"{location} is damaged: {reason}") from error
 
 
 def _of_each_file(refs: Sequence[tuple[str, int]], read: Callable[[str, list[int]], None]) -> None:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline.errors import DamagedFile
+from pipeline.io.parquet import read_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.record import FileRecord, RunRecord
 from pipeline.schema.scores import upgrade_scores
-from pipeline.store.run_folder import RunFolder, table_of
+from pipeline.store.checks import held_to
+from pipeline.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,11 @@ class Published:
     def table(self, what: str) -> pa.Table:
         """Read a table; raises `DamagedFile` where it is not what was published, and `StorageError`."""
         listed, location = self._listed(what), self.location(what)
-        content = location.read_bytes()
-        if listed.sha256 not in (None, hashlib.sha256(content).hexdigest()):
-            raise DamagedFile(f"{location} is damaged: it is not what run.json says; restore it, or remove the run")
-        return table_of(content, location)
+        with held_to(location):
+            content = location.read_bytes()
+            if listed.sha256 not in (None, hashlib.sha256(content).hexdigest()):
+                raise ValueError("it is not what run.json says; restore it, or remove the run")
+            return read_parquet(content)
 
     def scores(self) -> pa.Table:
         """Read the scores of a run of any version as SCORES, and what a manifest had beside; raises `StorageError`."""

@@ -24,9 +24,10 @@ from pydantic import TypeAdapter
 from pipeline.errors import DamagedFile, ObjectChanged, StorageError, StoreUnavailable
 from pipeline.io.json_file import parse_json, read_json
 from pipeline.io.names import partition
-from pipeline.io.parquet import DAMAGE, read_parquet, write_parquet
+from pipeline.io.parquet import read_parquet, write_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.record import NewerVersion, RunRecord
+from pipeline.store.checks import held_to
 
 CRC_BYTES = 4  # behind an array
 
@@ -209,33 +210,28 @@ def write_table(location: Location, table: pa.Table) -> None:
 
 def read_table(location: Location) -> pa.Table:
     """Read one Parquet file; raises `DamagedFile`, and `StorageError`."""
-    return table_of(location.read_bytes(), location)
-
-
-def table_of(content: bytes, location: Location) -> pa.Table:
-    """Return the table in the content of a file; raises `DamagedFile`."""
-    try:
-        return read_parquet(content)
-    except DAMAGE as error:
-        raise DamagedFile(f"{location} is damaged: {' '.join(str(error).split())[:200]}") from error
+    with held_to(location):
+        return read_parquet(location.read_bytes())
 
 
 def write_array(location: Location, array: NDArray[Any]) -> None:
-    """Write an array as .npy, with its checksum behind."""
+    """Write an array as .npy, with a checksum of it and of the file's name behind."""
     sink = io.BytesIO()
     np.save(sink, array, allow_pickle=False)
     content = sink.getvalue()
-    location.write_bytes(content + _crc(content))
+    location.write_bytes(content + _crc(content, location))
 
 
 def read_array(location: Location) -> NDArray[Any]:
-    """Read an array that `write_array` wrote; raises `DamagedFile`, and `StorageError`."""
-    content = location.read_bytes()
-    if content[-CRC_BYTES:] != _crc(content[:-CRC_BYTES]):
-        raise DamagedFile(f"{location} is damaged: its checksum is another one")
-    array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    return array
+    """Read an array that `write_array` wrote there; raises `DamagedFile`, and `StorageError`."""
+    with held_to(location):
+        content = location.read_bytes()
+        if content[-CRC_BYTES:] != _crc(content[:-CRC_BYTES], location):
+            raise ValueError("its checksum is another one")
+        array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+        return array
 
 
-def _crc(content: bytes) -> bytes:
-    return zlib.crc32(content).to_bytes(CRC_BYTES, "little")
+def _crc(content: bytes, location: Location) -> bytes:
+    name = location.path.rpartition("/")[2]
+    return zlib.crc32(name.encode(), zlib.crc32(content)).to_bytes(CRC_BYTES, "little")
