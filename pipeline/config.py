@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Layout = Literal["auto", "mvtec", "visa", "btad", "loco", "folder", "manifest"]
+Layout = Literal["auto", "mvtec", "btad", "mvtec_ad_2", "loco", "visa", "real_iad", "flat", "folder", "manifest"]
 Precision = Literal["fp32", "fp16", "bf16"]
 
 log = logging.getLogger(__name__)

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from pipeline.catalog.labels import apply_labels, read_labels
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
 from pipeline.catalog.manifest import describe, forbidden, read_manifest
 from pipeline.catalog.masks import mask_above
+from pipeline.catalog.words import NORMAL
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
 from pipeline.images import Reason
@@ -20,6 +22,7 @@ from pipeline.schema.table import TableSchema
 from pipeline.schema.tables import CATALOG, MANIFEST
 
 ROWS = 10_000  # built at a time
+EXAMPLES = 5  # categories that a warning names
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +55,26 @@ def build_catalog(config: InputConfig) -> Catalog:
     used, and `NothingToScore` when there is no image in it.
     """
     if config.labels is None:
-        return _listed(config)
-    location = Location.parse(config.labels)
-    labels = read_labels(location)  # before a lake is listed for minutes
-    catalog = _listed(config)
-    return replace(catalog, table=apply_labels(catalog.table, labels, location))
+        catalog = _listed(config)
+    else:
+        location = Location.parse(config.labels)
+        labels = read_labels(location)  # before a lake is listed for minutes
+        catalog = _listed(config)
+        catalog = replace(catalog, table=apply_labels(catalog.table, labels, location))
+    _say_without_normals(catalog.table)
+    return catalog
+
+
+def _say_without_normals(table: pa.Table) -> None:
+    """Warn of categories whose images all are labelled anomalous: more likely a name was not understood."""
+    defects = table.select(["category"]).append_column("all", pc.fill_null(table["label"], False))
+    found = defects.group_by("category").aggregate([("all", "min")])
+    names = found.filter(found["all_min"])["category"].sort().to_pylist() if table.num_rows else []
+    if names:
+        log.warning(
+            "labels   nothing is normal in %d categories: %s%s; folders of normal images are called %s",
+            *(len(names), ", ".join(names[:EXAMPLES]), ", ..." * (len(names) > EXAMPLES), ", ".join(sorted(NORMAL))),
+        )
 
 
 def _listed(config: InputConfig) -> Catalog:
@@ -164,7 +182,7 @@ def _row(
 ) -> _Row:
     return _Row(
         uri=uri,
-        category=category,
+        category=unicodedata.normalize("NFC", category),  # one name may be written in two ways, and looks the same
         label=label,
         masks=masks,
         reviewed=False,

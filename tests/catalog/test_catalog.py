@@ -328,3 +328,16 @@ def test_a_layout_that_was_asked_for_and_does_not_look_so_is_said(
     assert caplog.messages == ["layout folder takes each image for one to score, masks too; this tree looks like mvtec"]
     with pytest.raises(NothingToScore, match="layout visa, 3 other files.; it looks like layout mvtec"):
         build_catalog(InputConfig(uri=str(lake), layout="visa"))
+
+
+def test_a_category_in_which_nothing_is_normal_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_files(tmp_path, "nut/test/good/a.png", "nut/test/cut/b.png", "bolt/test/fine/a.png", "bolt/test/cut/b.png")
+    catalog_of(tmp_path)
+    assert caplog.messages == [
+        "labels   nothing is normal in 1 categories: bolt; folders of normal images are called good, normal, ok"
+    ]
+
+
+def test_a_category_written_in_two_forms_of_unicode_is_one(tmp_path: Path) -> None:
+    write_files(tmp_path, "Pr\u00fcfung/a.png", "Pru\u0308fung/b.png")
+    assert catalog_of(tmp_path).table["category"].to_pylist() == ["Pr\u00fcfung"] * 2
