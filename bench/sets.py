@@ -62,21 +62,18 @@ def real_sets(side: int, images: int | None) -> list[Set]:
         if images is not None:
             both = [rows.filter(pc.equal(rows["label"], label)) for label in (False, True)]
             rows = pa.concat_tables([of.slice(0, images // 2) for of in both])
-        sets.append(_encoded(name, rows, encoder, side, catalog.mask_above))
+        sets.append(_encoded(name, rows, encoder, side))
     return sets
 
 
-def _encoded(name: str, rows: pa.Table, encoder: Encoder, side: int, mask_above: float) -> Set:
+def _encoded(name: str, rows: pa.Table, encoder: Encoder, side: int) -> Set:
     images: list[dict[str, Any]] = rows.to_pylist()
     decoded = [decode(Location.parse(row["uri"]).read_bytes(), View((side, side)), 10**8) for row in images]
     encoded = encoder(np.stack([pixels for pixels, _ in decoded]))
     masks = None
     if any(row["masks"] for row in images):
         masks = np.stack(
-            [
-                read_masks(row["masks"], View((side, side)), mask_above, wh)
-                for row, (_, wh) in zip(images, decoded, strict=True)
-            ]
+            [read_masks(row["masks"], View((side, side)), wh) for row, (_, wh) in zip(images, decoded, strict=True)]
         )
     return Set(
         name.rpartition("/")[2],

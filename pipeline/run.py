@@ -127,7 +127,7 @@ def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay)
 
     # patch scores to maps, scores, thresholds, metrics
     lock.check()
-    reduction = Reduction(config, layer, view, store, folder, catalog.layout, catalog.mask_above)
+    reduction = Reduction(config, layer, view, store, folder, catalog.layout)
     reduced = reduction({category: members[category].total for category in members}, tasks)
     clock.lap("reduce")
     return _Computed(extracted, with_references(encoded, compared), units_by_node, reduced)

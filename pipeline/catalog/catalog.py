@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from pipeline.catalog.labels import apply_labels, read_labels
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
 from pipeline.catalog.manifest import describe, forbidden, read_manifest
-from pipeline.catalog.masks import mask_above
 from pipeline.catalog.words import NORMAL
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
@@ -34,15 +33,13 @@ class Catalog:
     """The images of a lake.
 
     `table` follows CATALOG; `kept` has a manifest's further columns, in the same order. `ignored` counts files that are
-    no inputs: notes, hidden ones excepted, and what the layout does not test. `mask_above` is the share of full
-    scale above which a mask's pixel is anomalous.
+    no inputs: notes, hidden ones excepted, and what the layout does not test.
     """
 
     layout: str
     table: pa.Table
     kept: pa.Table
     ignored: int
-    mask_above: float
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -202,4 +199,4 @@ def _catalog(layout: str, rows: Iterable[_Row], kept: pa.Table, ignored: int) ->
     table = pa.concat_tables(parts)
     order = pc.sort_indices(table, [("category", "ascending"), ("uri", "ascending")])
     table = table.take(order).combine_chunks().add_column(0, "image", pa.array(range(table.num_rows), pa.int64()))
-    return Catalog(layout, table, kept.take(order) if kept.num_columns else kept, ignored, mask_above(layout))
+    return Catalog(layout, table, kept.take(order) if kept.num_columns else kept, ignored)

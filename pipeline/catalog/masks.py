@@ -20,33 +20,26 @@ LIMIT = 10**9  # pixels of a mask that is decoded in this process, as those that
 
 
 def decode_here(uri: str, view: View) -> tuple[Array, tuple[int, int]]:
-    """Return the values of a view of a mask, and the mask's (width, height).
+    """Return the kinds of defects in a view of a mask, 0 for normal, and the mask's (width, height).
 
     Raises `Quarantine` and `StorageError`.
     """
     return decode_mask(Location.parse(uri).read_bytes(), view, LIMIT)
 
 
-def mask_above(layout: str) -> float:
-    """Return the share of full scale above which a layout's masks are true."""
-    return 0.0 if layout == "visa" else 0.5  # VisA numbers the kinds of defects: 1 of 255 is anomalous already
-
-
-def read_mask(uri: str, view: View, above: float, image_size: tuple[int, int], read: Read = decode_here) -> Array:
-    """Read a view of a mask (height, width) of bool, resized by nearest neighbour, true above a share of full scale.
+def read_mask(uri: str, view: View, image_size: tuple[int, int], read: Read = decode_here) -> Array:
+    """Read a view of a mask (height, width) of bool, resized by nearest neighbour, true where it is anomalous.
 
     Raises `CatalogError` that names the mask when it cannot be read or has not the size of its image (width, height).
     """
-    return _values(uri, view, image_size, read) > above * 255
+    return _values(uri, view, image_size, read) > 0
 
 
-def read_masks(
-    uris: Sequence[str], view: View, above: float, image_size: tuple[int, int], read: Read = decode_here
-) -> Array:
+def read_masks(uris: Sequence[str], view: View, image_size: tuple[int, int], read: Read = decode_here) -> Array:
     """Read a view of the union (height, width) of an image's masks; none at all is a normal image."""
     union = np.zeros(view.size, bool)
     for uri in uris:
-        union |= read_mask(uri, view, above, image_size, read)
+        union |= read_mask(uri, view, image_size, read)
     return union
 
 

@@ -17,8 +17,11 @@ FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF"
 Image.MAX_IMAGE_PIXELS = None  # input.max_pixels decides
 CLOCKWISE = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
 SMALLEST_SIDE = 16  # pixels: smaller ones hold about one patch, and nothing to compare
+MOST_KINDS = 16  # a mask of more values is one of greys, with soft edges
+LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF"})  # around each value lie others that nobody meant
 
 Pixels = NDArray[np.uint8]
+Kinds = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 class Reason(StrEnum):
@@ -98,7 +101,7 @@ def decode_picture(content: bytes, view: View, max_pixels: int) -> tuple[Pixels,
     return np.asarray(picture), size
 
 
-def decode_mask(content: bytes, view: View, max_pixels: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
+def decode_mask(content: bytes, view: View, max_pixels: int) -> tuple[NDArray[np.uint16], tuple[int, int]]:
     """Decode a view of a mask, resized by nearest neighbour, which mixes no values.
 
     Args:
@@ -107,18 +110,59 @@ def decode_mask(content: bytes, view: View, max_pixels: int) -> tuple[NDArray[np
         max_pixels: larger masks are refused by their header.
 
     Returns:
-        grey values (height, width) of the view from 0 to 255, fractions where the mask has 16 bits, and the
-        (width, height) of the mask.
+        kinds of defects (height, width) of the view, 0 for normal, and the (width, height) of the mask.
 
     Raises:
         Quarantine: with the reason.
         MemoryError: where memory is limited.
     """
     with _opened(content, max_pixels) as image:
-        wide = image.mode.startswith("I")  # 16 bits: Pillow's own conversion to 8 clips at 255
-        grey = image if wide else image.convert("L")
-        values = np.asarray(_seen(grey, view, Image.Resampling.NEAREST)).astype(np.float32)
-    return values / np.float32(257) if wide else values, image.size
+        seen = _seen(Image.fromarray(_kinds(image)), view, Image.Resampling.NEAREST)
+    return np.asarray(seen).astype(np.uint16), image.size
+
+
+def _kinds(image: Image.Image) -> Kinds:
+    """Return the kind of defect of each pixel (H, W) of a mask, 0 for normal.
+
+    At most 16 values with 0 among them name kinds, whatever they are: 0 and 1, 0 and 255, numbers of classes. Values of
+    a palette are its indices, and of colours the largest channel: only black is normal. Other masks are greys, as are
+    those that were compressed with loss: what is above half of full scale is anomalous, and keeps its value.
+    """
+    values = _mask_values(image)
+    used = np.unique(values)
+    if len(used) <= MOST_KINDS and used[0] == 0 and image.format not in LOSSY:
+        return values
+    full = 255 if used[-1] <= 255 else 65535  # greys of 8 bits are kept in 16, too
+    values = values.copy()
+    values[values <= full // 2] = 0
+    return values
+
+
+def _mask_values(image: Image.Image) -> Kinds:
+    if image.mode.startswith("I"):  # 16 bits, and 32 that are used for them
+        return np.asarray(image).clip(0, 65535).astype(np.uint16)
+    if image.mode == "F":  # shares of 1, or numbers
+        floats = np.nan_to_num(np.asarray(image))
+        scaled: NDArray[np.uint16] = (floats * (65535 if floats.max() <= 1 else 1)).clip(0, 65535).astype(np.uint16)
+        return scaled
+    if image.mode == "P" and not _is_black_elsewhere(image):
+        return np.asarray(image)
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    channels = np.asarray(image.convert("RGBA"))
+    values: NDArray[np.uint8] = channels[..., :3].max(axis=2)
+    alpha = channels[..., 3]
+    if alpha.min() < alpha.max():  # drawn on nothing
+        values[alpha == 0] = 0
+    return values
+
+
+def _is_black_elsewhere(image: Image.Image) -> bool:
+    """Tell whether a palette has many colours, or black, which is normal, somewhere else than in the first place."""
+    used = [index for index, count in enumerate(image.histogram()) if count]
+    palette = image.getpalette() or []
+    black = {index for index in used if palette[3 * index : 3 * index + 3] == [0, 0, 0]}
+    return len(used) > MOST_KINDS or (bool(black) and palette[:3] != [0, 0, 0])
 
 
 def _seen(image: Image.Image, view: View, resampling: Image.Resampling) -> Image.Image:

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.catalog.masks import mask_above
 from pipeline.config import ScoreConfig
 from pipeline.io.storage import Location
 from pipeline.metrics.stream import MAP_SCALE
@@ -142,7 +141,6 @@ def drawing_of(config: ScoreConfig, layout: str, view: View, report: Location) -
         config.input,
         tuple(roots),
         view,
-        mask_above(layout),
         MAP_SCALE,
     )
 

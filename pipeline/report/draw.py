@@ -38,8 +38,7 @@ class Drawing:
     """What all that is drawn of a run has in common.
 
     `limits` are those of decoding. Images that the run does not list, references of earlier nights, are read below
-    `roots` only. Maps show `view` of an image; masks are true above the share `mask_above` of full scale. Grey levels
-    of maps below `output` mean `map_scale`.
+    `roots` only. Maps show `view` of an image. Grey levels of maps below `output` mean `map_scale`.
     """
 
     report: Location
@@ -47,7 +46,6 @@ class Drawing:
     limits: InputConfig
     roots: tuple[Location, ...]
     view: View
-    mask_above: float
     map_scale: float
 
     def may_read(self, uri: str) -> bool:
@@ -198,7 +196,7 @@ class WriteDetails:
         drawing, size = self.drawing, (row["width"], row["height"])
         read = partial(mask_values, config=drawing.limits)
         try:
-            mask = read_masks(row["masks"], drawing.view, drawing.mask_above, size, read)
+            mask = read_masks(row["masks"], drawing.view, size, read)
         except CatalogError:  # pixel metrics say so
             return None
         return pictures.corners(pictures.mask_polygons(mask, drawing.view))

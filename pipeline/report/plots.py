@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from pipeline.catalog.masks import mask_above, read_masks
+from pipeline.catalog.masks import read_masks
 from pipeline.errors import LakeScoreError, NothingToScore
 from pipeline.io.storage import Location
 from pipeline.metrics.category import AUPRO_LIMIT
@@ -196,7 +196,7 @@ def _counted(result: Result, category: str) -> Histogram:
     rows = measured.filter(pc.equal(measured["category"], category)).to_pylist()
     listed = result.published.table("catalog")
     masks = dict(zip(listed["uri"].to_pylist(), listed["masks"].to_pylist(), strict=True))
-    read = partial(_map_and_mask, result, masks, mask_above(result.run.layout))
+    read = partial(_map_and_mask, result, masks)
     counted: Histogram | None = None
     with ThreadPoolExecutor() as readers:
         for start in range(0, len(rows), READ_AT_A_TIME):
@@ -207,9 +207,9 @@ def _counted(result: Result, category: str) -> Histogram:
     return counted
 
 
-def _map_and_mask(result: Result, masks: Mapping[str, list[str]], above: float, row: dict[str, Any]) -> Curve:
+def _map_and_mask(result: Result, masks: Mapping[str, list[str]], row: dict[str, Any]) -> Curve:
     distances = read_map(result, row)
-    mask = read_masks(masks[row["uri"]], view_of(distances), above, (row["width"], row["height"]))
+    mask = read_masks(masks[row["uri"]], view_of(distances), (row["width"], row["height"]))
     return distances, mask
 
 

@@ -183,6 +183,15 @@ METRICS = TableSchema(
         Column("error", pa.float64(), "How far off a streamed figure may be.", "0 to 1"),
     ),
 )
+MEASURED = TableSchema(
+    "What a worker finds out about a category: a row for each metric, the first with what is said of its masks.",
+    (
+        *METRICS.columns,
+        Column("empty_masks", pa.int64(), "Anomalous images whose masks have no anomalous pixel; else 0."),
+        Column("example", pa.string(), "Address of the first of them."),
+        COUNT,
+    ),
+)
 PIXELS = TableSchema(
     "The counts of maps' values that a run leaves.",
     (

@@ -21,7 +21,7 @@ from pipeline.metrics.category import (
     streamed_pixel_metrics,
 )
 from pipeline.metrics.stream import histogram
-from pipeline.schema.tables import METRICS
+from pipeline.schema.tables import MEASURED
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
 from pipeline.store.features import FeatureStore
@@ -55,52 +55,57 @@ class MeasureCategory:
     store: FeatureStore
     run: RunFolder
     layout: str
-    mask_above: float
     _patch_scores: PatchScoreReader = field(init=False)
 
     def setup(self, device: str, threads: int) -> None:
         self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.store, self.run)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return a row for each metric, with METRICS' columns, for category and score of each image."""
+        """Return rows of MEASURED, for category and score of each image."""
         category = block["category"][0].as_py()
         index = read_table(self.run.index(category))
         labels = index["label"].to_pylist()
         known = np.array([label is not None for label in labels], bool)
         truth = np.array([bool(label) for label in labels], bool)[known]
         metrics = image_metrics(truth, block["score"].to_numpy()[known])
+        empty: list[str] = []
         try:
-            metrics |= self._pixel_metrics(category, index, np.flatnonzero(known))
+            metrics |= self._pixel_metrics(category, index, np.flatnonzero(known), empty)
         except CatalogError as error:
             metrics |= no_pixel_metrics(str(error))
-        rows = [{"category": category, "name": name, **asdict(metric)} for name, metric in metrics.items()]
-        table = METRICS.rows(rows)
-        return table.append_column("count", pa.array([block.num_rows] + [0] * (len(rows) - 1)))
+        said: dict[str, object] = {"empty_masks": len(empty), "example": next(iter(empty), None)}
+        said["count"] = block.num_rows
+        rows: list[dict[str, object]] = []
+        for name, metric in metrics.items():
+            rows.append({"category": category, "name": name, **asdict(metric), **said})
+            said = {"empty_masks": 0, "count": 0}
+        return MEASURED.rows(rows)
 
-    def _pixel_metrics(self, category: str, index: pa.Table, known: NDArray[np.intp]) -> dict[str, Metric]:
+    def _pixel_metrics(
+        self, category: str, index: pa.Table, known: NDArray[np.intp], empty: list[str]
+    ) -> dict[str, Metric]:
+        """Return the pixel metrics of images (n,) of a category; those whose masks are empty are added to `empty`."""
         rows = index.take(known).to_pylist()
         if not any(row["masks"] for row in rows):
             return no_pixel_metrics("no masks" if len(rows) else "no labels")
         if without := [row["uri"] for row in rows if row["label"] and not row["masks"]]:
             raise CatalogError(f"{len(without)} anomalous images lack a mask, such as {without[0]}")
         if len(rows) * self.view.pixels <= MOST_PIXELS:
-            return pixel_metrics(*self._maps(category, index, known), self.config.metrics)
+            return pixel_metrics(*self._maps(category, index, known, empty), self.config.metrics)
         blocks = (known[known // BLOCK == number] for number in np.unique(known // BLOCK))
-        found = (self._maps(category, index, block) for block in blocks)
+        found = (self._maps(category, index, block, empty) for block in blocks)
         histograms = (histogram(maps, truth.masks, truth.regions) for maps, truth in found)
         return streamed_pixel_metrics(reduce(operator.add, histograms), self.config.metrics)
 
-    def _maps(self, category: str, index: pa.Table, images: NDArray[np.intp]) -> tuple[NDArray[np.float32], PixelTruth]:
+    def _maps(
+        self, category: str, index: pa.Table, images: NDArray[np.intp], empty: list[str]
+    ) -> tuple[NDArray[np.float32], PixelTruth]:
         """Return the maps (n, height, width) of some images (n,) of a category, rising positions in its index."""
         rows = index.take(images).to_pylist()
         pixels = [(row["width"], row["height"]) for row in rows]
         read = partial(mask_values, config=self.config.input)
-        masks = np.stack(
-            [
-                read_masks(row["masks"], self.view, self.mask_above, wh, read)
-                for row, wh in zip(rows, pixels, strict=True)
-            ]
-        )
+        masks = np.stack([read_masks(row["masks"], self.view, wh, read) for row, wh in zip(rows, pixels, strict=True)])
+        empty += [row["uri"] for row, mask in zip(rows, masks, strict=True) if row["masks"] and not mask.any()]
         regions = None
         if self.layout == "loco":
             regions = [

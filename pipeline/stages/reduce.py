@@ -38,7 +38,7 @@ class Reduced:
 
 @dataclass(frozen=True)
 class Reduction:
-    """What the stages of reducing share; `layout` and `mask_above` say how masks are read."""
+    """What the stages of reducing share; `layout` says how masks are read."""
 
     config: ScoreConfig
     layer: Layer
@@ -46,7 +46,6 @@ class Reduction:
     store: FeatureStore
     run: RunFolder
     layout: str
-    mask_above: float
 
     def __call__(self, totals: Mapping[str, int], runner: Runner) -> Reduced:
         """Write a map for each encoded image, and return scores and metrics; the units' patch scores are written.
@@ -78,12 +77,22 @@ class Reduction:
         )
         say_what_is_not_fitted(self.config.decision.image, images)
         with runner.progress("metrics", "images", count) as progress:
-            measure = MeasureCategory(*shared, self.layout, self.mask_above)
-            measured = records(runner(measure, _by_category(images), progress), MetricRow)
+            table = runner(MeasureCategory(*shared, self.layout), _by_category(images), progress)
+        say_empty_masks(table)
         metrics: dict[str, dict[str, Metric]] = {category: {} for category in totals}
-        for found in measured:
+        for found in records(table, MetricRow):
             metrics[found.category][found.name] = Metric(found.value, found.reason, found.error)
         return Reduced(images.select(REDUCED.names), metrics, pixels)
+
+
+def say_empty_masks(measured: pa.Table) -> None:
+    """Log each category in which masks of anomalous images have no anomalous pixel, of rows of MEASURED."""
+    for row in measured.filter(pc.greater(measured["empty_masks"], 0)).to_pylist():
+        log.warning(
+            "masks of %d anomalous images of %r have no anomalous pixel in the size of maps, such as that of %s: all "
+            "their pixels count as normal",
+            *(row["empty_masks"], row["category"], row["example"]),
+        )
 
 
 def say_what_is_not_fitted(rule: RuleConfig, images: pa.Table) -> None:

@@ -235,13 +235,6 @@ def test_image_that_only_visas_split_names_becomes_a_row_with_a_reason(tmp_path:
     assert "split" in catalog.table["detail"].to_pylist()[1]
 
 
-def test_any_value_of_a_visa_mask_is_anomalous_and_elsewhere_more_than_half(tmp_path: Path) -> None:
-    write_files(tmp_path / "visa", "candle/Data/Images/Normal/0.JPG")
-    write_files(tmp_path / "mvtec", "bottle/test/good/0.png")
-    assert catalog_of(tmp_path / "visa").mask_above == 0.0
-    assert catalog_of(tmp_path / "mvtec").mask_above == 0.5
-
-
 @pytest.mark.parametrize(
     "split",
     [b"object,label,image\ncandle,normal,candle/Data/Images/Normal/0.JPG\n", b"\xff\xfe\x00\x00", b"split\ntest\n"],

@@ -336,7 +336,6 @@ def test_mask_is_handed_on_with_its_image(tmp_path: Path) -> None:
     catalog = catalog_of(write(tmp_path, "csv", rows))
     assert catalog.table["masks"].to_pylist() == [[f"{tmp_path}/m.png"], []]
     assert catalog.table["label"].to_pylist() == [True, False]
-    assert catalog.mask_above == 0.5
 
 
 OUTSIDE = [

@@ -1,4 +1,4 @@
-"""Ground truth masks: threshold, size, union, and the saturation areas of MVTec LOCO."""
+"""Ground truth masks: what their values mean, size, union, and the saturation areas of MVTec LOCO."""
 
 import json
 from pathlib import Path
@@ -26,30 +26,81 @@ def bytes_of(*rows: list[int]) -> NDArray[np.uint8]:
     return np.array(rows, np.uint8)
 
 
-def test_pixel_is_anomalous_strictly_above_half_of_full_scale(tmp_path: Path) -> None:
-    uri = save(tmp_path / "m.png", bytes_of([0, 127], [128, 255]))
-    np.testing.assert_array_equal(read_mask(uri, View((2, 2)), 0.5, (2, 2)), [[False, False], [True, True]])
-
-
-def test_pixel_above_zero_is_anomalous_where_any_value_counts(tmp_path: Path) -> None:
-    uri = save(tmp_path / "m.png", bytes_of([0, 1], [2, 255]))
-    np.testing.assert_array_equal(read_mask(uri, View((2, 2)), 0.0, (2, 2)), [[False, True], [True, True]])
-
-
+@pytest.mark.parametrize("values", [[0, 1], [0, 255], [0, 100], [0, 3], [0, 7000]], ids=str)
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_half_of_full_scale_is_that_of_16_bits_in_a_mask_of_16_bits(kind: str, tmp_path: Path) -> None:
-    uri = save(tmp_path / "m", np.array([[0, 255], [32767, 65535]], np.uint16), kind)
-    np.testing.assert_array_equal(read_mask(uri, View((2, 2)), 0.5, (2, 2)), [[False, False], [False, True]])
+def test_whatever_is_not_0_is_anomalous_where_values_are_few(values: list[int], kind: str, tmp_path: Path) -> None:
+    for dtype in (np.uint8, np.uint16):
+        if max(values) <= np.iinfo(dtype).max:
+            uri = save(tmp_path / "m", np.array([values, values[::-1]], dtype), kind)
+            np.testing.assert_array_equal(read_mask(uri, View((2, 2)), (2, 2)), [[False, True], [True, False]])
 
 
-def test_any_value_counts_in_a_mask_of_16_bits_too(tmp_path: Path) -> None:
-    uri = save(tmp_path / "m.png", np.array([[0, 1], [255, 65535]], np.uint16))
-    np.testing.assert_array_equal(read_mask(uri, View((2, 2)), 0.0, (2, 2)), [[False, True], [True, True]])
+def test_soft_edges_are_cut_at_half_of_full_scale(tmp_path: Path) -> None:
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for values, half in ((ramp, 127), (ramp.astype(np.uint16), 127), (ramp.astype(np.uint16) * 257, 127 * 257)):
+        uri = save(tmp_path / "m.png", values)
+        np.testing.assert_array_equal(read_mask(uri, View((16, 16)), (16, 16)), values > half)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 60}), ("WEBP", {"quality": 60})])
+def test_what_lossy_compression_leaves_near_black_and_white_is_no_kind(
+    kind: str, options: dict[str, int], tmp_path: Path
+) -> None:
+    values = np.zeros((64, 64), np.uint8)
+    values[20:40, 16:48] = 255
+    (tmp_path / "m").write_bytes(encoded(Image.fromarray(values), kind, **options))
+    np.testing.assert_array_equal(read_mask(str(tmp_path / "m"), View((64, 64)), (64, 64)), values > 0)
+
+
+def palette(indices: NDArray[np.uint8], *colours: tuple[int, int, int]) -> bytes:
+    image = Image.fromarray(indices).convert("P")
+    image.putdata(indices.ravel().tolist())
+    image.putpalette([value for colour in colours for value in colour])
+    return encoded(image, "PNG")
+
+
+@pytest.mark.parametrize(
+    ("colours", "background"),
+    [
+        (((0, 0, 0), (128, 0, 0)), 0),
+        (((0, 0, 0), (0, 0, 0)), 0),
+        (((255, 255, 255), (255, 0, 0)), 0),
+        (((255, 0, 0), (0, 0, 0)), 1),  # black is normal wherever it stands
+    ],
+)
+def test_a_palettes_first_colour_is_normal_unless_another_is_black(
+    colours: tuple[tuple[int, int, int], ...], background: int, tmp_path: Path
+) -> None:
+    indices = bytes_of([0, 1], [1, 0])
+    write_files(tmp_path, "m.png", content=palette(indices, *colours))
+    np.testing.assert_array_equal(read_mask(str(tmp_path / "m.png"), View((2, 2)), (2, 2)), indices != background)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_any_colour_but_black_is_anomalous(mode: str, tmp_path: Path) -> None:
+    colours = np.array([[[0, 0, 0], [0, 0, 90]], [[255, 0, 0], [1, 1, 1]]], np.uint8)
+    write_files(tmp_path, "m.png", content=encoded(Image.fromarray(colours).convert(mode), "PNG"))
+    np.testing.assert_array_equal(
+        read_mask(str(tmp_path / "m.png"), View((2, 2)), (2, 2)), [[False, True], [True, True]]
+    )
+
+
+def test_what_was_drawn_on_nothing_is_anomalous_and_nothing_is_not(tmp_path: Path) -> None:
+    colours = np.array([[[255, 255, 255, 0], [255, 0, 0, 255]]], np.uint8)
+    write_files(tmp_path, "m.png", content=encoded(Image.fromarray(colours), "PNG"))
+    np.testing.assert_array_equal(read_mask(str(tmp_path / "m.png"), View((1, 2)), (2, 1)), [[False, True]])
+
+
+def test_masks_of_floats_are_shares_or_numbers(tmp_path: Path) -> None:
+    soft = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    for values, expected in ((soft, soft > 0.5), (np.where(soft > 0.9, np.float32(3), np.float32(0)), soft > 0.9)):
+        uri = save(tmp_path / "m.tif", values, "TIFF")
+        np.testing.assert_array_equal(read_mask(uri, View((8, 8)), (8, 8)), expected)
 
 
 def test_mask_of_one_bit_is_read(tmp_path: Path) -> None:
     uri = save(tmp_path / "m.png", np.array([[True, False], [False, True]]))
-    np.testing.assert_array_equal(read_mask(uri, View((2, 2)), 0.5, (2, 2)), [[True, False], [False, True]])
+    np.testing.assert_array_equal(read_mask(uri, View((2, 2)), (2, 2)), [[True, False], [False, True]])
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
@@ -57,27 +108,27 @@ def test_white_on_black_is_read_in_any_mode(mode: str, tmp_path: Path) -> None:
     image = Image.fromarray(bytes_of([0, 255], [255, 0])).convert(mode)
     (tmp_path / "m.png").write_bytes(encoded(image, "PNG"))
     np.testing.assert_array_equal(
-        read_mask(str(tmp_path / "m.png"), View((2, 2)), 0.5, (2, 2)), [[False, True], [True, False]]
+        read_mask(str(tmp_path / "m.png"), View((2, 2)), (2, 2)), [[False, True], [True, False]]
     )
 
 
 def test_enlarged_mask_repeats_its_pixels(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 2, (3, 4), np.uint8) * 255
-    mask = read_mask(save(tmp_path / "m.png", values), View((12, 12)), 0.5, (4, 3))
+    mask = read_mask(save(tmp_path / "m.png", values), View((12, 12)), (4, 3))
     np.testing.assert_array_equal(mask, np.kron(values > 0, np.ones((4, 3), bool)))
 
 
 def test_shrunk_mask_takes_the_nearest_pixel_and_mixes_none(tmp_path: Path) -> None:
     """One column of three is anomalous: a mean would be a third and vanish, the middle column is what is left."""
     values = np.tile(bytes_of([0, 255, 0]), (12, 4))
-    assert read_mask(save(tmp_path / "m.png", values), View((4, 4)), 0.5, (12, 12)).all()
-    assert not read_mask(save(tmp_path / "n.png", 255 - values), View((4, 4)), 0.5, (12, 12)).any()
+    assert read_mask(save(tmp_path / "m.png", values), View((4, 4)), (12, 12)).all()
+    assert not read_mask(save(tmp_path / "n.png", 255 - values), View((4, 4)), (12, 12)).any()
 
 
 def test_mask_of_another_size_than_its_image_is_refused_with_both_sizes(tmp_path: Path) -> None:
     uri = save(tmp_path / "m.png", np.zeros((30, 40), np.uint8))
     with pytest.raises(CatalogError) as caught:
-        read_mask(uri, View((8, 8)), 0.5, (41, 31))
+        read_mask(uri, View((8, 8)), (41, 31))
     assert uri in str(caught.value)
     assert "40 x 30" in str(caught.value)
     assert "41 x 31" in str(caught.value)
@@ -85,37 +136,33 @@ def test_mask_of_another_size_than_its_image_is_refused_with_both_sizes(tmp_path
 
 def test_mask_with_its_sides_swapped_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CatalogError):
-        read_mask(save(tmp_path / "m.png", np.zeros((30, 40), np.uint8)), View((8, 8)), 0.5, (30, 40))
+        read_mask(save(tmp_path / "m.png", np.zeros((30, 40), np.uint8)), View((8, 8)), (30, 40))
 
 
 def test_mask_that_is_not_there_is_refused_and_named(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="absent.png"):
-        read_mask(str(tmp_path / "absent.png"), View((8, 8)), 0.5, (8, 8))
+        read_mask(str(tmp_path / "absent.png"), View((8, 8)), (8, 8))
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", encoded(Image.new("L", (64, 64)), "PNG")[:-20]])
 def test_mask_that_cannot_be_decoded_is_refused_and_named(content: bytes, tmp_path: Path) -> None:
     write_files(tmp_path, "damaged.png", content=content)
     with pytest.raises(CatalogError, match="damaged.png"):
-        read_mask(str(tmp_path / "damaged.png"), View((8, 8)), 0.5, (64, 64))
+        read_mask(str(tmp_path / "damaged.png"), View((8, 8)), (64, 64))
 
 
 def test_masks_of_one_image_are_united(tmp_path: Path) -> None:
     first = save(tmp_path / "0.png", bytes_of([255, 0], [0, 0]))
     second = save(tmp_path / "1.png", bytes_of([0, 0], [0, 200]))
+    np.testing.assert_array_equal(read_masks([first, second], View((2, 2)), (2, 2)), [[True, False], [False, True]])
+    np.testing.assert_array_equal(read_masks([second, first], View((2, 2)), (2, 2)), [[True, False], [False, True]])
     np.testing.assert_array_equal(
-        read_masks([first, second], View((2, 2)), 0.5, (2, 2)), [[True, False], [False, True]]
-    )
-    np.testing.assert_array_equal(
-        read_masks([second, first], View((2, 2)), 0.5, (2, 2)), [[True, False], [False, True]]
-    )
-    np.testing.assert_array_equal(
-        read_masks([second], View((2, 2)), 0.5, (2, 2)), read_masks([second, second], View((2, 2)), 0.5, (2, 2))
+        read_masks([second], View((2, 2)), (2, 2)), read_masks([second, second], View((2, 2)), (2, 2))
     )
 
 
 def test_image_without_masks_is_normal_everywhere() -> None:
-    mask = read_masks([], View((5, 5)), 0.5, (100, 80))
+    mask = read_masks([], View((5, 5)), (100, 80))
     assert mask.shape == (5, 5)
     assert mask.dtype == np.bool_
     assert not mask.any()

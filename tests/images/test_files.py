@@ -72,10 +72,10 @@ def test_mask_is_decoded_within_the_limits_of_images(tmp_path: Path) -> None:
     (tmp_path / "m.png").write_bytes(encoded(Image.fromarray(mask), "PNG"))
     (tmp_path / "deep.png").write_bytes(encoded(Image.fromarray(mask.astype(np.uint16) * 256), "PNG"))
     values, size = mask_values(str(tmp_path / "m.png"), View((16, 16)), CONFIG)
-    np.testing.assert_array_equal(values, mask)
-    assert size == (16, 16) and values.dtype == np.float32
+    np.testing.assert_array_equal(values, np.where(mask > 127, mask, 0))
+    assert size == (16, 16) and values.dtype == np.uint16
     deep, _ = mask_values(str(tmp_path / "deep.png"), View((16, 16)), CONFIG)
-    np.testing.assert_allclose(deep, mask * (256 / 257), rtol=1e-6)
+    np.testing.assert_array_equal(deep, np.where(mask > 127, mask.astype(np.uint16) * 256, 0))
     for name, limits in {"pixels": {"max_pixels": 255}, "bytes": {"max_bytes": 50}}.items():
         with pytest.raises(Quarantine, match=name):
             mask_values(str(tmp_path / "m.png"), View((16, 16)), CONFIG.model_copy(update=limits))
@@ -85,4 +85,4 @@ def test_mask_is_decoded_within_the_limits_of_images(tmp_path: Path) -> None:
 def test_mask_that_ends_its_decoder_is_a_reason_and_no_more(tmp_path: Path) -> None:
     (tmp_path / "m.png").write_bytes(b"segfault")
     with pytest.raises(CatalogError, match="m.png cannot be decoded: crashed: the decoder ended by SIGSEGV"):
-        read_mask(str(tmp_path / "m.png"), View((SIDE, SIDE)), 0.5, (4, 4), partial(mask_values, config=CONFIG))
+        read_mask(str(tmp_path / "m.png"), View((SIDE, SIDE)), (4, 4), partial(mask_values, config=CONFIG))

@@ -64,7 +64,7 @@ class Night:
         found = PATCHES.rows({"image": n, **FOUND_OF} for n in numbers)
         limits = InputConfig(uri=str(self.lake), max_pixels=100_000)
         roots = (Location.parse(str(self.lake)),)
-        drawing = Drawing(self.report, self.output, limits, roots, View((SIDE, SIDE), GRID), 0.5, MAP_SCALE)
+        drawing = Drawing(self.report, self.output, limits, roots, View((SIDE, SIDE), GRID), MAP_SCALE)
         return draw(drawing, scores, scores.select(["size", "masks"]), found, SCALES, Here())
 
     def files(self) -> dict[str, bytes]:
@@ -253,7 +253,7 @@ def test_images_without_a_map_are_left_out(tmp_path: Path) -> None:
     night.add()
     scores = pa.Table.from_pylist(night.rows, schema=SCORES)
     found = PATCHES.rows([{"image": 0}])
-    drawing = Drawing(night.report, night.output, InputConfig(uri="in"), (), View((SIDE, SIDE), GRID), 0.5, MAP_SCALE)
+    drawing = Drawing(night.report, night.output, InputConfig(uri="in"), (), View((SIDE, SIDE), GRID), MAP_SCALE)
     assert draw(drawing, scores, scores, found, SCALES, Here()) == [] and night.draw([]) == [] and not night.files()
 
 

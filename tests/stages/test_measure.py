@@ -72,7 +72,7 @@ def category(folder: Path, layout: str) -> MeasureCategory:
         encoder=EncoderConfig(size=SIZE),
     )
     store = FeatureStore(run.features, (GRID, GRID), 8, (2, 5), "float32")
-    stage = MeasureCategory(config, LAYER, View((SIZE, SIZE), (GRID, GRID)), store, run, layout, 0.5)
+    stage = MeasureCategory(config, LAYER, View((SIZE, SIZE), (GRID, GRID)), store, run, layout)
     stage.setup("cpu", 1)
     return stage
 
@@ -97,7 +97,7 @@ def written_maps(stage: MeasureCategory) -> NDArray[Any]:
 def labelled(maps: NDArray[Any], stage: MeasureCategory) -> tuple[NDArray[Any], PixelTruth]:
     known = np.array([image for image in range(IMAGES) if image not in UNLABELLED])
     index = read_table(stage.run.index("box"))
-    truth = stage._maps("box", index, known)[1]
+    truth = stage._maps("box", index, known, [])[1]
     return maps[known], truth
 
 
@@ -143,3 +143,16 @@ def test_a_mask_that_lies_costs_a_streamed_category_its_pixel_metrics(
     metrics = measured(stage)
     assert all(metrics[name].value is None and str(mask) in str(metrics[name].reason) for name in PIXEL)
     assert all(metrics[name].value is not None for name in IMAGE)
+
+
+@pytest.mark.parametrize("limit", [measure.MOST_PIXELS, 0])
+def test_masks_without_an_anomalous_pixel_are_counted(
+    limit: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = category(tmp_path, "mvtec")
+    monkeypatch.setattr(measure, "MOST_PIXELS", limit)
+    for image in ("003", "009"):
+        empty = tmp_path / "box" / "ground_truth" / "bent" / image / "000.png"
+        Image.fromarray(np.zeros((SIZE, SIZE), np.uint8)).save(empty)
+    rows = stage(pa.table({"category": ["box"] * IMAGES, "score": np.linspace(0, 1, IMAGES)})).to_pylist()
+    assert [(row["empty_masks"], row["example"]) for row in rows] == [(2, "3.png")] + [(0, None)] * (len(rows) - 1)

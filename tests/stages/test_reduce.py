@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pipeline.config import RuleConfig, ScoreConfig
 from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
-from pipeline.schema.tables import IMAGE_STATS, REFERENCES, UNITS
+from pipeline.schema.tables import IMAGE_STATS, MEASURED, REFERENCES, UNITS
 from pipeline.scoring.musc.rscin import rscin
 from pipeline.scoring.scorer import Layer
 from pipeline.stages.maps import WriteMaps
-from pipeline.stages.reduce import say_what_is_not_fitted
+from pipeline.stages.reduce import say_empty_masks, say_what_is_not_fitted
 from pipeline.stages.rescore import RescoreCategory
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, write_array, write_table
@@ -193,3 +193,13 @@ def test_the_threshold_on_pixels_is_found_from_the_maps_of_references_or_for_a_s
     tmp_path: Path, positions: list[int], inputs: list[bool] | None, rule: str, expected: list[int]
 ) -> None:
     assert counted(lists(tmp_path, positions, inputs, pixel={"rule": rule, "value": 0.5})) == expected
+
+
+def test_masks_without_an_anomalous_pixel_are_named_once_a_category(caplog: pytest.LogCaptureFixture) -> None:
+    usual: dict[str, object] = {"name": "image_ap", "empty_masks": 0}
+    rows = [usual | {"category": "nut", "empty_masks": 2, "example": "/lake/a.png"}, usual | {"category": "bolt"}]
+    say_empty_masks(MEASURED.rows(rows))
+    assert caplog.messages == [
+        "masks of 2 anomalous images of 'nut' have no anomalous pixel in the size of maps, such as that of "
+        "/lake/a.png: all their pixels count as normal"
+    ]

@@ -62,7 +62,7 @@ def catalog(total: int, kept: pa.Table | None = None) -> Catalog:
         {"image": i, "uri": f"/{i}.png", "category": "nut", "etag": str(i), "masks": [], "size": 1, "label": True}
         for i in range(total)
     ]
-    return Catalog("folder", CATALOG.rows(rows), pa.table({}) if kept is None else kept, 0, 0.5)
+    return Catalog("folder", CATALOG.rows(rows), pa.table({}) if kept is None else kept, 0)
 
 
 def stored(table: pa.Table) -> pa.Table:
@@ -177,7 +177,7 @@ def test_a_label_is_that_of_tonights_catalog_and_not_the_one_that_was_carried() 
     unlabelled = catalog(1).table.set_column(3, "label", pa.array([None], pa.bool_()))
     now = found(images(), REDUCED.empty_table())
     carried = before.append_column("image", pa.array([0]))
-    scores = scores_table(Catalog("folder", unlabelled, pa.table({}), 0, 0.5), now, carried)
+    scores = scores_table(Catalog("folder", unlabelled, pa.table({}), 0), now, carried)
     assert scores["label"].to_pylist() == [None] and scores["scored_by"].to_pylist() == ["tonight"]
 
 

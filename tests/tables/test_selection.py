@@ -39,7 +39,7 @@ def listed(*names: tuple[str, str, str], reviewed: str | None = None) -> Catalog
         {"image": image, "category": category, "uri": uri, "etag": etag, "reviewed": uri == reviewed, **usual}
         for image, (category, uri, etag) in enumerate(names)
     ]
-    return Catalog("folder", CATALOG.rows(rows), pa.table({}), 0, 0.5)
+    return Catalog("folder", CATALOG.rows(rows), pa.table({}), 0)
 
 
 def before(*rows: dict[str, Any]) -> History:
