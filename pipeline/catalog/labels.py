@@ -8,22 +8,22 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.catalog.words import WORDS, said
 from pipeline.errors import CatalogError, ConfigError
 from pipeline.io.storage import Location
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import CATALOG, LABELS
 
-SAID = {"normal": False, "defect": True}
 EXAMPLES = 3  # unknown uris that a warning names
 
 log = logging.getLogger(__name__)
 
 
 def read_labels(location: Location) -> dict[str, bool]:
-    """Read a CSV with the columns uri and label (normal or defect): true for defects, by uri.
+    """Read a CSV with the columns uri and label (normal, defect or another usual word): true for defects, by uri.
 
     Raises:
-        CatalogError: for a file that is no such CSV, a label that is neither, and a uri that stands twice.
+        CatalogError: for a file that is no such CSV, a label that is no usual word, and a uri that stands twice.
         StorageError: when it cannot be read.
     """
     found: dict[str, bool] = {}
@@ -32,15 +32,15 @@ def read_labels(location: Location) -> dict[str, bool]:
         if missing := [name for name in LABELS.names if name not in (rows.fieldnames or ())]:
             raise CatalogError(f"{location} lacks the column {missing[0]}; it has {', '.join(rows.fieldnames or ())}")
         for row in rows:
-            uri, label = row["uri"], (row["label"] or "").strip().lower()
+            uri, label = row["uri"], said(row["label"] or "")
             where = f"{location}, line {rows.line_num}"
             if not uri:
                 raise CatalogError(f"{where}: there is no uri")
-            if label not in SAID:
-                raise CatalogError(f"{where}: label {row['label']!r} of {uri} is neither normal nor defect")
+            if label is None:
+                raise CatalogError(f"{where}: label {row['label']!r} of {uri} is neither normal nor defect: {WORDS}")
             if uri in found:
                 raise CatalogError(f"{where}: {uri} stands twice; keep the label that holds")
-            found[uri] = SAID[label]
+            found[uri] = label
     except (UnicodeDecodeError, csv.Error) as error:
         raise CatalogError(f"{location} is not a CSV that can be read: {error}") from error
     return found
@@ -57,14 +57,14 @@ def apply_labels(table: pa.Table, labels: Mapping[str, bool], location: Location
     if len(uris) and len(unknown) == len(uris):
         raise CatalogError(f"none of the {len(uris)} uris in {location} is in the lake, such as {uris[0]}")
     _say_unknown(unknown, len(uris), location, "the lake")
-    said = pa.array(list(labels.values()), pa.bool_()).take(pc.index_in(table["uri"], value_set=uris).combine_chunks())
-    normal = pc.fill_null(pc.invert(said), False)
+    given = pa.array(list(labels.values()), pa.bool_()).take(pc.index_in(table["uri"], value_set=uris).combine_chunks())
+    normal = pc.fill_null(pc.invert(given), False)
     return set_columns(
         table,
         {
-            "label": pc.coalesce(said, table["label"]),
+            "label": pc.coalesce(given, table["label"]),
             "masks": pc.if_else(normal, pa.scalar([], CATALOG["masks"].type), table["masks"]),
-            "reviewed": pc.is_valid(said),
+            "reviewed": pc.is_valid(given),
         },
     ).combine_chunks()
 

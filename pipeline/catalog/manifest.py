@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.csv
 
+from pipeline.catalog.size import too_large
+from pipeline.catalog.words import WORDS, said
 from pipeline.errors import CatalogError, ConfigError, StorageError
-from pipeline.io.parquet import read_parquet
+from pipeline.io.parquet import DAMAGE, read_parquet
 from pipeline.io.storage import Entry, Location
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import MANIFEST
 
-_LABELS = {"0": False, "1": True, "false": False, "true": True, "": None, "none": None}
+_UNKNOWN = frozenset({"", "none", "null", "nan"})
 
 
 def read_manifest(location: Location) -> pa.Table:
@@ -26,7 +28,8 @@ def read_manifest(location: Location) -> pa.Table:
         MANIFEST, and the further columns.
 
     Raises:
-        CatalogError: for a column that is missing, a label that is neither 0 nor 1, or a uri that stands twice.
+        CatalogError: for a table that cannot be read or is too large, a column that is missing, a label that is no
+            usual word, or a uri that stands twice.
     """
     content = location.read_bytes()
     try:
@@ -41,14 +44,18 @@ def read_manifest(location: Location) -> pa.Table:
                     null_values=[""],
                 ),
             )
+        elif why := too_large(content):
+            raise CatalogError(f"{location} is too large for a manifest: {why}")
         else:
             table = read_parquet(content)
-    except (pa.ArrowException, OSError) as error:  # damaged Parquet pages are OSErrors
-        raise CatalogError(f"{location} is not a manifest that can be read: {error}") from error
-    if again := [name for name, count in Counter(table.column_names).items() if count > 1]:
+        table.validate(full=True)  # text that is not UTF-8
+        columns = table.column_names
+    except DAMAGE as error:
+        raise CatalogError(f"{location} is not a manifest that can be read: {_short(str(error))}") from error
+    if again := [name for name, count in Counter(columns).items() if count > 1]:
         raise CatalogError(f"{location} has the column {again[0]!r} more than once")
-    if missing := [name for name in ("uri", "category") if name not in table.column_names]:
-        raise CatalogError(f"{location} lacks the column {missing[0]}; it has {', '.join(table.column_names)}")
+    if missing := [name for name in ("uri", "category") if name not in columns]:
+        raise CatalogError(f"{location} lacks the column {missing[0]}; it has {_short(', '.join(columns))}")
 
     texts = {name: _strings(location, table, name) for name in MANIFEST.names}
     uris, categories = texts["uri"], texts["category"]
@@ -69,7 +76,7 @@ def read_manifest(location: Location) -> pa.Table:
             "mask_uri": [_resolve(folder, uri) if uri else None for uri in texts["mask_uri"]],
         }
     )
-    return set_columns(known, {name: table[name] for name in table.column_names if name not in MANIFEST.names})
+    return set_columns(known, {name: table[name] for name in columns if name not in MANIFEST.names})
 
 
 def describe(uris: list[str]) -> list[Entry]:
@@ -115,15 +122,24 @@ def _resolve(folder: Location, uri: str) -> str:
 def _strings(location: Location, table: pa.Table, name: str) -> list[str | None]:
     if name not in table.column_names:
         return [None] * table.num_rows
+    column = table[name]
     try:
-        values: list[str | None] = table[name].cast(pa.string()).to_pylist()
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        values: list[str | None] = column.cast(pa.string()).to_pylist()
     except pa.ArrowException as error:
-        raise CatalogError(f"{location}: the column {name} is not text: {error}") from error
+        raise CatalogError(f"{location}: the column {name} is not text: {_short(str(error))}") from error
     return values
 
 
 def _label(location: Location, value: str | None) -> bool | None:
-    text = (value or "").strip().lower()
-    if text not in _LABELS:
-        raise CatalogError(f"{location}: label {value!r} is neither 0 (normal) nor 1 (anomalous)")
-    return _LABELS[text]
+    if value is None or value.strip().lower() in _UNKNOWN:
+        return None
+    if (anomalous := said(value)) is None:
+        raise CatalogError(f"{location}: label {_short(repr(value))} is neither normal nor defect: {WORDS}")
+    return anomalous
+
+
+def _short(text: str) -> str:
+    """Return what a library or a table says, in one line that can be read."""
+    return " ".join(text.split())[:200]

@@ -4,7 +4,7 @@ NORMAL = frozenset("good ok normal".split())
 ANOMALOUS = frozenset("bad ko ng nok defect defects defective anomaly anomalies anomalous abnormal".split())
 
 _LABELS = dict.fromkeys(NORMAL | {"0", "0.0", "false"}, False) | dict.fromkeys(ANOMALOUS | {"1", "1.0", "true"}, True)
-WORDS = "0, 1, false, true, normal, good, ok, defect, bad, ng, anomaly or another usual word"
+WORDS = "write 0, false, normal, good or ok, or 1, true, defect, anomaly, bad, ng or nok"
 
 
 def said(label: str) -> bool | None:

@@ -58,7 +58,7 @@ MANIFEST = TableSchema(
 )
 LABELS = TableSchema(
     "The CSV of what people said of images.",
-    (URI, Column("label", pa.string(), "normal or defect.")),
+    (URI, Column("label", pa.string(), "normal, defect or another usual word.")),
 )
 CATALOG = TableSchema(
     "The images of a lake, sorted by category and uri.",

@@ -34,6 +34,14 @@ def test_labels_are_read_with_whatever_stands_beside_them(tmp_path: Path) -> Non
     assert read_labels(text(tmp_path, content)) == {"a.png": True, "s3://b/c.png": False}
 
 
+@pytest.mark.parametrize("word", ["0", "0.0", "False", "NORMAL", "good", "Ok"])
+@pytest.mark.parametrize(
+    "other", ["1", "1.0", "TRUE", "defect", "Anomaly", "anomalous", "abnormal", "bad", "NG", "nok"]
+)
+def test_labels_may_be_any_usual_word(word: str, other: str, tmp_path: Path) -> None:
+    assert read_labels(write(tmp_path, ("a", word), ("b", f" {other} "))) == {"a": False, "b": True}
+
+
 def test_labels_are_read_from_a_folder_and_from_a_bucket(place: Location) -> None:
     (place / "labels.csv").write_bytes(b"uri,label\r\na,defect\r\n")
     assert read_labels(place / "labels.csv") == {"a": True}
@@ -46,7 +54,7 @@ def test_no_label_at_all_is_no_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("uri,label\na,good\n", "line 2: label 'good' of a is neither normal nor defect"),
+        ("uri,label\na,fine\n", "line 2: label 'fine' of a is neither normal nor defect: write 0, false, normal"),
         ("uri,label\na,\n", "line 2: label '' of a is neither"),
         ("uri,label\na\n", "line 2: label None of a is neither"),
         ("uri,label\n,normal\n", "line 2: there is no uri"),

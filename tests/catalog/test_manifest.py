@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.catalog import Catalog, build_catalog
+from pipeline.catalog import Catalog, build_catalog, size
 from pipeline.catalog.manifest import read_manifest
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
@@ -87,6 +87,10 @@ def test_label_and_mask_may_be_absent(kind: str, tmp_path: Path) -> None:
         ("", None),
         ("none", None),
         ("None", None),
+        ("null", None),
+        ("NaN", None),
+        *((word, False) for word in ("0.0", "normal", "Good", "OK")),
+        *((word, True) for word in ("1.0", "defect", "Anomaly", "anomalous", "abnormal", "bad", "NG", "nok")),
     ],
 )
 def test_label_may_be_written_in_words_or_digits_or_be_absent(written: str, meant: bool | None, tmp_path: Path) -> None:
@@ -103,7 +107,10 @@ def test_label_may_be_written_in_words_or_digits_or_be_absent(written: str, mean
         pa.array([0, 1, None], pa.uint8()),
         pa.array([0.0, 1.0, None], pa.float64()),  # what pandas makes of integers with a gap
         pa.array(["0", "1", None]).dictionary_encode(),  # what pandas calls a category
+        pa.array([0, 1, None]).dictionary_encode(),
+        pa.array([0.0, 1.0, float("nan")], pa.float32()),
         pa.array(["0", "1", None], pa.large_string()),
+        pa.array([b"ok", b"NG", None]),
     ],
     ids=lambda labels: str(labels.type),
 )
@@ -115,7 +122,7 @@ def test_label_may_have_any_type_that_parquet_writers_choose(labels: pa.Array, t
     assert read.schema.field("label").type == pa.bool_()
 
 
-@pytest.mark.parametrize("label", ["2", "good", "anomaly", "-1", "0.5", "yes"])
+@pytest.mark.parametrize("label", ["2", "fine", "anomaly 7", "-1", "0.5", "yes"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_label_of_another_kind_is_refused_and_named(kind: str, label: str, tmp_path: Path) -> None:
     location = write(tmp_path, kind, [{"uri": "a.png", "category": "x", "label": label}])
@@ -271,6 +278,7 @@ def _parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
+BAD_TEXT = pa.Array.from_buffers(pa.string(), 1, pa.array([b"caf\xe9.png"]).buffers())
 GOOD = _parquet(pa.table({"uri": [f"{i}.png" for i in range(50)], "category": ["x"] * 50}))
 
 
@@ -293,6 +301,10 @@ GOOD = _parquet(pa.table({"uri": [f"{i}.png" for i in range(50)], "category": ["
         ("m.parquet", _parquet(pa.table({"uri": [["a.png"]], "category": ["x"]}))),
         ("m.parquet", _parquet(pa.table({"uri": [b"caf\xe9.png"], "category": ["x"]}))),
         ("m.parquet", _parquet(pa.table({"uri": ["a.png"], "category": ["x"], "label": [{"a": 1}]}))),
+        ("m.parquet", _parquet(pa.table({"uri": ["a.png"], "category": ["x"], "note": BAD_TEXT}))),
+        ("m.parquet", _parquet(pa.table({"uri": BAD_TEXT, "category": ["x"]}))),
+        ("m.csv", b"uri,category,caf\xe9\na.png,x,1\n"),
+        ("m.csv", "uri,category\na.png,x\n".encode("utf-16")),
     ],
     ids=[
         "csv of no bytes",
@@ -311,12 +323,39 @@ GOOD = _parquet(pa.table({"uri": [f"{i}.png" for i in range(50)], "category": ["
         "uri is a list",
         "uri is not UTF-8",
         "label is a struct",
+        "note is text that is not UTF-8",
+        "uri is text that is not UTF-8",
+        "csv with a name that is not UTF-8",
+        "csv in UTF-16",
     ],
 )
 def test_table_that_cannot_be_read_is_refused_and_named(name: str, content: bytes, tmp_path: Path) -> None:
     location = write_text(tmp_path, content, name)
     with pytest.raises(CatalogError, match=name):
         read_manifest(location)
+
+
+@pytest.mark.parametrize("column", ["uri", "category", "note"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_parquet_that_is_small_and_holds_gigabytes_is_refused_before_it_is_read(
+    column: str, nested: bool, tmp_path: Path
+) -> None:
+    rows = 3000
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), ["a" * 1_000_000])
+    texts = {"uri": pa.array([f"{row}.png" for row in range(rows)]), "category": pa.array(["x"] * rows)}
+    texts[column] = pa.ListArray.from_arrays(pa.array(range(rows + 1), pa.int32()), long) if nested else long
+    pq.write_table(pa.table(texts), tmp_path / "bomb.parquet", store_schema=False)
+    assert (tmp_path / "bomb.parquet").stat().st_size < 3_000_000
+    with pytest.raises(CatalogError, match="bomb.parquet is too large for a manifest: .* 3000 rows, the limit is 2147"):
+        read_manifest(Location.parse(str(tmp_path / "bomb.parquet")))
+
+
+def test_parquet_of_many_equal_numbers_is_refused_by_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pa.table({"uri": ["a.png"] * 20_000, "category": ["x"] * 20_000, "lot": [7] * 20_000})
+    pq.write_table(table, tmp_path / "bomb.parquet")
+    monkeypatch.setattr(size, "LIMIT", 20_000 * 3 * 8)
+    with pytest.raises(CatalogError, match="bomb.parquet is too large for a manifest: .* 20000 rows, the limit is"):
+        read_manifest(Location.parse(str(tmp_path / "bomb.parquet")))
 
 
 def test_manifest_may_have_any_name_when_the_layout_says_so(tmp_path: Path) -> None:
