@@ -21,16 +21,22 @@ from argparse import Action
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace, set_loader
 from pydantic import ValidationError
+from yaml import YAMLError
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError, LakeScoreError
+from pipeline.plain_yaml import load_yaml
 
 LEFT_TO_STOP = 25.0  # seconds: those who send SIGTERM often send SIGKILL 30 later
+WIDTH = 80  # columns of help that is not to be broken
 EXIT_CODES = "0 done, 1 failed, 2 wrong arguments or settings, 130 or 143 stopped"  # of every job
 
 log = logging.getLogger(__name__)
+
+
+set_loader("yaml", load_yaml, exceptions=(YAMLError,))
 
 
 def job_parser(about: str | None) -> ArgumentParser:
@@ -69,6 +75,12 @@ class _Help(DefaultHelpFormatter):
     def _format_usage(self, usage: str | None, actions: Iterable[Action], *more: Any) -> str:
         needed = [action for action in actions if action.required]
         return f"{super()._format_usage(usage, needed, *more).rstrip()} [options]\n\n"
+
+    def _format_action_invocation(self, action: Action) -> str:
+        flag = str(super()._format_action_invocation(action))
+        if len(flag) <= WIDTH - 2:
+            return flag
+        return "\n".join(textwrap.wrap(flag.replace(",", ", "), WIDTH - 2, subsequent_indent=8 * " "))
 
     def _get_type_str(self, action: Action) -> None:
         return None
@@ -137,6 +149,10 @@ def _guess(said: str, known: Sequence[str]) -> str:
 
 def _usage_error(error: ArgumentError) -> ConfigError:
     said = re.sub(r'^Parser key "([^"]+)"', r"\1", " ".join(error.message.split()))
+    # what pydantic says of types that we made: where they are, and in a page of its manual
+    said = re.sub(r"typing\.Annotated\[(.+?), BeforeValidator\(.+? at 0x\w+>, .+?\)\]", r"\1", said)
+    said = re.sub(r"\d+ validation errors? for function-before\[\w+\(\), \S+( \S+\])? ", "", said)
+    said = re.sub(r" \[type=.+?https://\S+?(?=\.? |$)", "", said)
     said = re.sub(r"Expected a typing\.Literal\[(.+?)\]\.", r"Expected one of \1.", said).replace("Value error, ", "")
     return ConfigError(f"{said} (see --help)")
 

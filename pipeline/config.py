@@ -5,14 +5,42 @@ Nothing heavy is imported here, so that `--help` answers at once.
 
 import logging
 import re
-from typing import Any, Literal, Self
+import unicodedata
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-Layout = Literal["auto", "mvtec", "btad", "mvtec_ad_2", "loco", "visa", "real_iad", "flat", "folder", "manifest"]
+Layout = Literal["auto", "mvtec", "visa", "btad", "loco", "mvtec_ad_2", "real_iad", "flat", "folder", "manifest"]
 Precision = Literal["fp32", "fp16", "bf16"]
 
 log = logging.getLogger(__name__)
+
+
+def _as_text(given: Any) -> Any:
+    """Take a whole number for the text that it was written as: 20261122 is a fine name."""
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+def _split(given: Any) -> Any:
+    """Take 5,11 for [5, 11]."""
+    return given.strip("()[]").split(",") if isinstance(given, str) and "," in given else given
+
+
+def _listed(given: Any) -> Any:
+    """Take 5,11 for [5, 11], and 5 for [5]."""
+    given = _split(given)
+    return (given,) if isinstance(given, int) or (isinstance(given, str) and given.isdecimal()) else given
+
+
+def _address(written: str | None) -> str | None:
+    """Refuse a variable of a shell: only the shell knows what it stands for."""
+    if written is not None and (found := re.search(r"\$\{\w+\}|(?:(?<=/)|^)\$[A-Za-z_]\w*", written)):
+        raise ValueError(f"variables such as {found[0]} are not expanded; write what it stands for")
+    return written
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_listed)]
 
 
 class _Group(BaseModel):
@@ -29,7 +57,7 @@ class InputConfig(_Group):
     layout: Layout = "auto"
     """How categories, labels and masks are laid out; auto looks and says what it took."""
     labels: str | None = None
-    """CSV with uri (as in scores) and label (normal, defect): what people said, before the layout's labels."""
+    """CSV with uri (as in scores) and label (normal, defect, ...): what people said, before the layout's labels."""
     max_pixels: int = Field(100_000_000, gt=0)
     """Larger images are quarantined before they are decoded (width times height)."""
     max_bytes: int = Field(1 << 30, gt=0)
@@ -37,14 +65,23 @@ class InputConfig(_Group):
     max_seconds: float = Field(60, gt=0, le=86_400)
     """Images that take longer to decode are quarantined."""
 
+    _has_no_variables = field_validator("uri", "labels")(_address)
+
+    @field_validator("roots")
+    @classmethod
+    def _have_no_variables(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(root for root in roots if _address(root) is not None)
+
 
 class OutputConfig(_Group):
     """Where features and runs are kept."""
 
     uri: str
     """Folder or bucket prefix; features/ and runs/ appear below it."""
-    run_id: str | None = None
+    run_id: Text | None = None
     """Name of the run; giving it again takes up a run that was cut short. Default: the start, in UTC."""
+
+    _has_no_variables = field_validator("uri")(_address)
 
     @field_validator("run_id")
     @classmethod
@@ -63,16 +100,18 @@ class EncoderConfig(_Group):
     """File or s3:// object to load instead of the hub's weights (safetensors, or a PyTorch state dict)."""
     weights_sha256: str | None = None
     """Checksum that the weights must have."""
-    size: int | tuple[int, int] = 518
-    """Images are resized to size x size pixels, or to [height, width]; multiples of the encoder's patch."""
-    layers: tuple[int, ...] | None = None
-    """Blocks whose output is used, from 0. Default: the last of each quarter of the depth."""
+    size: int | Annotated[tuple[int, int], BeforeValidator(_split)] = 518
+    """Images are resized to size x size pixels, or to height,width; multiples of the encoder's patch."""
+    layers: Numbers | None = None
+    """Blocks whose output is used, from 0, such as 5,11. Default: the last of each quarter of the depth."""
     dtype: Precision = "fp32"
     """Precision of the forward pass."""
     store: Literal["fp16", "fp32", "int8"] = "fp16"
     """Precision of the stored patch tokens; int8 halves their bytes."""
     batch_size: int = Field(8, gt=0)
     """Images in one forward pass."""
+
+    _has_no_variables = field_validator("weights")(_address)
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -102,11 +141,11 @@ class MethodConfig(_Group):
     """musc: mutual scoring of the images of a category; subspace: what the components of a category's tokens leave."""
     variance: float = Field(0.99, gt=0, le=1)
     """Share of the tokens' variance that the components of subspace hold."""
-    degrees: tuple[int, ...] = (1, 3, 5)
+    degrees: Numbers = (1, 3, 5)
     """Neighbourhood sizes of LNAMD, odd."""
     interval: float = Field(0.3, gt=0, le=1)
     """Share of the smallest distances to other images that is averaged."""
-    windows: tuple[int, ...] = (1, 2, 3)
+    windows: Numbers = (1, 2, 3)
     """RsCIN's numbers of neighbouring images; 0 alone switches it off. The paper takes 1 8 9 for VisA."""
     fuse_degrees: bool = False
     """Average the degrees' vectors and compare once, instead of comparing for each degree."""
@@ -154,6 +193,8 @@ class ReferencesConfig(_Group):
     burst: float | None = Field(None, gt=0, le=1, exclude=True)
     """Old name of `near_duplicates`, which the next version will not know."""
 
+    _has_no_variables = field_validator("pinned")(_address)
+
     @model_validator(mode="before")
     @classmethod
     def _has_its_new_name(cls, given: Any) -> Any:
@@ -173,17 +214,32 @@ USUAL = {"image": 0.95, "pixel": 0.999}  # quantiles of images' scores, and of p
 SAID = ("share", "fixed")  # rules without a usual value: it must be said
 
 
+_USUAL_RANGE = "0 to 1, e.g. 0.95, and distances of rule fixed 0 to 2"
+
+
 class RuleConfig(_Group):
     """How a threshold is found for each category."""
 
     rule: Literal["quantile", "share", "fixed", "recall", "best_f1"] = "quantile"
     """A quantile of the references' own values, the share of this run's values that may be above, a fixed value, or,
     for images where labels are known, the highest that finds this share of the defects, or that of the best F1."""
-    value: float | None = Field(None, ge=0, le=2)
+    value: float | None = None
     """The quantile (default: 0.95, for pixels 0.999), the recall (0.95), the share, or the distance from 0 to 2;
     best_f1 takes none."""
-    categories: dict[str, float] = {}
+    categories: dict[Text, float] = {}
     """Other values for some categories. Where share or fixed have none for a category, the default quantile decides."""
+
+    @field_validator("value")
+    @classmethod
+    def _is_no_percentage(cls, value: float | None) -> float | None:
+        if value is not None and not 0 <= value <= 2:
+            raise ValueError(f"{value:g} is no value of any rule: {_USUAL_RANGE}")
+        return value
+
+    @field_validator("categories")
+    @classmethod
+    def _are_written_as_the_lakes(cls, categories: dict[str, float]) -> dict[str, float]:
+        return {unicodedata.normalize("NFC", name): value for name, value in categories.items()}
 
     @model_validator(mode="after")
     def _is_a_share(self) -> Self:
@@ -192,9 +248,7 @@ class RuleConfig(_Group):
             raise ValueError(f"rule {self.rule} needs a value, or values of categories")
         for value in values:
             if not 0 <= value <= (2 if self.rule == "fixed" else 1):
-                raise ValueError(
-                    f"{value} is no value of rule {self.rule}: quantiles, shares and recalls lie in 0 to 1"
-                )
+                raise ValueError(f"{value:g} is no value of rule {self.rule}: {_USUAL_RANGE}")
         return self
 
     def of(self, category: str) -> str:

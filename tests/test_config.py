@@ -517,3 +517,67 @@ def test_a_value_that_is_usual_is_the_same_setting_written_out_or_not() -> None:
         "image": {"rule": "quantile", "value": 0.95, "categories": {}},
         "pixel": {"rule": "quantile", "value": 0.999, "categories": {}},
     }
+
+
+LISTS = {"encoder.layers": (5, 11), "method.degrees": (3, 5), "method.windows": (1, 8, 9), "encoder.size": (280, 700)}
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("form", ["{}", "[{}]", "({})"])
+def test_a_list_is_written_with_commas_in_yaml_and_as_a_flag(name: str, form: str, tmp_path: Path) -> None:
+    written = form.format(", ".join(map(str, LISTS[name])))
+    group, _, field = name.partition(".")
+    (tmp_path / "c.yaml").write_text(f"{group}:\n  {field}: {written}\n")
+    for arguments in ([f"--{name}", written.replace(" ", "")], ["--config", str(tmp_path / "c.yaml")]):
+        assert getattr(getattr(parse([*REQUIRED, *arguments]), group), field) == LISTS[name]
+
+
+@pytest.mark.parametrize("name", ["encoder.layers", "method.degrees", "method.windows"])
+def test_one_number_is_a_list_of_it_and_words_are_refused_without_names_of_types(name: str) -> None:
+    group, _, field = name.partition(".")
+    assert getattr(getattr(parse([*REQUIRED, f"--{name}=7"]), group), field) == (7,)
+    for wrong in ("a,b", "1 2", "1,,2"):
+        with pytest.raises(ConfigError, match=f"^{name}: ") as caught:
+            parse([*REQUIRED, f"--{name}={wrong}"])
+        assert not re.search("function|pydantic|0x", str(caught.value))
+
+
+@pytest.mark.parametrize("run_id", ["20261122", "007", "0x10", "0b1", "1_2", "2026-11-22", "12e"])
+def test_names_that_look_like_numbers_stay_as_they_are_written(run_id: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        f"output:\n  run_id: {run_id}\ndecision:\n  image:\n    categories: {{01: 0.5, 7: 0.25}}\n"
+    )
+    config = parse([*REQUIRED, "--config", str(tmp_path / "c.yaml")])
+    assert config.output.run_id == run_id and config.decision.image.categories == {"01": 0.5, "7": 0.25}
+
+
+@pytest.mark.parametrize("run_id", ["1.50", "1e3", "yes", ".inf"])
+def test_a_name_that_reads_as_another_value_is_refused(run_id: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(f"output:\n  run_id: {run_id}\n")
+    with pytest.raises(ConfigError, match="^output.run_id: ") as caught:
+        parse([*REQUIRED, "--config", str(tmp_path / "c.yaml")])
+    assert "0x" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+PATHS = ("input.uri", "input.labels", "output.uri", "encoder.weights", "references.pinned")
+
+
+@pytest.mark.parametrize("path", ["$HOME/lake", "${DATA}/lake", "/data/$LINE/lake", "s3://bucket/${NIGHT}"])
+@pytest.mark.parametrize("name", [*PATHS, "input.roots"])
+def test_a_variable_in_a_path_is_refused_and_named(name: str, path: str) -> None:
+    source = ["--references.source=pinned"] if name == "references.pinned" else []
+    value = f'["{path}"]' if name == "input.roots" else path
+    with pytest.raises(ConfigError, match=rf"^{name}: variables such as .* are not expanded"):
+        parse([*REQUIRED, *source, f"--{name}", value])
+
+
+@pytest.mark.parametrize("path", ["/data/c$/lake", "/data/price$list", "/data/$", "/data/100$"])
+def test_a_path_may_hold_a_dollar(path: str) -> None:
+    assert parse([*REQUIRED, "--input.uri", path]).input.uri == path
+
+
+@pytest.mark.parametrize("rule", ["quantile", "share", "fixed", "recall"])
+@pytest.mark.parametrize("flag", ["value=95", "categories={nut: 95}"])
+def test_a_value_in_percent_is_refused_with_a_usual_one(rule: str, flag: str) -> None:
+    with pytest.raises(ConfigError, match=r"^decision.image.*: 95 is no value of .*: 0 to 1, e\.g\. 0\.95"):
+        parse([*REQUIRED, f"--decision.image.rule={rule}", f"--decision.image.{flag}"])
