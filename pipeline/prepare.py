@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 
-from pipeline.catalog import Catalog, build_catalog
+from pipeline.catalog import Catalog, build_catalog, check_categories
 from pipeline.config import ScoreConfig
 from pipeline.encoders.spec import EncoderSpec
 from pipeline.engine.calibrate import Estimate, announce, estimate
@@ -61,10 +61,11 @@ class Prepared(Begun):
 
 
 def list_lake(config: ScoreConfig, folder: RunFolder, settings: Settings, started: datetime) -> Begun:
-    """List what there is to score; raises `CatalogError` and `NothingToScore`."""
+    """List what there is to score; raises `CatalogError`, `NothingToScore`, `ConfigError` for a category not in it."""
     clock = Clock()
     log.info("run      %s", folder.run_id)
     catalog = build_catalog(config.input)
+    check_categories(config.decision, catalog)
     log.info("catalog  %d images, layout %s, %d other files", len(catalog), catalog.layout, catalog.ignored)
     clock.lap("catalog")
     return Begun(config, folder, settings, started, clock, catalog)
