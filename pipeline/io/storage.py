@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import unquote
 
 from botocore.exceptions import BotoCoreError
 
@@ -39,7 +40,8 @@ class Location:
         Location.parse("s3://lake/scores") / "runs"   ->   s3://lake/scores/runs
         Location.parse("out")                         ->   /home/me/out
 
-    Paths are taken literally: nothing is unquoted, globbed or chained, whatever a file may be called.
+    Paths are taken literally: nothing is globbed or chained, whatever a file may be called, and only in file://
+    addresses %20 is a space.
     """
 
     protocol: str
@@ -55,7 +57,7 @@ class Location:
             return cls("file", os.path.abspath(os.path.expanduser(uri)))
         scheme, rest = match.group(1).lower(), uri[match.end() :]
         if scheme == "file":
-            return cls("file", os.path.abspath("/" + rest.lstrip("/")))
+            return cls("file", os.path.abspath("/" + unquote(rest).lstrip("/")))
         if scheme != "s3":
             raise ConfigError(f"{_without_secrets(uri)}: {scheme}:// is not supported; use a local path or s3://")
         if not re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*(/|$)", rest):

@@ -26,7 +26,7 @@ def at(path: Path) -> Location:
         ("/", "file", "/"),
         ("file:///lake/parts", "file", "/lake/parts"),
         ("FILE:///lake/parts/", "file", "/lake/parts"),
-        ("file:///lake/a%20b", "file", "/lake/a%20b"),
+        ("file:///lake/a%20b%C3%A4%zz", "file", "/lake/a bä%zz"),
         ("/lake/s3://x", "file", "/lake/s3:/x"),
         ("s3://bucket", "s3", "bucket"),
         ("s3://bucket/", "s3", "bucket"),
