@@ -93,6 +93,7 @@ def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
         while path in entries:  # two names that are not UTF-8 can look alike
             path += "~"
         entries[path] = entry
+    _drop_markers(entries)
     if layout == "auto":
         layout = detect(entries)
     elif layout == "folder" and (seen := detect(entries)) != "folder":
@@ -127,6 +128,18 @@ def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
             f"check input.uri and input.layout; files such as {' '.join(sorted(SIDECARS)[:4])} do not count"
         )
     return _catalog(layout, rows, pa.table({}), ignored)
+
+
+def _drop_markers(entries: dict[str, Entry]) -> None:
+    """Leave out empty objects that stand for folders: tools write one named like the folder, with no slash behind."""
+    empty = {path for path, entry in entries.items() if not entry.size and not entry.problem}
+    if empty:
+        folders = {path.rpartition("/")[0] for path in entries}
+        for folder in list(folders):
+            while folder := folder.rpartition("/")[0]:
+                folders.add(folder)
+        for path in empty & folders:
+            del entries[path]
 
 
 def _from_manifest(location: Location, roots: list[Location]) -> Catalog:

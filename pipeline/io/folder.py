@@ -12,6 +12,7 @@ import stat
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from pipeline.io.entry import Changed, Entry
 
@@ -154,9 +155,12 @@ def _walk(folder: str, prefix: str, above: tuple[str, ...], links: int, ways: Co
                 info, is_folder = child.stat(), child.is_dir()
             except OSError:  # a link to nowhere, or to itself
                 try:
-                    info, is_folder = child.stat(follow_symlinks=False), False
+                    lost = _entry(prefix + child.name, child.stat(follow_symlinks=False))
+                    target = os.fsencode(os.readlink(child.path)).decode("utf-8", "backslashreplace")
                 except FileNotFoundError:  # gone since
                     continue
+                yield replace(lost, problem=f"a link to nowhere: {target[:200]}")
+                continue
             if is_folder:
                 followed = links + child.is_symlink()
                 yield from _walk(child.path, f"{prefix}{child.name}/", (*above, real), followed, ways)

@@ -8,6 +8,7 @@ import pytest
 from pipeline.catalog import Catalog, build_catalog
 from pipeline.config import InputConfig, Layout
 from pipeline.errors import CatalogError, ConfigError, NothingToScore, StorageError
+from pipeline.io.storage import Location
 from pipeline.schema.tables import CATALOG
 from tests.corpus import HOSTILE_NAMES, write_files
 
@@ -113,7 +114,12 @@ def test_what_is_no_regular_file_becomes_a_row_with_a_reason(tmp_path: Path) -> 
         "broken.png": "unreadable",
         "loop.png": "unreadable",
     }
-    assert all(rows[name]["detail"] for name in ("pipe.png", "broken.png", "loop.png"))
+    details = {name: rows[name]["detail"] for name in ("pipe.png", "broken.png", "loop.png")}
+    assert details == {
+        "pipe.png": "not a regular file",
+        "broken.png": "a link to nowhere: nowhere.png",
+        "loop.png": "a link to nowhere: loop.png",
+    }
 
 
 def test_link_to_an_image_is_the_image(tmp_path: Path) -> None:
@@ -334,3 +340,19 @@ def test_a_category_in_which_nothing_is_normal_is_named_once(tmp_path: Path, cap
 def test_a_category_written_in_two_forms_of_unicode_is_one(tmp_path: Path) -> None:
     write_files(tmp_path, "Pr\u00fcfung/a.png", "Pru\u0308fung/b.png")
     assert catalog_of(tmp_path).table["category"].to_pylist() == ["Pr\u00fcfung"] * 2
+
+
+def test_what_tools_leave_beside_images_is_no_input(tmp_path: Path) -> None:
+    left = ("_SUCCESS", "line_$folder$", "line/_committed_123", "line/_started_123", "line/Thumbs.db", "desktop.ini")
+    write_files(tmp_path, *left, ".DS_Store", "line/a.png", "line/_a.png", "line/_SUCCESS.png")
+    catalog = catalog_of(tmp_path)
+    assert names(catalog, tmp_path) == ["line/_SUCCESS.png", "line/_a.png", "line/a.png"]
+    assert catalog.ignored == len(left)
+
+
+def test_an_empty_object_named_like_a_folder_is_no_input(bucket: str) -> None:
+    lake = Location.parse(f"{bucket}/lake")
+    for name, content in (("line", b""), ("line/", b""), ("line/deep", b""), ("line/deep/a.png", b"1"), ("b.png", b"")):
+        (lake / name).write_bytes(content)
+    uris = build_catalog(InputConfig(uri=lake.uri)).table["uri"].to_pylist()
+    assert sorted(uris) == [f"{lake}/b.png", f"{lake}/line/deep/a.png"]
