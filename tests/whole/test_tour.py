@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -130,3 +132,16 @@ def test_the_tours_plots_and_regions_are_those_of_the_run(tour: Tour) -> None:
     anomalous = {image["id"] for image in defects["images"] if image["anomalous"]}
     assert {annotation["image_id"] for annotation in defects["annotations"]} <= anomalous
     assert len(anomalous) == int(scores["anomalous"].sum()) > 0 < len(defects["annotations"])
+
+
+def test_the_tours_view_opens_runs_that_differ_in_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for run_id, columns in (("a", {"uri": ["x"]}), ("b", {"lot": [7], "uri": ["y"]})):
+        scores = tmp_path / "out" / "sample" / "scores" / "runs" / f"run_id={run_id}" / "scores"
+        scores.mkdir(parents=True)
+        pq.write_table(pa.table(columns), scores / "part-00000.parquet")
+    view = next(block for kind, block in BLOCK.findall((REPOSITORY / "docs" / "tour.md").read_text()) if kind == "sql")
+    with duckdb.connect() as database:
+        database.execute(view)
+        found = database.execute("SELECT run_id, uri, lot FROM scores ORDER BY run_id").fetchall()
+    assert found == [("a", "x", None), ("b", "y", 7)]
