@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from pipeline.catalog.layouts.item import Item, stem
-from pipeline.catalog.layouts.masks import Masks, beside, owner
+from pipeline.catalog.layouts.masks import Masks, beside, owner, perhaps_beside
 from pipeline.catalog.layouts.tree import IMAGES, TESTS, TRAINS, UNLABELLED, Tree, parts_of
 from pipeline.catalog.words import ANOMALOUS, NORMAL
 
@@ -25,7 +25,7 @@ class Place:
     category: str
     label: bool | None
     masks: tuple[str, ...] = ()
-    shared: str | None = None
+    shared: tuple[str, ...] = ()
     training: bool = False
 
 
@@ -54,14 +54,17 @@ def arrange(images: Sequence[str], root: str, judge: Judge, mask_folders: bool =
             base = stem(name)
             masks.add(path, of, base, owner(base) or base)
     own = beside([path for path, _ in found])
+    perhaps = perhaps_beside([path for path, at in found if path not in own])
+    if all(at.label for path, at in found if path in perhaps):  # normal images have none
+        own |= perhaps
     for mask, image in own.items():
         masks.add(mask, *image.rpartition("/")[::2])
     tested = {at.category for _, at in found if at.label and not at.training}
     lack = tested - {at.category for _, at in found if at.label is False and not at.training}
     found = [(path, at) for path, at in found if path not in own and (not at.training or at.category in lack)]
-    names = Counter(_shared(path, at) for path, at in found if at.label and at.shared is not None)
+    names = Counter(key for path, at in found if at.label for key in _shared(path, at))
     for path, at in found:
-        alone = [at.shared] if at.shared is not None and names[_shared(path, at)] == 1 else []
+        alone = at.shared if all(names[key] == 1 for key in _shared(path, at)) else ()
         folders = (*at.masks, *alone)
         yield Item(path, at.category, at.label, () if at.label is False else masks.of(folders, path.rpartition("/")[2]))
 
@@ -77,19 +80,20 @@ def tested(tree: Tree, folder: str, root: str) -> Place | None:
             return _place(tree, folder, root, within not in NORMAL, at, at + 1)
         if name in TRAINS and within in NORMAL:
             return replace(_place(tree, folder, root, False, at), training=True)
-    return _good_and_bad(tree, folder, root)
+    return _good_and_bad(tree, folder, root, everywhere=False)
 
 
 def flat(tree: Tree, folder: str, root: str) -> Place | None:
     """Find a place for <category>/{good,bad}/, and for any other folder: the first level is its category."""
-    found = _good_and_bad(tree, folder, root)
+    found = _good_and_bad(tree, folder, root, everywhere=True)
     if found or not folder:
         return found or Place(root, None, ("",))
     first = next((at for at, name in enumerate(parts_of(folder)) if at not in _images(tree, folder)), -1)
     return _place(tree, folder, root, None, first + 1)
 
 
-def _good_and_bad(tree: Tree, folder: str, root: str) -> Place | None:
+def _good_and_bad(tree: Tree, folder: str, root: str, everywhere: bool) -> Place | None:
+    """Find a place below a folder of good and bad, or `everywhere` for those that have one of them today."""
     parts = parts_of(folder)
     for at, name in enumerate(parts):
         if name in TRAINS:
@@ -101,7 +105,8 @@ def _good_and_bad(tree: Tree, folder: str, root: str) -> Place | None:
             return _place(tree, folder, root, False, at)
         if name in ANOMALOUS or any(name in tree.within(masks) for masks in tree.masks_of(above)):
             return _place(tree, folder, root, True, at, at)
-    return None
+    words = [at for at, name in enumerate(parts) if everywhere and name in NORMAL | ANOMALOUS]
+    return _place(tree, folder, root, parts[words[-1]] in ANOMALOUS, words[-1], words[-1]) if words else None
 
 
 def _place(tree: Tree, folder: str, root: str, label: bool | None, at: int, kind: int | None = None) -> Place:
@@ -114,7 +119,8 @@ def _place(tree: Tree, folder: str, root: str, label: bool | None, at: int, kind
     category = "/".join(name for place, name in enumerate(names[:at]) if place not in images) or root
     split = (at,) if kind != at else ()
     masks = dict.fromkeys((without(), without(*split), without(*images), without(*split, *images)))
-    return Place(category, label, tuple(masks), None if kind is None else without(at, kind, *images))
+    shared = {} if kind is None else dict.fromkeys((without(kind, *images), without(at, kind, *images)))
+    return Place(category, label, tuple(masks), tuple(shared))
 
 
 def _images(tree: Tree, folder: str) -> list[int]:
@@ -130,5 +136,5 @@ def _without_masks(tree: Tree, folder: str) -> str | None:
     return None if at is None else "/".join(names[:at] + names[at + 1 :])
 
 
-def _shared(path: str, place: Place) -> str:
-    return f"{place.shared}/{stem(path.rpartition('/')[2])}"
+def _shared(path: str, place: Place) -> list[str]:
+    return [f"{folder}/{stem(path.rpartition('/')[2])}" for folder in place.shared]

@@ -2,39 +2,49 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pipeline.catalog.layouts.item import stem
 
 _WORD = r"(?:masks?|gt|ground[-_ ]?truth|labels?)"
 _BEHIND = re.compile(rf"(.+)[-_. ]{_WORD}", re.IGNORECASE | re.DOTALL)
 _BEFORE = re.compile(rf"{_WORD}[-_. ](.+)", re.IGNORECASE | re.DOTALL)
-_HINTS = ("mask", "gt", "truth", "label")  # a look at each of millions of names, and not an expression
+_HINT = re.compile("mask|gt|truth|label", re.IGNORECASE)  # names of most images end here, and there are millions
 
 
 def owner(name: str) -> str | None:
     """Return the stem of the image whose mask a stem names, such as x of x_mask, x-GT and mask_x; None for others."""
-    lower = name.lower()
-    if not any(hint in lower for hint in _HINTS):
+    if _HINT.search(name) is None:
         return None
     found = _BEHIND.fullmatch(name) or _BEFORE.fullmatch(name)
     return found[1] if found else None
 
 
 def beside(images: Sequence[str]) -> dict[str, str]:
-    """Return the image of each mask that lies beside it, such as x_mask.png beside x.png; paths without their ending.
+    """Return the image of each mask that lies beside it, such as x_mask.png beside x.png, both with no ending."""
+    return _with_images({path: of for path, of in _owned(images) if "label" not in path[-64:].lower()}, images)
 
-    A photograph of a label may well lie beside that of its part: x_label.png is no mask here.
+
+def perhaps_beside(images: Sequence[str]) -> dict[str, str]:
+    """Return the same of what may be a mask, or a photograph as well.
+
+    Such as x_label.png beside x.png, perhaps of the part's label, and x.png beside x.jpg, perhaps the same one.
     """
-    named: dict[str, str] = {}
+    named = {path: of for path, of in _owned(images) if "label" in path[-64:].lower()}
+    if not all(path.endswith(".png") for path in images):
+        named |= {path: stem(path) for path in images if path.endswith(".png")}
+    return _with_images(named, images)
+
+
+def _owned(images: Sequence[str]) -> Iterator[tuple[str, str]]:
     for path in images:
         folder, slash, name = path.rpartition("/")
-        of = owner(stem(name))
-        if of is not None and "label" not in name.lower():
-            named[path] = f"{folder}{slash}{of}"
-    if not named:
-        return {}
-    stems = {stem(path) for path in images if path not in named}
+        if (of := owner(stem(name))) is not None:
+            yield path, f"{folder}{slash}{of}"
+
+
+def _with_images(named: dict[str, str], images: Sequence[str]) -> dict[str, str]:
+    stems = {stem(path) for path in images if path not in named} if named else set()
     return {mask: image for mask, image in named.items() if image in stems}
 
 

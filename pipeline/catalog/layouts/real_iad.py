@@ -1,7 +1,8 @@
 """Real-IAD: lists of images in realiad_jsons/<category>.json, images in folders such as realiad_1024 beside.
 
 A list has `meta` (normal_class, prefix) and `test`, whose entries have category, anomaly_class, image_path and
-mask_path, both below the prefix. Several views of a part are images of one category.
+mask_path, both below the prefix. Several views of a part are images of one category. Where folders of several sizes
+hold them, the first by name is taken, and the others are other files.
 """
 
 import json

@@ -136,8 +136,20 @@ def test_what_has_no_label_keeps_its_category_beside_good_and_bad() -> None:
         "nut/bad/0.png": ("nut", True),
         "nut/extra/0.png": ("nut", None),
         "bolt/0.png": ("bolt", None),
-        "screw/a/good/0.png": ("screw", None),
+        "screw/a/good/0.png": ("screw/a", False),  # which has no bad ones today
     }
+
+
+@pytest.mark.parametrize("mask", ["NG/cut/0_label.jpg", "NG/cut/0.png"])
+def test_what_lies_beside_anomalous_images_only_is_their_masks(mask: str) -> None:
+    paths = ["OK/0.jpg", "NG/cut/0.jpg"]
+    assert labels([*paths, mask])["NG/cut/0.jpg"] == ("lake", True, (mask,))
+    assert len(found([*paths, mask, mask.replace("NG/cut", "OK")])) == 4
+
+
+def test_masks_of_a_test_may_lie_in_it_without_kinds() -> None:
+    paths = ["a/test/good/0.png", "a/test/bad/0.png", "a/test/masks/0.png"]
+    assert labels(paths)["a/test/bad/0.png"] == ("a", True, (paths[2],)) and len(found(paths)) == 2
 
 
 def test_a_defect_may_be_called_label() -> None:
