@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -22,6 +23,10 @@ from pipeline.schema.tables import CATALOG, MANIFEST
 
 ROWS = 10_000  # built at a time
 EXAMPLES = 5  # categories that a warning names
+# What a run writes below its output, wherever that is
+RESULTS = re.compile(
+    r"/(runs/run_id=[^/]+/((maps|report|scores)(-\d+)?/|[^/]+$)|work/run_id=[^/]+/|features/[0-9a-f]{16}/(images|tokens)/)"
+)
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +99,7 @@ def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
             path += "~"
         entries[path] = entry
     _drop_markers(entries)
+    _drop_results(entries, location)
     if layout == "auto":
         layout = detect(entries)
     elif layout == "folder" and (seen := detect(entries)) != "folder":
@@ -140,6 +146,17 @@ def _drop_markers(entries: dict[str, Entry]) -> None:
                 folders.add(folder)
         for path in empty & folders:
             del entries[path]
+
+
+def _drop_results(entries: dict[str, Entry], location: Location) -> None:
+    """Leave out what runs wrote, where an output lies in the lake: its maps would be scored as photographs."""
+    own = [path for path in entries if ("/run_id=" in path or "features/" in path) and RESULTS.search(f"/{path}")]
+    for path in own:
+        del entries[path]
+    if own:
+        log.warning(
+            "catalog  %d files below %s are results of runs, such as %s, and left out", len(own), location, own[0]
+        )
 
 
 def _from_manifest(location: Location, roots: list[Location]) -> Catalog:

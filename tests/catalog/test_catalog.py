@@ -356,3 +356,20 @@ def test_an_empty_object_named_like_a_folder_is_no_input(bucket: str) -> None:
         (lake / name).write_bytes(content)
     uris = build_catalog(InputConfig(uri=lake.uri)).table["uri"].to_pylist()
     assert sorted(uris) == [f"{lake}/b.png", f"{lake}/line/deep/a.png"]
+
+
+def test_an_output_in_the_lake_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    results = (
+        "out/runs/run_id=monday/maps/category=line/1.png",
+        "out/runs/run_id=monday/maps-1/category=line/1.png",
+        "out/runs/run_id=monday/report/images/0/a.webp",
+        "out/runs/run_id=monday/run.json",
+        "out/work/run_id=tuesday/unit_results/0/a.npy",
+        "out/features/0123456789abcdef/tokens/category=line/a.parquet",
+        "runs/run_id=monday/maps/category=line/1.png",
+    )
+    inputs = "line/a.png", "runs/a.png", "out/maps/b.png", "features/front/c.png", "work/run_id/d.png"
+    write_files(tmp_path, *results, *inputs)
+    catalog = catalog_of(tmp_path)
+    assert sorted(catalog.table["uri"].to_pylist()) == sorted(str(tmp_path / name) for name in inputs)
+    assert "7 files below" in caplog.text and "are results of runs, such as" in caplog.text and catalog.ignored == 0
