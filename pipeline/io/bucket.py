@@ -9,6 +9,7 @@ in an outage.
 import errno
 import io
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -28,6 +29,7 @@ T = TypeVar("T")
 PATIENCE = 120.0  # seconds: longer than a store's restart, shorter than anybody's night
 LONGEST_WAIT = 10.0
 CONNECTIONS = 32
+PAYER = "AWS_REQUEST_PAYER"  # "requester": of buckets that are paid for by whoever reads them, as GDAL names it, too
 DELETED_AT_ONCE = 1000  # objects: S3's own limit
 
 KINDS = {  # what a browser is told of a report's files, which it would offer to download otherwise
@@ -60,7 +62,7 @@ log = logging.getLogger(__name__)
 @cache
 def client() -> Any:
     """Return this process's client; threads share it."""
-    return boto3.Session().client(  # not the default session, which would keep credentials of before
+    made = boto3.Session().client(  # not the default session, which would keep credentials of before
         "s3",
         config=Config(
             retries={"total_max_attempts": 1},
@@ -70,6 +72,15 @@ def client() -> Any:
             user_agent_extra="lakescore",
         ),
     )
+    if os.environ.get(PAYER) == "requester":
+        made.meta.events.register("provide-client-params.s3", _pay)
+    return made
+
+
+def _pay(params: dict[str, Any], model: Any, **_: Any) -> None:
+    """Agree to pay for a request, as buckets whose requesters pay ask for."""
+    if "RequestPayer" in model.input_shape.members:
+        params["RequestPayer"] = "requester"
 
 
 def read(path: str, etag: str | None) -> bytes:

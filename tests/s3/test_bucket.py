@@ -96,3 +96,21 @@ def test_a_browser_is_told_what_a_file_of_a_report_is(bucket: str, name: str, ki
     (Location.parse(bucket) / name).write_bytes(b"x")
     found = storage.client().head_object(Bucket=bucket.removeprefix("s3://"), Key=name)
     assert found["ContentType"].startswith(kind)
+
+
+@pytest.mark.parametrize("payer", ["requester", ""])
+def test_a_bucket_whose_requesters_pay_is_paid_where_the_setting_says_so(
+    bucket: str, payer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REQUEST_PAYER", payer)
+    storage.client.cache_clear()
+    sent: list[Any] = []
+    storage.client().meta.events.register("before-send.s3", lambda request, **_: sent.append(request.headers))
+    location = Location.parse(bucket) / "lake/a.png"
+    location.write_bytes(b"x")
+    assert location.read_bytes() == b"x" and location.is_file() and location.entry().size == 1
+    assert len(list((Location.parse(bucket) / "lake").files())) == 1
+    location.remove()
+    storage.client.cache_clear()
+    said = {headers.get("x-amz-request-payer") for headers in sent}
+    assert len(sent) >= 6 and said == ({b"requester"} if payer else {None})
