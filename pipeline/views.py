@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.values import USUAL, Values
+
 Points = NDArray[np.float64]  # (n, 2): x, y
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -23,13 +25,14 @@ class View:
 
     `size` (height, width) in pixels and `grid` (rows, columns) of patches are those after turning, `box` is in shares
     of the upright image, `turned` in degrees clockwise. The usual view is the whole image, squeezed to the size. A grid
-    of (1, 1) is for who asks for no patches.
+    of (1, 1) is for who asks for no patches. `values` says which of an image's values are seen.
     """
 
     size: tuple[int, int]
     grid: tuple[int, int] = (1, 1)
     box: Box = WHOLE
     turned: int = 0
+    values: Values = USUAL
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box
@@ -43,15 +46,16 @@ class View:
     def __str__(self) -> str:
         """Return the view as text that `parse` reads: the same for the same view, in any process."""
         box = ",".join(repr(float(edge)) for edge in self.box)
-        return f"{self.size[0]}x{self.size[1]} {self.grid[0]}x{self.grid[1]} {box} {self.turned}"
+        return f"{self.size[0]}x{self.size[1]} {self.grid[0]}x{self.grid[1]} {box} {self.turned} {self.values}".rstrip()
 
     @classmethod
     def parse(cls, text: str) -> "View":
         """Read what `str` wrote; raises `ValueError`."""
-        size, grid, box, turned = text.split(" ")
+        size, grid, box, turned, *values = text.split(" ", 4)
         (height, width), (rows, columns) = map(int, size.split("x")), map(int, grid.split("x"))
         left, top, right, bottom = map(float, box.split(","))
-        return cls((height, width), (rows, columns), (left, top, right, bottom), int(turned))
+        seen = Values.parse("".join(values))
+        return cls((height, width), (rows, columns), (left, top, right, bottom), int(turned), seen)
 
     def at(self, size: Sequence[int]) -> "View":
         """Return the view whose map is of another size (height, width)."""

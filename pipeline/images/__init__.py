@@ -2,20 +2,21 @@
 
 from pipeline.images.pixels import (
     Pixels,
-    Quarantine,
-    Reason,
     decode,
+    decode_depth,
     decode_mask,
     decode_picture,
     image_stats,
     open_image,
 )
+from pipeline.images.reasons import Quarantine, Reason
 
 __all__ = [
     "Pixels",
     "Quarantine",
     "Reason",
     "decode",
+    "decode_depth",
     "decode_mask",
     "decode_picture",
     "image_stats",

@@ -4,12 +4,16 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
+from pipeline.images.reasons import Quarantine, Reason, unsupported
+from pipeline.images.tiff import check_channels, image_pages, is_beyond_pillow, is_tiff, read_tiff, several
+from pipeline.images.wide import Wide, wide_values
+from pipeline.values import Values
 from pipeline.views import View
 
 # What cameras and tools write. Pillow knows many more, and hands one of them, PostScript, to a program
@@ -24,39 +28,11 @@ Pixels = NDArray[np.uint8]
 Kinds = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-class Reason(StrEnum):
-    """Why an image has no score. The list is fixed: dashboards count by it."""
-
-    FORBIDDEN = "forbidden"
-    UNREADABLE = "unreadable"
-    CHANGED = "changed"
-    EMPTY = "empty"
-    NOT_AN_IMAGE = "not_an_image"
-    DAMAGED = "damaged"
-    TOO_LARGE = "too_large"
-    TOO_SMALL = "too_small"
-    SEVERAL_FRAMES = "several_frames"
-    UNSUPPORTED_MODE = "unsupported_mode"
-    CRASHED = "crashed"
-    TIMEOUT = "timeout"
-    OUT_OF_MEMORY = "out_of_memory"
-    NOT_FINITE = "not_finite"
-    ALONE = "alone"
-
-
-class Quarantine(Exception):
-    """An image that cannot be scored: the reason for counting, and a detail for the person who looks."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
-
-
 def decode(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
     """Decode a view of an image: the whole image resized to its size, as MuSc's official code does, or a box of it.
 
-    The picture is turned upright by its EXIF tag, 16-bit greys are scaled by 1/257, transparency is dropped.
-    The resize is bicubic with antialias and keeps no aspect ratio.
+    The picture is turned upright by its EXIF tag, of 16-bit values the upper 8 of those bits are taken that count,
+    transparency is dropped. The resize is bicubic with antialias and keeps no aspect ratio.
 
     Args:
         content: the file, whatever its name says.
@@ -70,16 +46,9 @@ def decode(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[i
         Quarantine: with the reason.
         MemoryError: where memory is limited.
     """
-    with _opened(content, max_pixels) as image:
-        width, height = image.size
-        if min(width, height) < SMALLEST_SIDE:
-            raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
-        # MPO is a JPEG with a second view or a preview behind it; every other kind is a stack or a film
-        frames: int = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        if frames > 1:
-            raise Quarantine(Reason.SEVERAL_FRAMES, f"{frames} frames: store each as an image of its own")
-        ImageOps.exif_transpose(image, in_place=True)  # turned or not, it would be copied otherwise
-        seen = _seen(_to_rgb(image), view, Image.Resampling.BICUBIC)
+    with _guarded(content, max_pixels):
+        image = _colours(content, view.values, max_pixels)
+        seen = _seen(image, view, Image.Resampling.BICUBIC)
     return np.asarray(seen), image.size
 
 
@@ -89,16 +58,29 @@ def decode_picture(content: bytes, view: View, max_pixels: int) -> tuple[Pixels,
     Returns:
         pixels (H, W, 3), RGB, within the size of the view, and the (width, height) of the upright image.
     """
-    with _opened(content, max_pixels) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        size = image.size
-        picture = _to_rgb(image)
+    with _guarded(content, max_pixels):
+        picture = _colours(content, view.values, max_pixels)
+        size = picture.size
         if (box := view.box_on(size)) is not None:
             left, top, right, bottom = map(round, box)
             picture = picture.crop((left, top, right, bottom))
         picture.thumbnail(view.size_before_turning[::-1], Image.Resampling.BICUBIC)
         picture = _turned(picture, view)
     return np.asarray(picture), size
+
+
+def decode_depth(content: bytes, view: View, max_pixels: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Tell how many bits the values of a 16-bit image take, with its size as `decode` does; raises as that does.
+
+    Returns:
+        the bits (1,), none (0,) of other images, and the (width, height) of the upright image.
+    """
+    with _guarded(content, max_pixels):
+        stored = _stored(content, replace(view.values, bits=None), max_pixels)
+        if isinstance(stored, Image.Image):
+            return np.empty(0, np.uint8), stored.size
+        found = [] if stored.own else [stored.depth]
+    return np.array(found, np.uint8), stored.values.shape[1::-1]
 
 
 def decode_mask(content: bytes, view: View, max_pixels: int) -> tuple[NDArray[np.uint16], tuple[int, int]]:
@@ -178,22 +160,32 @@ def _turned(image: Image.Image, view: View) -> Image.Image:
 @contextmanager
 def _opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """Open a file of at most so many pixels; what goes wrong within the block is a `Quarantine`, too."""
+    with _guarded(content, max_pixels):
+        image = open_image(content)
+        _check_pixels(*image.size, max_pixels)
+        yield image
+
+
+@contextmanager
+def _guarded(content: bytes, max_pixels: int) -> Iterator[None]:
+    """Make a `Quarantine` of what goes wrong when a file is decoded within the block."""
     if not content:
         raise Quarantine(Reason.EMPTY, "the file has no bytes")
     with warnings.catch_warnings(), _limit_of_pillow(max_pixels):
         warnings.simplefilter("ignore")  # Pillow's warning of a large image: max_pixels decides that here
-        image = open_image(content)
-        width, height = image.size
-        if width * height > max_pixels:
-            raise Quarantine(Reason.TOO_LARGE, f"{width} x {height} pixels, the limit is {max_pixels} in all")
         try:
-            yield image
+            yield
         except (Quarantine, MemoryError):
             raise
         except Image.DecompressionBombError as error:
             raise Quarantine(Reason.TOO_LARGE, _say(error)) from error
         except Exception as error:  # damage surfaces as any of a dozen types, depending on the format
             raise Quarantine(Reason.DAMAGED, _say(error)) from error
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise Quarantine(Reason.TOO_LARGE, f"{width} x {height} pixels, the limit is {max_pixels} in all")
 
 
 @contextmanager
@@ -206,7 +198,7 @@ def _limit_of_pillow(max_pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = None
 
 
-def open_image(content: bytes) -> Image.Image:
+def open_image(content: bytes) -> ImageFile.ImageFile:
     """Open an image by its content and check what can be checked before decoding; raises as `decode` does."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
@@ -238,17 +230,74 @@ def image_stats(pixels: Pixels) -> tuple[float, float, float]:
     return float(grey.mean(dtype=np.float64)), float(grey.std(dtype=np.float64)), float(np.mean(list(edges)))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # I;16, I;16B: 16-bit greys; I: 32-bit, used for 16-bit files too
-        grey = np.asarray(image).astype(np.int64)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise Quarantine(Reason.UNSUPPORTED_MODE, f"32-bit greys from {grey.min()} to {grey.max()}")
-        image = Image.fromarray((grey / 257).round().astype(np.uint8))
-    elif image.mode == "F":
-        raise Quarantine(Reason.UNSUPPORTED_MODE, "floating-point pixels have no agreed range: convert to 8 or 16 bits")
-    elif image.mode == "P":
+def _colours(content: bytes, values: Values, max_pixels: int) -> Image.Image:
+    """Return the upright image, RGB."""
+    stored = _stored(content, values, max_pixels)
+    image = Image.fromarray(stored.of_8_bits(values.bits)) if isinstance(stored, Wide) else stored
+    if image.mode == "F":
+        raise unsupported("floating-point pixels have no agreed range: convert to 8 or 16 bits")
+    if image.mode == "P":
         image = image.convert("RGBA")  # palettes may carry transparency; dropped by the next step
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _stored(content: bytes, values: Values, max_pixels: int) -> Image.Image | Wide:
+    """Return the upright image, or its values where they have more than 8 bits; of `values.channels` where given."""
+
+    def check_size(width: int, height: int) -> None:
+        _check_pixels(width, height, max_pixels)
+        if min(width, height) < SMALLEST_SIDE:
+            raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
+
+    try:
+        image = open_image(content)
+    except Quarantine as error:
+        if error.reason == Reason.NOT_AN_IMAGE and is_tiff(content):
+            return read_tiff(content, values.channels, check_size)
+        raise
+    check_size(*image.size)
+    image = _of_one_frame(image, content)
+    if image.format == "TIFF" and is_beyond_pillow(image, values.channels is not None):
+        return read_tiff(content, values.channels, check_size)
+    wide = wide_values(image, content, colours=values.bits != 16 or values.channels is not None)
+    if wide is None:
+        ImageOps.exif_transpose(image, in_place=True)  # turned or not, it would be copied otherwise
+    return _chosen(wide or image, values.channels)
+
+
+def _chosen(stored: Image.Image | Wide, channels: tuple[int, int, int] | None) -> Image.Image | Wide:
+    """Return three channels of an image whose file has its own colours."""
+    if channels is None:
+        return stored
+    if isinstance(stored, Image.Image):
+        image = stored.convert("RGB") if stored.mode in ("1", "P", "YCbCr") else stored
+        bands = image.split()
+        check_channels(channels, len(bands))
+        return image if image.mode == "F" else Image.merge("RGB", [bands[channel] for channel in channels])
+    values = stored.values[..., None] if stored.values.ndim == 2 else stored.values
+    check_channels(channels, values.shape[2])
+    return replace(stored, values=values[..., list(channels)])
+
+
+def _of_one_frame(image: ImageFile.ImageFile, content: bytes) -> ImageFile.ImageFile:
+    """Return an image at its only frame; raises `Quarantine`, and what damage raises."""
+    if image.format == "MPO":  # a JPEG with a second view or a preview behind it; every other kind is a stack or a film
+        return image
+    try:
+        frames: int = getattr(image, "n_frames", 1)
+    except SyntaxError:  # Pillow does not know the mode of a page behind
+        if image.format != "TIFF" or (pages := image_pages(content))[1] == 1:
+            raise
+    else:
+        if frames == 1:
+            return image
+        pages = image_pages(content) if image.format == "TIFF" else ([*range(frames)], frames)
+    found, _ = pages
+    if len(found) != 1:
+        raise several(len(found))
+    image = open_image(content)
+    image.seek(found[0])
+    return image
 
 
 def _say(error: Exception) -> str:

@@ -14,7 +14,8 @@ from PIL import EpsImagePlugin, Image, ImageFilter
 
 from pipeline.catalog.layouts import SIDECARS
 from pipeline.images.decoder import Decoder
-from pipeline.images.pixels import SMALLEST_SIDE, Pixels, Quarantine, Reason, decode, decode_picture, image_stats
+from pipeline.images.pixels import SMALLEST_SIDE, Pixels, decode, decode_picture, image_stats
+from pipeline.images.reasons import Quarantine, Reason
 from pipeline.views import View
 from tests.corpus import BLUE, CORPUS, GREEN, HEIGHT, RED, TRICKS, WHITE, WIDTH, encoded, icon, png, quadrants
 

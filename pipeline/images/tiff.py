@@ -1,0 +1,153 @@
+"""TIFF beyond what Pillow reads: pages that are no image of their own, and files of any number of channels."""
+
+import io
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from pipeline.images.reasons import Quarantine, Reason, unsupported
+from pipeline.images.wide import MAX_SAMPLE_VALUE, S_MAX_SAMPLE_VALUE, Wide, said_of
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile
+
+REDUCED, MASK = 1, 4  # bits of NewSubfileType
+OLD_REDUCED = 2  # value of SubfileType, which it replaced
+NEW_SUBFILE_TYPE, SUBFILE_TYPE, EXTRA_SAMPLES, ORIENTATION = 254, 255, 338, 274
+PLANAR, SEPARATE, PREMULTIPLIED = 284, 2, 1
+# How values (H, W, ...) become upright
+UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: lambda values: values[:, ::-1],
+    3: lambda values: values[::-1, ::-1],
+    4: lambda values: values[::-1],
+    5: lambda values: values.swapaxes(0, 1),
+    6: lambda values: values[::-1].swapaxes(0, 1),
+    7: lambda values: values[::-1, ::-1].swapaxes(0, 1),
+    8: lambda values: values[:, ::-1].swapaxes(0, 1),
+}
+
+
+def is_tiff(content: bytes) -> bool:
+    return content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_beyond_pillow(image: ImageFile.ImageFile, picks_channels: bool) -> bool:
+    """Tell whether Pillow drops channels of an opened TIFF, or misreads it.
+
+    It takes 16-bit colours that lie in planes for 8-bit ones, and divides those by their transparency that have it
+    multiplied in.
+    """
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    extra, bits = tags.get(EXTRA_SAMPLES, ()), tags.get(258, (1,))
+    colours = len(bits) - len(extra)
+    if max(bits) == 16 and len(bits) > 1 and (tags.get(PLANAR) == SEPARATE or PREMULTIPLIED in extra):
+        return True
+    return len(bits) > 4 or (colours == 1 and extra == (0,)) or (picks_channels and len(bits) > len(image.getbands()))
+
+
+def image_pages(content: bytes) -> tuple[list[int], int]:
+    """Return which pages of a TIFF are images, and no reduced versions or masks of others; and how many it has."""
+    with _open(content) as file:
+        return [place for place, page in enumerate(file.pages) if not _is_of_another(page)], len(file.pages)
+
+
+def read_tiff(
+    content: bytes, channels: tuple[int, int, int] | None, check_size: Callable[[int, int], None]
+) -> Image.Image | Wide:
+    """Return the upright values of three channels of a TIFF: an image where they have 8 bits.
+
+    Args:
+        content: the file.
+        channels: which of its channels. None: the file is refused, with the number of them.
+        check_size: is told width and height before anything is decoded, and may raise.
+
+    Raises:
+        Quarantine: with the reason.
+    """
+    with _open(content) as file:
+        pages: list[Any] = [page for page in file.pages if not _is_of_another(page)] or [*file.pages][:1]
+        if not pages:
+            raise Quarantine(Reason.NOT_AN_IMAGE, "a TIFF without a page")
+        page = pages[0]
+        check_size(page.imagewidth, page.imagelength)
+        if len(pages) > 1:
+            raise several(len(pages))
+        count = page.samplesperpixel
+        kept = channels or _own_colours(page)
+        if page.compression == 1 and page.nbytes > len(content):
+            raise Quarantine(Reason.DAMAGED, f"{page.nbytes} bytes of values are said to be in {len(content)} bytes")
+        if kept is None:
+            raise _not_chosen(page)
+        check_channels(kept, count)
+        if page.dtype is None or page.dtype.kind not in "ui":
+            raise unsupported(f"{page.dtype} values have no agreed range: convert to 8 or 16 bits")
+        try:
+            values: NDArray[Any] = page.asarray(squeeze=False, maxworkers=1)  # (planes, 1, H, W, channels of a plane)
+        except (ValueError, NotImplementedError) as error:  # of codecs that are not there
+            if page.compression == 1:
+                raise
+            raise unsupported(
+                f"{count} channels, compressed by {_name(page.compression)}: store them uncompressed or deflated"
+            ) from error
+        values = values[:, 0].transpose(1, 2, 0, 3).reshape(*values.shape[2:4], count)[..., list(kept)]
+        if turn := UPRIGHT.get(_tag(page, ORIENTATION)):
+            values = turn(values)
+        values = np.ascontiguousarray(values)
+        if values.dtype == np.uint8:
+            return Image.fromarray(values)
+        return Wide(values, said=said_of({tag: _tag(page, tag) for tag in (MAX_SAMPLE_VALUE, S_MAX_SAMPLE_VALUE)}))
+
+
+def _open(content: bytes) -> "TiffFile":
+    from tifffile import TiffFile  # takes a while, and few need it
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it tells of each tag that it does not understand
+    return TiffFile(io.BytesIO(content))
+
+
+def _not_chosen(page: Any) -> Quarantine:
+    """Return why a page without colours of its own is not read."""
+    if page.samplesperpixel > 1:
+        return unsupported(f"{page.samplesperpixel} channels: choose three with input.channels")
+    if 8 < page.bitspersample < 16:
+        return unsupported(f"values packed into {page.bitspersample} bits: store each in 16")
+    return Quarantine(Reason.NOT_AN_IMAGE, "no known kind of TIFF")
+
+
+def _own_colours(page: Any) -> tuple[int, int, int] | None:
+    """Return the channels that are red, green and blue by what a page says of itself."""
+    if page.photometric == 1 and page.samplesperpixel == 1 and page.bitspersample in (8, 16):
+        return (0, 0, 0)
+    extra = page.extrasamples
+    if page.photometric == 2 and page.samplesperpixel in (3, 4) and page.samplesperpixel - len(extra) in (3, 4):
+        return (0, 1, 2)
+    return None
+
+
+def check_channels(channels: tuple[int, int, int], count: int) -> None:
+    """Raise `Quarantine` where a file of so many channels lacks one."""
+    if max(channels) >= count:
+        has = "one channel, 0" if count == 1 else f"{count} channels, 0 to {count - 1}"
+        raise unsupported(f"{has}: there is no channel {max(channels)}, which input.channels asks for")
+
+
+def several(frames: int) -> Quarantine:
+    return Quarantine(Reason.SEVERAL_FRAMES, f"{frames} frames: store each as an image of its own")
+
+
+def _name(compression: int) -> str:
+    from tifffile import COMPRESSION
+
+    return COMPRESSION(compression).name.lower()
+
+
+def _is_of_another(page: Any) -> bool:
+    return bool((_tag(page, NEW_SUBFILE_TYPE) or 0) & (REDUCED | MASK)) or _tag(page, SUBFILE_TYPE) == OLD_REDUCED
+
+
+def _tag(page: Any, number: int) -> Any:
+    return page.tags.valueof(number)
