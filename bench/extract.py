@@ -40,6 +40,7 @@ from pipeline.sample.weights import ENCODER, sample_weights
 from pipeline.stages import encode
 from pipeline.stages.decode import DecodeBlock
 from pipeline.store.features import FeatureStore
+from pipeline.values import LakeValues
 from pipeline.views import View
 
 BATCH = 8
@@ -178,7 +179,7 @@ def _extraction(lake: Path, output: Path, workers: int, images: int, side: int) 
     began = time.perf_counter()
     with mock.patch.object(encode, "EncodeBlock", TimedBlock):
         runner = OnRay(pool(config.ray.encode), DecodeBlock(config.input, view))
-        extracted = encode.extract(first, config, spec, view, store, runner)
+        extracted = encode.extract(first, config, spec, view, LakeValues(), store, runner)
     seconds = time.perf_counter() - began
     if extracted.images["reason"].null_count != images:
         raise RuntimeError("not every image was encoded")

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
 Layout = Literal["auto", "mvtec", "visa", "btad", "loco", "mvtec_ad_2", "real_iad", "flat", "folder", "manifest"]
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -58,6 +58,10 @@ class InputConfig(_Group):
     """How categories, labels and masks are laid out; auto looks and says what it took."""
     labels: str | None = None
     """CSV with uri (as in scores) and label (normal, defect, ...): what people said, before the layout's labels."""
+    bits: Literal["auto"] | Annotated[int, Field(ge=8, le=16)] = "auto"
+    """Bits that count in files with 16 for each value, as cameras write 10 or 12; auto finds each category's out."""
+    channels: Annotated[tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt], BeforeValidator(_split)] | None = None
+    """Which of a file's channels are red, green and blue, from 0. Default: its own colours."""
     max_pixels: int = Field(100_000_000, gt=0)
     """Larger images are quarantined before they are decoded (width times height)."""
     max_bytes: int = Field(1 << 30, gt=0)

@@ -1,26 +1,33 @@
 """What is known of a run before anything is written: what it lists, compares, costs, and whether it can work."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.catalog import Catalog, build_catalog, check_categories
 from pipeline.config import ScoreConfig
 from pipeline.encoders.spec import EncoderSpec
 from pipeline.engine.calibrate import Estimate, announce, estimate
 from pipeline.engine.clock import Clock
-from pipeline.engine.cluster import Pool, pool
+from pipeline.engine.cluster import Pool, everywhere, pool
 from pipeline.engine.describe import spec_of
+from pipeline.engine.tasks import OnRay
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Unit
 from pipeline.schema.record import Settings
 from pipeline.scoring.scorer import Layer, Scorer, Tuning, make_scorer
+from pipeline.stages.depths import find_depths
 from pipeline.stages.score import layer_of
+from pipeline.store.depths import kept_depths
 from pipeline.store.features import FeatureStore
 from pipeline.store.history import History, read_history
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.references import Chooser
 from pipeline.tables.selection import Selection, select, window_of
+from pipeline.values import LakeValues, Values
 from pipeline.views import View
 
 log = logging.getLogger(__name__)
@@ -45,6 +52,7 @@ class Prepared(Begun):
     spec: EncoderSpec
     store: FeatureStore
     view: View
+    values: LakeValues
     layer: Layer
     scorer: Scorer
     history: History
@@ -84,10 +92,12 @@ def prepare(begun: Begun) -> Prepared:
         dtype={"fp16": "float16", "fp32": "float32", "int8": "int8"}[config.encoder.store],
     )
     since = begun.started - timedelta(days=config.references.days)
-    history = read_history(folder.output, since, spec.fingerprint, settings)
+    view = View(config.encoder.sides, spec.grid)
+    values = _values(begun, view)
+    history = read_history(folder.output, since, spec.fingerprint, settings, values)
     selection = select(begun.catalog, config, history)
     earlier = window_of(history, since, config.references.count)
-    choose = Chooser(config, store, folder, spec.fingerprint, earlier, settings)
+    choose = Chooser(config, store, folder, spec.fingerprint, earlier, settings, values)
     expected = choose.expected(selection.todo, selection.pinned)
     layer = layer_of(store)
     scorer = make_scorer(config, layer)
@@ -99,7 +109,8 @@ def prepare(begun: Begun) -> Prepared:
         **vars(begun),
         spec=spec,
         store=store,
-        view=View(config.encoder.sides, spec.grid),
+        view=view,
+        values=values,
         layer=layer,
         scorer=scorer,
         history=history,
@@ -110,6 +121,19 @@ def prepare(begun: Begun) -> Prepared:
         cost=cost,
         tuning=tuning,
     )
+
+
+def _values(begun: Begun, view: View) -> LakeValues:
+    """Find out what is seen of the values of each category's images."""
+    config, images = begun.config.input, begun.catalog.table
+    categories = pc.unique(images["category"]).to_pylist()
+    if config.bits != "auto":
+        return LakeValues(dict.fromkeys(categories, config.bits), config.channels)
+    known = kept_depths(begun.folder.output)
+    new = images.filter(pc.invert(pc.is_in(images["category"], value_set=pa.array(sorted(known), pa.string()))))
+    chosen = replace(view, values=Values(channels=config.channels))
+    found = known | find_depths(new, config, chosen, OnRay(everywhere()))
+    return LakeValues({category: found[category] for category in categories}, config.channels)
 
 
 def _plan_passes(

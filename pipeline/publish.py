@@ -93,6 +93,7 @@ def describe_run(
         "counts": counts(scores, prepared.folder.run_id) | more,
         **drift,
         "layout": prepared.catalog.layout,
+        "bits": prepared.values.shallow(),
         "search": asdict(prepared.tuning),
         "estimate": asdict(prepared.cost),
         "encoder": asdict(prepared.spec),

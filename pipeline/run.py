@@ -31,6 +31,7 @@ from pipeline.stages.heal import CheckFiles, healing
 from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
 from pipeline.stages.reduce import Reduced, Reduction
 from pipeline.stages.score import ScoreUnits, score
+from pipeline.store.depths import keep_depths
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.rows import decided_now, drifts, scores_table, with_catalog, with_references
 from pipeline.tables.selection import unseen
@@ -60,6 +61,7 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     catalog, tasks = prepared.catalog, OnRay(everywhere())
     lock.check()
     folder = begin(prepared.folder, prepared.settings)
+    keep_depths(folder.output, prepared.values.bits)  # the next night reads its images alike
     keep_spec(folder.output, config.encoder, prepared.spec)  # the next run starts without a worker's help
     clock.lap("start")
 
@@ -75,7 +77,7 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     extras = None
     if most := config.report.images:
         lock.check()
-        drawing = drawing_of(config, catalog.layout, view, folder.report)
+        drawing = drawing_of(config, catalog.layout, view, folder.report, prepared.values)
         find_evidence = FindEvidence(config, prepared.layer, view, store, folder, MAP_SCALE)
         pixels = add_pixels(reduced.pixels, prepared.history.pixels)
         scores, extras = draw_report(drawing, scores, catalog.table, pixels, folder.run_id, most, tasks, find_evidence)
@@ -108,8 +110,8 @@ def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay)
 
     # images to tokens
     lock.check()
-    decode_and_encode = OnRay(prepared.encode_pool, before=DecodeBlock(config.input, view))
-    extracted = extract(todo, config, prepared.spec, view, store, decode_and_encode)
+    decode_and_encode = OnRay(prepared.encode_pool, before=DecodeBlock(config.input, view, prepared.values))
+    extracted = extract(todo, config, prepared.spec, view, prepared.values, store, decode_and_encode)
     clock.lap("extract")
 
     # who is compared with whom

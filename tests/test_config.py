@@ -26,6 +26,8 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "input.roots": ("[s3://a/b, /c]", ("s3://a/b", "/c")),
     "input.layout": ("visa", "visa"),
     "input.labels": ("s3://lake/labels.csv", "s3://lake/labels.csv"),
+    "input.bits": ("12", 12),
+    "input.channels": ("[3, 2, 0]", (3, 2, 0)),
     "input.max_pixels": ("5000", 5000),
     "input.max_bytes": ("70000", 70000),
     "input.max_seconds": ("2.5", 2.5),
@@ -95,6 +97,11 @@ NEEDED: dict[str, dict[str, Any]] = {
 # dotted name -> values that cannot work, as YAML reads them
 REFUSED: list[tuple[str, Any]] = [
     ("input.layout", "coco"),
+    ("input.bits", 7),
+    ("input.bits", 17),
+    ("input.bits", "twelve"),
+    ("input.channels", [0, 1]),
+    ("input.channels", [0, 1, -1]),
     ("input.max_pixels", 0),
     ("input.max_pixels", "many"),
     ("input.max_bytes", 0),

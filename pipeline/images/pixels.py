@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,9 @@ def decode(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[i
     """
     with _guarded(content, max_pixels):
         image = _colours(content, view.values, max_pixels)
+        width, height = image.size
+        if min(width, height) < SMALLEST_SIDE:
+            raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
         seen = _seen(image, view, Image.Resampling.BICUBIC)
     return np.asarray(seen), image.size
 
@@ -244,11 +248,7 @@ def _colours(content: bytes, values: Values, max_pixels: int) -> Image.Image:
 def _stored(content: bytes, values: Values, max_pixels: int) -> Image.Image | Wide:
     """Return the upright image, or its values where they have more than 8 bits; of `values.channels` where given."""
 
-    def check_size(width: int, height: int) -> None:
-        _check_pixels(width, height, max_pixels)
-        if min(width, height) < SMALLEST_SIDE:
-            raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
-
+    check_size = partial(_check_pixels, max_pixels=max_pixels)
     try:
         image = open_image(content)
     except Quarantine as error:

@@ -20,6 +20,7 @@ from pipeline.stage import Runner, Stage
 from pipeline.store.history import History
 from pipeline.tables.rows import with_evidence
 from pipeline.tables.thresholds import LARGEST, PIXEL_BINS
+from pipeline.values import LakeValues
 from pipeline.views import View
 
 MOST = 5_000  # images with pictures in one report, each of them some 18 files
@@ -121,7 +122,7 @@ def window_scores(history: History) -> dict[str, NDArray[np.float64]]:
     return {str(category): of.to_numpy() for category, of in scored.groupby("category")["score_raw"]}
 
 
-def drawing_of(config: ScoreConfig, layout: str, view: View, report: Location) -> Drawing:
+def drawing_of(config: ScoreConfig, layout: str, view: View, report: Location, values: LakeValues) -> Drawing:
     """Return what the images of a run have in common.
 
     Args:
@@ -129,6 +130,7 @@ def drawing_of(config: ScoreConfig, layout: str, view: View, report: Location) -
         layout: that it found.
         view: what its maps show of an image.
         report: where to draw.
+        values: that it saw of images.
     """
     roots = [Location.parse(root) for root in config.input.roots]
     lake = Location.parse(config.input.uri)
@@ -142,6 +144,7 @@ def drawing_of(config: ScoreConfig, layout: str, view: View, report: Location) -
         tuple(roots),
         view,
         MAP_SCALE,
+        values,
     )
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipeline.report.report_images import crop_name, cuts, gather
 from pipeline.report.stored_map import map_at
 from pipeline.schema.tables import CUT, DETAILS, DRAWN, with_count
 from pipeline.stage import Runner
+from pipeline.values import LakeValues
 from pipeline.views import View
 
 SOURCES = 16  # images of the lake that one task decodes
@@ -38,7 +39,8 @@ class Drawing:
     """What all that is drawn of a run has in common.
 
     `limits` are those of decoding. Images that the run does not list, references of earlier nights, are read below
-    `roots` only. Maps show `view` of an image. Grey levels of maps below `output` mean `map_scale`.
+    `roots` only. Maps show `view` of an image. Grey levels of maps below `output` mean `map_scale`. `values` are seen
+    of images.
     """
 
     report: Location
@@ -47,6 +49,7 @@ class Drawing:
     roots: tuple[Location, ...]
     view: View
     map_scale: float
+    values: LakeValues = field(default_factory=LakeValues)
 
     def may_read(self, uri: str) -> bool:
         """Tell whether an image may be read that the run does not list: earlier runs' tables may say anything."""
@@ -129,8 +132,10 @@ class CutImages:
         for source, content in zip(sources.to_pylist(), contents, strict=True):
             of = wanted[source["uri"], source["etag"]]
             row = {"uri": source["uri"], "etag": source["etag"], "count": sum(cut["i"] is None for cut in of)}
+            values = self.drawing.values.of(of[0]["category"])
             try:
-                pixels, _ = decoder(content.result(), View((pictures.PICTURE, pictures.PICTURE)), limits.max_pixels)
+                view = View((pictures.PICTURE, pictures.PICTURE), values=values)
+                pixels, _ = decoder(content.result(), view, limits.max_pixels)
                 files = {name: content for cut in of for name, content in self._made(pixels, cut)}
             except StoreUnavailable:
                 raise

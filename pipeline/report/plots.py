@@ -48,7 +48,7 @@ def plots(result: Result, worst: int) -> Iterator[tuple[str, Figure]]:
         "precision_recall": precision_recall,
         "pro": pro,
         "histogram": histograms,
-        "worst": lambda of: draw_sheet(of.folder.output, of.scores, of.run.map_scale, worst),
+        "worst": lambda of: draw_sheet(of.folder.output, of.scores, of.run.map_scale, of.run.values, worst),
     }
     for name, draw in drawn.items():
         try:

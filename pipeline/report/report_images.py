@@ -127,15 +127,16 @@ def cuts(images: list[ReportImage], most: int) -> list[pa.Table]:
     """Return what is to be made, in blocks of CUTS of `most` images of the lake; no two blocks share one."""
     by_source: dict[Key, list[dict[str, Any]]] = {}
 
-    def add(source: Source, **cut: Any) -> None:
+    def add(source: Source, category: str, **cut: Any) -> None:
         if source.size is not None:
-            told = {"uri": source.uri, "etag": source.etag, "size": source.size}
+            told = {"uri": source.uri, "etag": source.etag, "size": source.size, "category": category}
             by_source.setdefault(source.key, []).append(told | cut)
 
     for image in images:
-        add(image.source, image=image.image)
+        category = image.row["category"]
+        add(image.source, category, image=image.image)
         for i, match in enumerate(image.matches):
-            add(match.source, image=image.image, i=i, x=match.x, y=match.y)
+            add(match.source, category, image=image.image, i=i, x=match.x, y=match.y)
     keys = sorted(by_source)
     return [
         CUTS.rows(cut for key in keys[at : at + most] for cut in by_source[key]) for at in range(0, len(keys), most)

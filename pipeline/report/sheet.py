@@ -15,6 +15,7 @@ from pipeline.report.stored_map import map_at
 from pipeline.report.summary import ranked_by
 from pipeline.schema.table import records
 from pipeline.screen import printable
+from pipeline.values import LakeValues
 from pipeline.views import View
 
 SIZE = 256  # pixels of one picture
@@ -36,7 +37,7 @@ class _Mapped:
     map_uri: str
 
 
-def draw_sheet(output: Location, scores: pa.Table, map_scale: float, worst: int) -> Figure:
+def draw_sheet(output: Location, scores: pa.Table, map_scale: float, values: LakeValues, worst: int) -> Figure:
     """Draw the `worst` images of each category and, below each, its anomaly map over it.
 
     All maps of a category share one scale, from half its median image score to its largest, so that colours compare.
@@ -45,6 +46,7 @@ def draw_sheet(output: Location, scores: pa.Table, map_scale: float, worst: int)
         output: where the run is, and those that it carries rows over from.
         scores: the run's scores.
         map_scale: distance of one grey level of a map.
+        values: that the run saw of images.
         worst: images of each category, in one row.
 
     Raises:
@@ -61,12 +63,13 @@ def draw_sheet(output: Location, scores: pa.Table, map_scale: float, worst: int)
         axis.set_axis_off()
     for place, category in enumerate(categories):
         rows = scored.filter(pc.equal(scored["category"], category)).sort_by([(ranking, "descending")])
+        view = View((SIZE, SIZE), values=values.of(category))
         low, high = np.quantile(rows["score_raw"].to_numpy(), [0.5, 1.0])
         shown = rows.slice(0, worst)
         ranks: list[float] = shown[ranking].to_pylist()
         for column, (image, rank) in enumerate(zip(records(shown, _Mapped), ranks, strict=True)):
             try:
-                picture, _ = decode(Location.parse(image.uri).read_bytes(image.etag), View((SIZE, SIZE)), LIMIT)
+                picture, _ = decode(Location.parse(image.uri).read_bytes(image.etag), view, LIMIT)
             except Quarantine as error:
                 raise StorageError(f"{image.uri} has changed since the run: {error}") from error
             heat = map_at(output / image.map_uri, map_scale)

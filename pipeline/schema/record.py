@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, Validation
 from pydantic_core import from_json
 
 from pipeline.schema.tables import VERSION
+from pipeline.values import LakeValues
 
 Settings = Mapping[str, JsonValue]  # groups of settings, as they are dumped
 
@@ -142,6 +143,8 @@ class RunRecord(_Record):
     drift: dict[str, dict[str, DriftRecord]]
     """By category, then quantity."""
     layout: str
+    bits: dict[str, int] = {}
+    """Bits that count in the 16-bit files of a category, where fewer than 16 do; not written where there is none."""
     search: SearchRecord
     estimate: EstimateRecord | None
     encoder: EncoderRecord
@@ -182,9 +185,14 @@ class RunRecord(_Record):
                 raise NewerVersion(f"it has {where}") from error
             raise ValueError(f"{where}: {first['msg']}") from error
 
+    @property
+    def values(self) -> LakeValues:
+        """What was seen of the images' values."""
+        return LakeValues(self.bits, channels_of(self.settings))
+
     def told(self) -> dict[str, Any]:
         """Return what is written."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude=None if self.bits else {"bits"})
 
     def setting(self, name: str) -> JsonValue:
         """Return a setting of a dotted name; None where the run's version had it not yet."""
@@ -199,6 +207,15 @@ def setting(settings: Settings, name: str) -> JsonValue:
             return None
         found = found.get(part)
     return found
+
+
+def channels_of(settings: Settings) -> tuple[int, int, int] | None:
+    """Return `input.channels` of settings; None where there were none."""
+    found = setting(settings, "input.channels")
+    if not isinstance(found, list):
+        return None
+    red, green, blue = (int(str(channel)) for channel in found)
+    return red, green, blue
 
 
 def upgrade(raw: Mapping[str, Any]) -> dict[str, Any]:

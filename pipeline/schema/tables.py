@@ -80,6 +80,10 @@ SELECTION = TableSchema(
 
 # ---- features
 
+DEPTHS = TableSchema(
+    "What is found out of a file that is looked at before any is encoded.",
+    (CATEGORY, Column("bits", pa.int64(), "How many its values take; null where they have no 16.")),
+)
 DECODED = TableSchema(
     "What decoding adds to an image.",
     (
@@ -261,7 +265,7 @@ PATCHES = TableSchema(
 CUTS = TableSchema(
     "What is made of an image of the lake: the picture of an image of the run, or one of its crops.",
     (
-        *(URI, ETAG, SIZE, IMAGE),
+        *(URI, ETAG, SIZE, CATEGORY, IMAGE),
         Column("i", pa.int64(), "Which crop; null: the picture."),
         Column("x", pa.float64(), "Its middle.", "share of width"),
         Column("y", pa.float64(), "Its middle.", "share of height"),

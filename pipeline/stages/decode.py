@@ -1,6 +1,6 @@
 """Decode: files to pixels. Nothing heavy is imported here: every worker process would pay for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,15 +11,20 @@ from pipeline.images import Quarantine, Reason, image_stats
 from pipeline.images.files import decoder_of, read_ahead
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import DECODED, IMAGE_STATS
+from pipeline.values import LakeValues
 from pipeline.views import View
 
 
 @dataclass
 class DecodeBlock:
-    """A worker's part: adds the pixels of a view of each image to a block with uri, etag and size."""
+    """A worker's part: adds the pixels of a view of each image to a block with uri, etag, size and category.
+
+    `values` are seen of images.
+    """
 
     config: InputConfig
     view: View
+    values: LakeValues = field(default_factory=LakeValues)
 
     def setup(self, device: str, threads: int) -> None:
         """Nothing: the decoder is the process's, and starts with its first image."""
@@ -32,10 +37,12 @@ class DecodeBlock:
         """
         decoder = decoder_of(self.config)
         rows = []
-        for content in read_ahead(block, self.config.max_bytes):
+        contents = read_ahead(block, self.config.max_bytes)
+        for category, content in zip(block["category"].to_pylist(), contents, strict=True):
             row: dict[str, Any] = dict.fromkeys(DECODED.names)
+            view = replace(self.view, values=self.values.of(category))
             try:
-                pixels, (row["width"], row["height"]) = decoder(content.result(), self.view, self.config.max_pixels)
+                pixels, (row["width"], row["height"]) = decoder(content.result(), view, self.config.max_pixels)
                 row["pixels"] = pixels.tobytes()
                 row |= zip(IMAGE_STATS.names, image_stats(pixels), strict=True)
             except Quarantine as error:

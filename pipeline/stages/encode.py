@@ -22,6 +22,7 @@ from pipeline.schema.tables import COUNT, EXTRACTED, FEATURES
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore, Stored, block_images, feature_key
 from pipeline.tables.rows import check_rows
+from pipeline.values import LakeValues
 from pipeline.views import View
 
 if TYPE_CHECKING:
@@ -41,19 +42,25 @@ class Extracted:
 
 
 def extract(
-    images: pa.Table, config: ScoreConfig, spec: EncoderSpec, view: View, store: FeatureStore, runner: Runner
+    images: pa.Table,
+    config: ScoreConfig,
+    spec: EncoderSpec,
+    view: View,
+    values: LakeValues,
+    store: FeatureStore,
+    runner: Runner,
 ) -> Extracted:
     """Give every image of a catalog's table features in the store, or a reason why it has none.
 
-    `runner` does `DecodeBlock` before it gives a block to the encoder.
+    `values` are seen of images. `runner` does `DecodeBlock` before it gives a block to the encoder.
     """
-    known = _reuse(images, spec, store, config.input)
+    known = _reuse(images, spec, values, store, config.input)
     reused = known.num_rows - images.num_rows + images["reason"].null_count  # the others cannot be opened
     taken = pa.array(known["image"].to_pylist(), pa.int64())
     todo = images.filter(pc.invert(pc.is_in(images["image"], value_set=taken)))
     with runner.progress("extract", "images", images.num_rows, already=known.num_rows) as progress:
         if todo.num_rows:
-            blocks = _blocks(todo, spec, store, config.encoder.batch_size)
+            blocks = _blocks(todo, spec, values, store, config.encoder.batch_size)
             encoded = runner(EncodeBlock(config.encoder, view, spec.fingerprint, store), blocks, progress)
             known = pa.concat_tables([known, EXTRACTED.cast(encoded)])
     check_rows("extract", images["image"].to_pylist(), known["image"].to_pylist())
@@ -131,7 +138,9 @@ class EncodeBlock:
             row |= {"file": file, "row": number}
 
 
-def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, config: InputConfig) -> pa.Table:
+def _reuse(
+    images: pa.Table, spec: EncoderSpec, values: LakeValues, store: FeatureStore, config: InputConfig
+) -> pa.Table:
     """Return rows of EXTRACTED for images whose features are stored, and for those that cannot be opened."""
     rows: list[dict[str, Any]] = []
     stored: dict[str, Mapping[str, Stored]] = {}
@@ -147,21 +156,22 @@ def _reuse(images: pa.Table, spec: EncoderSpec, store: FeatureStore, config: Inp
             for file in of_category.damaged:  # or every night would find them again
                 store.drop(file)
             stored[category] = of_category.images
-        found = stored[category].get(feature_key(image["uri"], image["etag"], spec.fingerprint))
+        key = feature_key(image["uri"], image["etag"], spec.fingerprint, values.key(category))
+        found = stored[category].get(key)
         fits = image["size"] <= config.max_bytes  # what is stored obeys this run's limits, too
         if found is not None and fits and found.width * found.height <= config.max_pixels:
             rows.append(row | {name: value for name, value in vars(found).items() if name in row})
     return EXTRACTED.rows(rows)
 
 
-def _blocks(todo: pa.Table, spec: EncoderSpec, store: FeatureStore, batch: int) -> list[pa.Table]:
+def _blocks(todo: pa.Table, spec: EncoderSpec, values: LakeValues, store: FeatureStore, batch: int) -> list[pa.Table]:
     """Cut images into blocks of one category, each of which becomes one file."""
     bytes_per_image = len(spec.layers) * spec.patches * spec.width * np.dtype(store.dtype).itemsize
     step = block_images(bytes_per_image, batch)
     columns = ["image", "uri", "etag", "category", "size"]
     keys = [
-        feature_key(uri, etag, spec.fingerprint)
-        for uri, etag in zip(todo["uri"].to_pylist(), todo["etag"].to_pylist(), strict=True)
+        feature_key(uri, etag, spec.fingerprint, values.key(category))
+        for uri, etag, category in zip(*(todo[name].to_pylist() for name in ("uri", "etag", "category")), strict=True)
     ]
     keyed = todo.select(columns).append_column("key", pa.array(keys))
     blocks = []

@@ -29,7 +29,6 @@ from pipeline.schema.table import records, set_columns
 from pipeline.schema.tables import FEATURES
 from pipeline.store.checks import About, about_in, check, crc, crc_of_images, held_to
 from pipeline.store.int8 import pack, unpack
-from pipeline.views import View
 
 BLOCK_BYTES = 128e6  # one file, and one task of the encoder
 BLOCK_IMAGES = 32
@@ -52,12 +51,12 @@ class Stored:
     sharpness: float
 
 
-def feature_key(uri: str, etag: str, fingerprint: str, view: View | None = None) -> str:
-    """Name the features of one content of one image by one encoder, of another view than the encoder's own.
+def feature_key(uri: str, etag: str, fingerprint: str, seen: str = "") -> str:
+    """Name the features of one content of one image by one encoder, and what of the image is `seen`.
 
-    Its own is the whole image at the size that the fingerprint names: None.
+    That is nothing for the whole image, at the size that the fingerprint names and with the usual values.
     """
-    parts = (uri, etag, fingerprint) if view is None else (uri, etag, fingerprint, str(view))
+    parts = (uri, etag, fingerprint, seen) if seen else (uri, etag, fingerprint)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 

@@ -21,6 +21,7 @@ from pipeline.io.storage import Entry, Location
 from pipeline.store.features import READERS, check_block, feature_key
 from pipeline.store.published import Published
 from pipeline.store.run_folder import RunFolder
+from pipeline.values import LakeValues
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +66,14 @@ class Sweep:
 
 @dataclass(frozen=True)
 class _Scores:
-    """The file of a published run's scores, and the categories in it, by the name of their folder of features."""
+    """The file of a published run's scores, and the categories in it, by the name of their folder of features.
+
+    `values` were seen of its images.
+    """
 
     file: Location
     categories: dict[str, str]
+    values: LakeValues
 
 
 def judge(fingerprint: str, entry: Entry, keys: Sequence[str] | None, used: Set[str], before: float) -> Sweep:
@@ -165,7 +170,7 @@ def _published(output: Location) -> dict[str, list[_Scores]]:
         file, names = Published(run, published).location("scores"), set[str]()
         for batch in _batches(file, ["category"]):
             names.update(batch["category"].unique().to_pylist())
-        scores = _Scores(file, {partition("category", name): name for name in names})
+        scores = _Scores(file, {partition("category", name): name for name in names}, published.values)
         found.setdefault(published.encoder.fingerprint, []).append(scores)
     return found
 
@@ -179,7 +184,8 @@ def _used(runs: Sequence[_Scores], folder: str, fingerprint: str) -> set[str]:
         for batch in _batches(run.file, ["category", "uri", "etag", "status"]):
             ours = pc.and_(pc.equal(batch["category"], category), pc.equal(batch["status"], "scored"))
             uris, etags = (batch.filter(ours)[name].to_pylist() for name in ("uri", "etag"))
-            used.update(feature_key(uri, etag, fingerprint) for uri, etag in zip(uris, etags, strict=True))
+            seen = run.values.key(category)
+            used.update(feature_key(uri, etag, fingerprint, seen) for uri, etag in zip(uris, etags, strict=True))
     return used
 
 

@@ -19,6 +19,7 @@ from pipeline.schema.table import records
 from pipeline.schema.tables import KEPT
 from pipeline.store.published import Published
 from pipeline.store.run_folder import RunFolder
+from pipeline.values import LakeValues
 
 READERS = 16  # runs read at a time
 # What decides an image's row, wherever the image lies
@@ -52,24 +53,27 @@ def read_history(
     since: datetime,
     fingerprint: str,
     settings: Settings,
+    values: LakeValues,
     until: datetime | None = None,
 ) -> History:
     """Read the whole runs that ended since a time, and scored by the same encoder and method.
 
-    A run that cannot be read is left out with a warning: somebody deletes old runs. Raises `StoreUnavailable`.
+    Of a run that saw other values of a category's images that category is left out: its scores do not compare. A run
+    that cannot be read is left out with a warning: somebody deletes old runs. Raises `StoreUnavailable`.
 
     Args:
         output: where the runs are.
         since: with a time zone.
         fingerprint: the encoder's.
         settings: of this run, as run.json holds them.
+        values: that this run sees of images.
         until: the last moment at which a run may have ended. Default: now.
     """
     ids = [name.removeprefix("run_id=") for name in (output / "runs").folders() if name.startswith("run_id=")]
 
     def read(run_id: str) -> _Run | None:
         try:
-            return _read(RunFolder(output, run_id), since, until, fingerprint, settings)
+            return _read(RunFolder(output, run_id), since, until, fingerprint, settings, values)
         except StoreUnavailable:
             raise
         except (StorageError, *DAMAGE) as error:
@@ -106,6 +110,7 @@ def _read(
     until: datetime | None,
     fingerprint: str,
     settings: Settings,
+    values: LakeValues,
 ) -> _Run | None:
     """Read a run; None where it is not whole, too old or too new, or scored by another encoder or method."""
     run = folder.finished()
@@ -116,6 +121,10 @@ def _read(
     published = Published(folder, run)
     pixels = records(published.table("pixels"), PixelCounts)
     rows = KEPT.cast(published.scores())
+    categories = pc.unique(rows["category"]).to_pylist()
+    alike = [category for category in categories if run.values.key(category) == values.key(category)]
+    rows = rows.filter(pc.is_in(rows["category"], value_set=pa.array(alike, pa.string())))
+    pixels = [of for of in pixels if run.values.key(of.category) == values.key(of.category)]
     same = all(setting(run.settings, name) == setting(settings, name) for name in DECIDE)
     return _Run(run.finished, rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_())), pixels)
 

@@ -18,13 +18,15 @@ from pipeline.plan.units import Members
 from pipeline.schema.tables import COMPARED, INDEX, REFERENCES
 from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.run_folder import RunFolder, write_table
+from pipeline.values import LakeValues
 
 
 @dataclass(frozen=True)
 class Chooser:
     """Chooses the references of each category, and lists images and references for the workers.
 
-    `earlier` has rows of the window's runs; `fingerprint` is the encoder's; `settings` are what units depend on.
+    `earlier` has rows of the window's runs; `fingerprint` is the encoder's; `settings` are what units depend on;
+    `values` are seen of images.
     """
 
     config: ScoreConfig
@@ -33,6 +35,7 @@ class Chooser:
     fingerprint: str
     earlier: pa.Table | None
     settings: Mapping[str, Any]
+    values: LakeValues
 
     def expected(self, images: pa.Table, pinned: Mapping[str, int]) -> dict[str, Members]:
         """Return what each category of a table of images will be compared with, as if all could be encoded.
@@ -126,7 +129,7 @@ class Chooser:
         now = set(zip(index["uri"].to_pylist(), index["etag"].to_pylist(), strict=True))
         found = []
         for row in rows.select(["uri", "etag", "score_raw"]).to_pylist():
-            kept = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint))
+            kept = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint, self.values.key(category)))
             if kept is not None and (row["uri"], row["etag"]) not in now:
                 found.append({"file": kept.file, "row": kept.row, "position": -1, **row})
         return REFERENCES.rows(found)

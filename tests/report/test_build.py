@@ -11,6 +11,7 @@ from pipeline.io.storage import Location
 from pipeline.report.build import add_pixels, colour_scales, drawing_of, window_scores, worst_images
 from pipeline.store.history import History
 from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
+from pipeline.values import LakeValues
 from pipeline.views import View
 
 SCORES = pa.schema(
@@ -109,5 +110,5 @@ def test_references_may_lie_where_images_of_the_run_may(
     settings: dict[str, Any], layout: str, roots: list[str]
 ) -> None:
     config = ScoreConfig.model_validate(settings | {"output": {"uri": "/out"}})
-    drawing = drawing_of(config, layout, View((518, 518), (3, 4)), Location.parse("/out/report"))
+    drawing = drawing_of(config, layout, View((518, 518), (3, 4)), Location.parse("/out/report"), LakeValues())
     assert [root.uri for root in drawing.roots] == roots and drawing.view.grid == (3, 4)

@@ -11,6 +11,7 @@ from pipeline.errors import StorageError
 from pipeline.io.storage import Location
 from pipeline.report.sheet import draw_sheet
 from pipeline.schema.tables import SCORES
+from pipeline.values import LakeValues
 from tests.corpus import encoded
 
 
@@ -31,7 +32,7 @@ def scores(place: Location) -> pa.Table:
 
 def test_an_image_that_was_replaced_since_the_run_is_not_opened(place: Location) -> None:
     rows = scores(place)
-    assert len(draw_sheet(place, rows, 1.0, worst=1).axes) == 2
+    assert len(draw_sheet(place, rows, 1.0, LakeValues(), worst=1).axes) == 2
     (place / "a.png").write_bytes(b"a bomb")
     with pytest.raises(StorageError, match="a.png: it changed"):
-        draw_sheet(place, rows, 1.0, worst=1)
+        draw_sheet(place, rows, 1.0, LakeValues(), worst=1)

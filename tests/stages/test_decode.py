@@ -33,6 +33,7 @@ def block(folder: Path, contents: dict[str, bytes]) -> pa.Table:
             "uri": [str(folder / name) for name in contents],
             "etag": [entry.etag for entry in entries],
             "size": pa.array([entry.size for entry in entries], pa.int64()),
+            "category": ["part"] * len(contents),
             "key": list(contents),
         }
     )

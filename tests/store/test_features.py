@@ -14,6 +14,7 @@ from pipeline.errors import StorageError
 from pipeline.io.storage import Location
 from pipeline.store.features import BLOCK_BYTES, BLOCK_IMAGES, FeatureStore, Stored, block_images, feature_key
 from pipeline.store.int8 import pack
+from pipeline.values import LakeValues
 from pipeline.views import WHOLE, View
 
 Array = NDArray[Any]
@@ -194,8 +195,16 @@ def test_the_key_of_the_usual_view_is_that_of_before_and_other_views_have_their_
     assert feature_key(*image) == "fade2a1d30d587acc9713a75e5c49646"  # as d52b0b9 named it
     left = View((112, 112), (8, 8), (0.0, 0.0, 0.5, 1.0))
     others = [left, replace(left, turned=90), replace(left, box=WHOLE), left.at((112, 56)), replace(left, grid=(8, 4))]
-    assert len({feature_key(*image), *(feature_key(*image, view) for view in others)}) == 6
-    assert feature_key(*image, View.parse(str(left))) == feature_key(*image, left)
+    assert len({feature_key(*image), *(feature_key(*image, str(view)) for view in others)}) == 6
+
+
+def test_the_key_of_usual_values_is_that_of_before_and_other_values_have_their_own() -> None:
+    image = ("/lake/a.png", "5-17", "5f58c0766ed3ac5d")
+    lake = LakeValues({"usual": 16, "nobody knows": None, "ten": 10, "twelve": 12})
+    picked = LakeValues(lake.bits, (3, 1, 0))
+    keys = {category: feature_key(*image, lake.key(category)) for category in (*lake.bits, "not looked at")}
+    assert keys["usual"] == keys["nobody knows"] == keys["not looked at"] == feature_key(*image)
+    assert len({*keys.values(), *(feature_key(*image, picked.key(category)) for category in lake.bits)}) == 6
 
 
 @pytest.mark.parametrize(

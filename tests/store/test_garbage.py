@@ -23,6 +23,7 @@ from pipeline.schema.tables import IMAGE_STATS
 from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.garbage import Sweep, Tally, begun_runs, judge, sweep
 from pipeline.store.run_folder import RunFolder, write_json, write_table
+from pipeline.values import LakeValues
 from tests.published import ENCODER, FINGERPRINT, publish, record, row, stored
 
 JOB = Path(__file__).parents[2] / "jobs" / "collect_features.py"
@@ -31,14 +32,16 @@ OLD, BEFORE, YOUNG = 1_000_000_000.0, 1_100_000_000.0, 1_200_000_000.0
 ENTRY = Entry("f/category=a/1.parquet", 100, "etag", modified=OLD)
 
 
-def write_features(output: Path, *uris: str, category: str = "a", fingerprint: str = FINGERPRINT) -> Path:
+def write_features(
+    output: Path, *uris: str, category: str = "a", fingerprint: str = FINGERPRINT, seen: str = ""
+) -> Path:
     """Write a block with the features of images, whose rows in a run are `row(category, uri, ...)`, long ago.
 
     Returns the file that makes it count.
     """
     store = FeatureStore(Location.parse(str(output / "features" / fingerprint)), (3, 2), 8, (2,), "float16")
     rows: dict[str, list[Any]] = {name: [1] * len(uris) for name in ("width", "height", *IMAGE_STATS.names)}
-    rows |= {"key": [feature_key(uri, f"{uri}-1", fingerprint) for uri in uris], "uri": list(uris)}
+    rows |= {"key": [feature_key(uri, f"{uri}-1", fingerprint, seen) for uri in uris], "uri": list(uris)}
     tokens = np.zeros((len(uris), 1, 6, 8), np.float32)
     name = store.write(category, rows, tokens, np.zeros((len(uris), 5), np.float32))
     images, tokens_file = (output / "features" / fingerprint / part / name for part in ("images", "tokens"))
@@ -78,6 +81,18 @@ def test_a_file_that_any_run_uses_stays_and_an_unused_one_goes(tmp_path: Path) -
     RunFolder(at(tmp_path), "one").results.remove()
     sweep(at(tmp_path), BEFORE, drop=True)
     assert first.exists() and not shared.exists()
+
+
+def test_features_of_the_bits_and_channels_that_a_run_saw_stay_and_others_go(tmp_path: Path) -> None:
+    values = LakeValues({"a": 12}, (2, 1, 0))
+    used, plain = write_features(tmp_path, "1", seen=values.key("a")), write_features(tmp_path, "1")
+    others = [write_features(tmp_path, "1", seen=seen) for seen in ("12bit", "10bit channels 2,1,0")]
+    of_b = write_features(tmp_path, "2", category="b", seen=values.key("b"))
+    settings = {"input": {"channels": [2, 1, 0]}}
+    publish(tmp_path, "one", [row("a", "1", 0.5), row("b", "2", 0.5)], bits={"a": 12}, settings=settings)
+    sweep(at(tmp_path), BEFORE, drop=True)
+    assert used.exists() and of_b.exists()
+    assert not any(file.exists() for file in (plain, *others))
 
 
 def test_a_dry_run_finds_the_same_and_drops_nothing(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pipeline.schema.tables import KEPT, SCORES
 from pipeline.store.history import History, read_history
 from pipeline.store.published import Published
 from pipeline.store.run_folder import RunFolder, write_json, write_table
+from pipeline.values import LakeValues
 from tests.published import ENCODER, record
 
 SETTINGS: dict[str, Any] = {
@@ -45,6 +46,7 @@ def publish(
     kept: dict[str, list[Any]] | None = None,
     fingerprint: str = "f",
     changed: dict[str, Any] | None = None,
+    bits: dict[str, int] | None = None,
 ) -> RunFolder:
     """Publish a run that ended so many days ago, its rows with a manifest's further columns."""
     finished = TONIGHT - timedelta(days=days_ago)
@@ -58,12 +60,12 @@ def publish(
     counts = pa.array([[len(rows), 0, 1]], pa.list_(pa.int64()))
     write_table(folder.results / "pixels.parquet", pa.table({"category": ["nut"], "counts": counts}))
     told = {"encoder": ENCODER | {"fingerprint": fingerprint}, "settings": SETTINGS | (changed or {})}
-    folder.publish(record(run_id, told | {"finished": finished.isoformat(timespec="seconds")}))
+    folder.publish(record(run_id, told | {"bits": bits or {}, "finished": finished.isoformat(timespec="seconds")}))
     return folder
 
 
 def read(output: Location, since: datetime = SINCE, until: datetime | None = None) -> History:
-    return read_history(output, since, "f", SETTINGS, until)
+    return read_history(output, since, "f", SETTINGS, LakeValues(), until)
 
 
 def found(output: Location) -> dict[tuple[str, str], float | None]:
@@ -89,6 +91,21 @@ def test_rows_of_several_runs_stand_together_and_their_pixels_are_added(place: L
     assert scored is not None and scored["uri"].to_pylist() == ["a", "c"]
     assert scored["category"].to_pylist() == ["nut", "größe/ #1"] and scored["same"].to_pylist() == [True, True]
     assert {category: counts.tolist() for category, counts in whole.pixels.items()} == {"nut": [3, 0, 2]}
+
+
+def test_a_category_of_whose_images_other_values_were_seen_is_left_out(place: Location) -> None:
+    rows = [image("a", 0.25, category="nut"), image("b", 0.5, category="bolt"), image("c", 0.75, category="pin")]
+    publish(place, "one", rows, bits={"nut": 12, "bolt": 10})
+
+    def known(values: LakeValues) -> tuple[list[str], list[str]]:
+        history = read_history(place, SINCE, "f", SETTINGS, values)
+        assert history.rows is not None
+        return history.rows["uri"].to_pylist(), sorted(history.pixels)
+
+    assert known(LakeValues({"nut": 12, "bolt": 10})) == (["a", "b", "c"], ["nut"])
+    assert known(LakeValues({"nut": 10, "bolt": 10, "pin": None})) == (["b", "c"], [])
+    assert known(LakeValues({"nut": 12, "bolt": 16, "pin": 14})) == (["a"], ["nut"])
+    assert known(LakeValues({"nut": 12, "bolt": 10}, (2, 1, 0))) == ([], [])
 
 
 def test_the_newest_row_of_a_content_wins_whatever_the_runs_are_called(place: Location) -> None:

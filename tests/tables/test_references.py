@@ -21,6 +21,7 @@ from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
 from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.references import Chooser
+from pipeline.values import LakeValues
 
 HOSTILE = ("a/b", "..", "größe", "x" * 300, "line\nbreak", "'quote\"", "category=1", " ")
 ENCODED = TableSchema("What is known of encoded images.", INDEX.without("position"))
@@ -58,7 +59,7 @@ class Lake:
 
     def chooser(self, fingerprint: str = "f", **settings: Any) -> Chooser:
         earlier = pa.Table.from_pylist(self.earlier, schema=EARLIER) if self.earlier else None
-        return Chooser(self.config, self.store, self.run, fingerprint, earlier, settings)
+        return Chooser(self.config, self.store, self.run, fingerprint, earlier, settings, LakeValues())
 
     @property
     def encoded(self) -> pa.Table:

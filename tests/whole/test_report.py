@@ -113,7 +113,7 @@ def test_a_published_run_is_drawn_anew_without_ray(nights: Nights, tmp_path: Pat
     result = read_result(RunFolder(Location.parse(str(nights.output)), "first"))
     config, report = ScoreConfig.model_validate(result.run.config), Location.parse(str(tmp_path))
     view = View(config.encoder.sides, result.run.encoder.grid)
-    drawing = drawing_of(config, result.run.layout, view, report)
+    drawing = drawing_of(config, result.run.layout, view, report, result.run.values)
     counts = read_table(result.folder.results / "pixels.parquet").to_pylist()
     pixels = {row["category"]: np.array(row["counts"]) for row in counts}
     listed = read_table(result.folder.results / "catalog.parquet")

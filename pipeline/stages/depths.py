@@ -1,0 +1,110 @@
+"""Depths: how many bits count in a category's 16-bit files, by a look at some of them before any is encoded."""
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config import InputConfig
+from pipeline.errors import StorageError, StoreUnavailable
+from pipeline.images import Quarantine, decode_depth
+from pipeline.images.files import decoder_of, read_ahead
+from pipeline.schema.tables import DEPTHS, with_count
+from pipeline.stage import Runner
+from pipeline.views import View
+
+SAMPLE = 16  # files of a category that are looked at
+BLOCK = 64  # files of one task
+# Of these formats, or of what is called so, no file has 16 bits: they are looked at where there are no others
+OF_8_BITS = frozenset((".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ico", ".avif"))
+STAND_OUT = 8  # of so many files one may take far more bits than the others, and decides nothing
+FAR = 2  # bits
+
+MADE = with_count(DEPTHS)
+
+log = logging.getLogger(__name__)
+
+
+def find_depths(images: pa.Table, config: InputConfig, view: View, runner: Runner) -> dict[str, int | None]:
+    """Return how many bits count in each category, None where no file that was looked at says it.
+
+    The same files are looked at whatever their order, and most of them again when more have come.
+
+    Args:
+        images: rows of CATALOG.
+        config: limits of decoding.
+        view: whose channels count.
+        runner: gives blocks to workers.
+    """
+    found: dict[str, list[int]] = {category: [] for category in pc.unique(images["category"]).to_pylist()}
+    sample = _sample(images.filter(pc.is_null(images["reason"])))
+    blocks = [sample.slice(at, BLOCK) for at in range(0, sample.num_rows, BLOCK)]
+    if blocks:
+        with runner.progress("depths", "images", sample.num_rows) as progress:
+            looked_at = runner(MeasureDepths(config, view), blocks, progress)
+        for row in looked_at.filter(pc.is_valid(looked_at["bits"])).to_pylist():
+            found[row["category"]].append(row["bits"])
+    depths = {category: depth_of_sample(bits) for category, bits in found.items()}
+    for category, depth in depths.items():
+        if depth is not None and depth < 16:
+            log.info("values   of %r: the low %d of 16 bits count", category, depth)
+    return depths
+
+
+def depth_of_sample(bits: Sequence[int]) -> int | None:
+    """Return the bits that count by those that files take: what most need, but for files that stand out by far.
+
+    One file with 16 bits among many with 12 is a stray, and would leave the others nearly black.
+    """
+    if not bits:
+        return None
+    rising = sorted(bits)
+    strays = max(1, len(bits) // STAND_OUT) if len(bits) >= STAND_OUT // 2 else 0
+    usual = rising[len(bits) - 1 - strays]
+    return usual if rising[-1] - usual > FAR else rising[-1]
+
+
+@dataclass
+class MeasureDepths:
+    """A worker's part: tells the bits that files with uri, etag and size take."""
+
+    config: InputConfig
+    view: View
+
+    def setup(self, device: str, threads: int) -> None:
+        """Nothing: the decoder is the process's."""
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Return a row of DEPTHS, and `count`, for each file; what cannot be read is found so when it is encoded."""
+        decoder = decoder_of(self.config, decode_depth)
+        rows: list[dict[str, Any]] = []
+        for category, content in zip(
+            block["category"].to_pylist(), read_ahead(block, self.config.max_bytes), strict=True
+        ):
+            bits = None
+            try:
+                found, _ = decoder(content.result(), self.view, self.config.max_pixels)
+                bits = int(found[0]) if found.size else None
+            except StoreUnavailable:
+                raise
+            except (Quarantine, StorageError):
+                pass
+            rows.append({"category": category, "bits": bits, "count": 1})
+        return MADE.rows(rows)
+
+
+def _sample(images: pa.Table) -> pa.Table:
+    """Return the files of each category that are looked at."""
+    names: defaultdict[str, list[tuple[bool, str, int]]] = defaultdict(list)
+    columns = (images[name].to_pylist() for name in ("category", "uri"))
+    for place, (category, uri) in enumerate(zip(*columns, strict=True)):
+        of_8_bits = PurePosixPath(uri).suffix.lower() in OF_8_BITS
+        names[category].append((of_8_bits, hashlib.sha256(uri.encode()).hexdigest(), place))
+    chosen = [place for of in names.values() for _, _, place in sorted(of)[:SAMPLE]]
+    return images.select(["category", "uri", "etag", "size"]).take(pa.array(chosen, pa.int64()))
