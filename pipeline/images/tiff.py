@@ -83,8 +83,8 @@ def read_tiff(
         if kept is None:
             raise _not_chosen(page)
         check_channels(kept, count)
-        if page.dtype is None or page.dtype.kind not in "ui":
-            raise unsupported(f"{page.dtype} values have no agreed range: convert to 8 or 16 bits")
+        if (unranged := _unranged(page)) is not None:
+            raise unranged
         try:
             values: NDArray[Any] = page.asarray(squeeze=False, maxworkers=1)  # (planes, 1, H, W, channels of a plane)
         except (ValueError, NotImplementedError) as error:  # of codecs that are not there
@@ -115,7 +115,14 @@ def _not_chosen(page: Any) -> Quarantine:
         return unsupported(f"{page.samplesperpixel} channels: choose three with input.channels")
     if 8 < page.bitspersample < 16:
         return unsupported(f"values packed into {page.bitspersample} bits: store each in 16")
-    return Quarantine(Reason.NOT_AN_IMAGE, "no known kind of TIFF")
+    return _unranged(page) or Quarantine(Reason.NOT_AN_IMAGE, "no known kind of TIFF")
+
+
+def _unranged(page: Any) -> Quarantine | None:
+    """Return why a page's values are not read that are no whole numbers; None where they are."""
+    if page.dtype is None or page.dtype.kind in "ui":
+        return None
+    return unsupported(f"{page.dtype} values have no agreed range: convert to 8 or 16 bits")
 
 
 def _own_colours(page: Any) -> tuple[int, int, int] | None:

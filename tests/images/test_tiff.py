@@ -1,6 +1,7 @@
 """TIFF beyond what Pillow reads: any number of channels, and pages that are no image of their own."""
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -103,10 +104,24 @@ def test_channels_of_16_bit_colours_are_chosen_too() -> None:
     np.testing.assert_array_equal(decode(content, view, LIMIT)[0], CUBE[..., (2, 1, 0)])
 
 
-def test_floats_of_many_channels_and_packed_values_are_refused_in_words() -> None:
+def test_values_without_a_range_are_refused_in_words() -> None:
     sink = io.BytesIO()
     tifffile.imwrite(sink, CUBE[..., :5] / np.float32(255), photometric="minisblack", planarconfig="contig")
     assert "float32" in quarantined(sink.getvalue(), Values(16, (0, 1, 2))).detail
+    for kind in ("float64", "complex64"):
+        sink = io.BytesIO()
+        tifffile.imwrite(sink, CUBE[..., 0].astype(kind), photometric="minisblack")
+        refused = quarantined(sink.getvalue())
+        assert refused.reason == Reason.UNSUPPORTED_MODE and kind in refused.detail
+
+
+def test_channels_whose_compression_is_not_known_are_refused_in_words() -> None:
+    compression = [struct.pack("<HHIHH", 259, 3, 1, number, 0) for number in (1, 5)]
+    content = tiff(7)
+    assert content.count(compression[0]) == 1
+    refused = quarantined(content.replace(*compression), Values(16, (0, 1, 2)))
+    assert refused.reason == Reason.UNSUPPORTED_MODE
+    assert refused.detail == "7 channels, compressed by lzw: store them uncompressed or deflated"
 
 
 def test_limits_hold_for_files_of_many_channels() -> None:
