@@ -74,10 +74,10 @@ def decode_picture(content: bytes, view: View, max_pixels: int) -> tuple[Pixels,
 
 
 def decode_depth(content: bytes, view: View, max_pixels: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Tell how many bits the values of a 16-bit image take, with its size as `decode` does; raises as that does.
+    """Tell how many bits the values of a 16-bit image take; raises as `decode` does.
 
     Returns:
-        the bits (1,), none (0,) of other images, and the (width, height) of the upright image.
+        the bits (1,), none (0,) of other images, which are not decoded; and the image's (width, height).
     """
     with _guarded(content, max_pixels):
         stored = _stored(content, replace(view.values, bits=None), max_pixels)
@@ -238,6 +238,7 @@ def _colours(content: bytes, values: Values, max_pixels: int) -> Image.Image:
     """Return the upright image, RGB."""
     stored = _stored(content, values, max_pixels)
     image = Image.fromarray(stored.of_8_bits(values.bits)) if isinstance(stored, Wide) else stored
+    ImageOps.exif_transpose(image, in_place=True)  # turned or not, it would be copied otherwise
     if image.mode == "F":
         raise unsupported("floating-point pixels have no agreed range: convert to 8 or 16 bits")
     if image.mode == "P":
@@ -246,7 +247,7 @@ def _colours(content: bytes, values: Values, max_pixels: int) -> Image.Image:
 
 
 def _stored(content: bytes, values: Values, max_pixels: int) -> Image.Image | Wide:
-    """Return the upright image, or its values where they have more than 8 bits; of `values.channels` where given."""
+    """Return the image, or its upright values where they have more than 8 bits; of `values.channels` where given."""
 
     check_size = partial(_check_pixels, max_pixels=max_pixels)
     try:
@@ -260,16 +261,13 @@ def _stored(content: bytes, values: Values, max_pixels: int) -> Image.Image | Wi
     if image.format == "TIFF" and is_beyond_pillow(image, values.channels is not None):
         return read_tiff(content, values.channels, check_size)
     wide = wide_values(image, content, colours=values.bits != 16 or values.channels is not None)
-    if wide is None:
-        ImageOps.exif_transpose(image, in_place=True)  # turned or not, it would be copied otherwise
-    return _chosen(wide or image, values.channels)
+    return wide or image if values.channels is None else _chosen(wide or image, values.channels)
 
 
-def _chosen(stored: Image.Image | Wide, channels: tuple[int, int, int] | None) -> Image.Image | Wide:
-    """Return three channels of an image whose file has its own colours."""
-    if channels is None:
-        return stored
+def _chosen(stored: Image.Image | Wide, channels: tuple[int, int, int]) -> Image.Image | Wide:
+    """Return three channels of an image whose file has its own colours, upright."""
     if isinstance(stored, Image.Image):
+        ImageOps.exif_transpose(stored, in_place=True)
         image = stored.convert("RGB") if stored.mode in ("1", "P", "YCbCr") else stored
         bands = image.split()
         check_channels(channels, len(bands))

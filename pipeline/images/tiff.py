@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 OLD_REDUCED = 2  # value of SubfileType, which it replaced
-NEW_SUBFILE_TYPE, SUBFILE_TYPE, EXTRA_SAMPLES, ORIENTATION = 254, 255, 338, 274
+NEW_SUBFILE_TYPE, SUBFILE_TYPE, BITS_PER_SAMPLE, EXTRA_SAMPLES, ORIENTATION = 254, 255, 258, 338, 274
 PLANAR, SEPARATE, PREMULTIPLIED = 284, 2, 1
 # How values (H, W, ...) become upright
 UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -42,7 +42,7 @@ def is_beyond_pillow(image: ImageFile.ImageFile, picks_channels: bool) -> bool:
     multiplied in.
     """
     tags = image.tag_v2  # type: ignore[attr-defined]
-    extra, bits = tags.get(EXTRA_SAMPLES, ()), tags.get(258, (1,))
+    extra, bits = tags.get(EXTRA_SAMPLES, ()), tags.get(BITS_PER_SAMPLE, (1,))
     colours = len(bits) - len(extra)
     if max(bits) == 16 and len(bits) > 1 and (tags.get(PLANAR) == SEPARATE or PREMULTIPLIED in extra):
         return True

@@ -14,7 +14,7 @@ from pipeline.images.reasons import unsupported
 from pipeline.values import depth_of
 
 LARGEST = 65535
-BITS_PER_SAMPLE, MAX_SAMPLE_VALUE, S_MAX_SAMPLE_VALUE = 258, 281, 341  # tags of TIFF
+MAX_SAMPLE_VALUE, S_MAX_SAMPLE_VALUE = 281, 341  # tags of TIFF
 # Pillow gives the upper byte of 16-bit colours; in the other order of bytes it is the lower one
 LOWER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 

@@ -116,10 +116,10 @@ def test_values_without_a_range_are_refused_in_words() -> None:
 
 
 def test_channels_whose_compression_is_not_known_are_refused_in_words() -> None:
-    compression = [struct.pack("<HHIHH", 259, 3, 1, number, 0) for number in (1, 5)]
+    none, lzw = (struct.pack("<HHIHH", 259, 3, 1, number, 0) for number in (1, 5))
     content = tiff(7)
-    assert content.count(compression[0]) == 1
-    refused = quarantined(content.replace(*compression), Values(16, (0, 1, 2)))
+    assert content.count(none) == 1
+    refused = quarantined(content.replace(none, lzw), Values(16, (0, 1, 2)))
     assert refused.reason == Reason.UNSUPPORTED_MODE
     assert refused.detail == "7 channels, compressed by lzw: store them uncompressed or deflated"
 

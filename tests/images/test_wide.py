@@ -184,6 +184,14 @@ def test_a_png_whose_significant_bits_are_the_upper_ones_has_16() -> None:
     assert depth(png_16(GREYS[..., None].astype(np.uint16) << 8, significant=12)) == [16]
 
 
+def test_16_bit_colours_behind_a_reduced_version_are_read_from_their_own_page() -> None:
+    sink = io.BytesIO()
+    with tifffile.TiffWriter(sink) as file:
+        file.write(shifted(COLOURS, 12)[::2, ::2].copy(), photometric="rgb", subfiletype=1)
+        file.write(shifted(COLOURS, 12), photometric="rgb")
+    np.testing.assert_array_equal(seen(sink.getvalue(), 12), COLOURS)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_16_bit_colours_are_turned_upright(kind: str) -> None:
     exif = Image.Exif()
