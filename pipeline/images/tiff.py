@@ -78,13 +78,16 @@ def read_tiff(
             raise several(len(pages))
         count = page.samplesperpixel
         kept = channels or _own_colours(page)
-        if page.compression == 1 and page.nbytes > len(content):
-            raise Quarantine(Reason.DAMAGED, f"{page.nbytes} bytes of values are said to be in {len(content)} bytes")
+        said = page.imagewidth * page.imagelength * count * page.bitspersample // 8
+        if page.compression == 1 and said > len(content):
+            raise Quarantine(Reason.DAMAGED, f"{said} bytes of values are said to be in {len(content)} bytes")
         if kept is None:
             raise _not_chosen(page)
         check_channels(kept, count)
         if (unranged := _unranged(page)) is not None:
             raise unranged
+        if _is_packed(page):
+            return Wide(_upright(page, _unpacked(page, content)[..., list(kept)]), page.bitspersample)
         try:
             values: NDArray[Any] = page.asarray(squeeze=False, maxworkers=1)  # (planes, 1, H, W, channels of a plane)
         except (ValueError, NotImplementedError) as error:  # of codecs that are not there
@@ -94,9 +97,7 @@ def read_tiff(
                 f"{count} channels, compressed by {_name(page.compression)}: store them uncompressed or deflated"
             ) from error
         values = values[:, 0].transpose(1, 2, 0, 3).reshape(*values.shape[2:4], count)[..., list(kept)]
-        if turn := UPRIGHT.get(_tag(page, ORIENTATION)):
-            values = turn(values)
-        values = np.ascontiguousarray(values)
+        values = _upright(page, values)
         if values.dtype == np.uint8:
             return Image.fromarray(values)
         return Wide(values, said=said_of({tag: _tag(page, tag) for tag in (MAX_SAMPLE_VALUE, S_MAX_SAMPLE_VALUE)}))
@@ -113,8 +114,6 @@ def _not_chosen(page: Any) -> Quarantine:
     """Return why a page without colours of its own is not read."""
     if page.samplesperpixel > 1:
         return unsupported(f"{page.samplesperpixel} channels: choose three with input.channels")
-    if 8 < page.bitspersample < 16:
-        return unsupported(f"values packed into {page.bitspersample} bits: store each in 16")
     return _unranged(page) or Quarantine(Reason.NOT_AN_IMAGE, "no known kind of TIFF")
 
 
@@ -127,7 +126,7 @@ def _unranged(page: Any) -> Quarantine | None:
 
 def _own_colours(page: Any) -> tuple[int, int, int] | None:
     """Return the channels that are red, green and blue by what a page says of itself."""
-    if page.photometric == 1 and page.samplesperpixel == 1 and page.bitspersample in (8, 16):
+    if page.photometric == 1 and page.samplesperpixel == 1 and 8 <= page.bitspersample <= 16:
         return (0, 0, 0)
     extra = page.extrasamples
     if page.photometric == 2 and page.samplesperpixel in (3, 4) and page.samplesperpixel - len(extra) in (3, 4):
@@ -144,6 +143,32 @@ def check_channels(channels: tuple[int, int, int], count: int) -> None:
 
 def several(frames: int) -> Quarantine:
     return Quarantine(Reason.SEVERAL_FRAMES, f"{frames} frames: store each as an image of its own")
+
+
+def _is_packed(page: Any) -> bool:
+    return bool(8 < page.bitspersample < 16)
+
+
+def _unpacked(page: Any, content: bytes) -> NDArray[np.uint16]:
+    """Return values (H, W, C) that lie bit by bit, each row from a byte on; raises `Quarantine`, or `ValueError`."""
+    bits, count = page.bitspersample, page.samplesperpixel
+    if page.compression != 1 or page.is_tiled or (count > 1 and page.planarconfig == SEPARATE):
+        raise unsupported(f"values packed into {bits} bits, compressed, in tiles or planes: store each in 16")
+    width, height = page.imagewidth, page.imagelength
+    row = -(-width * count * bits // 8)
+    strips = zip(page.dataoffsets, page.databytecounts, strict=True)
+    body = b"".join(content[start : start + length] for start, length in strips)
+    lines = np.frombuffer(body, np.uint8, height * row).reshape(height, row)
+    parts = np.unpackbits(lines, axis=1)[:, : width * count * bits].reshape(height, width, count, bits)
+    values = np.zeros((height, width, count), np.uint16)
+    for part in range(bits):
+        values = values << 1 | parts[..., part]
+    return values
+
+
+def _upright(page: Any, values: NDArray[Any]) -> NDArray[Any]:
+    turn = UPRIGHT.get(_tag(page, ORIENTATION))
+    return np.ascontiguousarray(turn(values) if turn else values)
 
 
 def _name(compression: int) -> str:

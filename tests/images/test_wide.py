@@ -142,27 +142,38 @@ def test_files_of_8_bits_are_what_they_are_at_any_setting_and_say_nothing(conten
         np.testing.assert_array_equal(seen(content, bits), seen(content, 16))
 
 
-def tiff_of_12_bits(values: Any) -> bytes:
-    """Return a TIFF whose values are packed, two in three bytes."""
-    pairs = values.reshape(-1, 2).astype(int)
-    body = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], axis=1)
-    tags = [(256, WIDTH), (257, HEIGHT), (258, 12), (259, 1), (262, 1), (273, 134), (277, 1), (278, HEIGHT)]
+def packed_tiff(values: Any, bits: int, order: str = "<") -> bytes:
+    """Return a TIFF of values (H, W) that lie bit by bit."""
+    parts = values[..., None].astype(int) >> np.arange(bits)[::-1] & 1
+    body = np.packbits(parts.reshape(HEIGHT, -1).astype(np.uint8), axis=1)
+    tags = [(256, WIDTH), (257, HEIGHT), (258, bits), (259, 1), (262, 1), (273, 134), (277, 1), (278, HEIGHT)]
     tags.append((279, body.size))
-    entries = b"".join(struct.pack("<HHII", number, 4, 1, value) for number, value in tags)
-    head = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
-    return head.ljust(134, b"\0") + body.astype(np.uint8).tobytes()
+    entries = b"".join(struct.pack(f"{order}HHII", number, 4, 1, value) for number, value in tags)
+    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HIH", 42, 8, len(tags))
+    return (head + entries + bytes(4)).ljust(134, b"\0") + body.tobytes()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", range(9, 16))
+def test_values_that_a_tiff_packs_into_fewer_bits_are_read_by_its_own(bits: int, order: str) -> None:
+    content = packed_tiff(shifted(GREYS, bits), bits, order)
+    for others in (16, 10, None):
+        np.testing.assert_array_equal(seen(content, others)[..., 0], GREYS)
+    assert depth(content) == []
+    with pytest.raises(Quarantine) as caught:
+        seen(content[: len(content) // 2], 16)
+    assert caught.value.reason == Reason.DAMAGED
 
 
 @pytest.mark.parametrize("bits", [16, 10, None])
 @pytest.mark.parametrize(
     "content",
     [
-        tiff_of_12_bits(shifted(GREYS, 12)),
         f"P5 {WIDTH} {HEIGHT} 4095\n".encode() + np.round(GREYS * (4095 / 255)).astype(">u2").tobytes(),
         f"P2 {WIDTH} {HEIGHT} 1000\n".encode()
         + " ".join(str(round(v * 1000 / 255)) for v in GREYS.ravel().tolist()).encode(),
     ],
-    ids=["tiff of 12 bits", "pgm", "plain pgm"],
+    ids=["pgm", "plain pgm"],
 )
 def test_what_the_format_says_counts_whatever_the_category_has(content: bytes, bits: int | None) -> None:
     assert depth(content) == []
