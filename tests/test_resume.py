@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config import ScoreConfig
 from pipeline.resume import identity
-from pipeline.schema.record import Settings
+from pipeline.schema.record import Settings, setting
 
 
 def identity_of(**changed: dict[str, Any]) -> Settings:
@@ -34,8 +34,19 @@ def test_where_and_how_fast_a_run_is_computed_does_not_make_it_another(changed: 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"input": {"max_pixels": 5}}, {"input": {"max_bytes": 5}}, {"search": {"dtype": "int8"}}],
+    [
+        {"input": {"max_pixels": 5}},
+        {"input": {"max_bytes": 5}},
+        {"input": {"bits": 16}},
+        {"input": {"channels": [2, 1, 0]}},
+        {"search": {"dtype": "int8"}},
+    ],
     ids=str,
 )
 def test_settings_that_may_change_a_result_make_it_another(changed: dict[str, Any]) -> None:
     assert identity_of(**changed) != identity_of()
+
+
+def test_a_run_that_says_neither_bits_nor_channels_is_that_of_before_there_were_any() -> None:
+    assert setting(identity_of(), "input.bits") is setting(identity_of(), "input.channels") is None
+    assert identity_of(input={"bits": "auto", "channels": None}) == identity_of()

@@ -22,6 +22,7 @@ from pipeline.report.draw import Drawing, draw
 from pipeline.report.missed import SAID
 from pipeline.schema.tables import EXPLAINED, PATCHES
 from pipeline.stage import Here
+from pipeline.values import LakeValues
 from pipeline.views import View
 
 GRID, SIDE = (4, 6), 64
@@ -58,13 +59,14 @@ class Night:
         self.rows.append(row | {name: [match(to) for to in names] for name, names in evidence.items()})
         return n
 
-    def draw(self, numbers: Sequence[int] | None = None) -> list[int]:
+    def draw(self, numbers: Sequence[int] | None = None, values: LakeValues | None = None) -> list[int]:
         scores = pa.Table.from_pylist(self.rows, schema=SCORES)
         numbers = range(len(self.rows)) if numbers is None else numbers
         found = PATCHES.rows({"image": n, **FOUND_OF} for n in numbers)
         limits = InputConfig(uri=str(self.lake), max_pixels=100_000)
         roots = (Location.parse(str(self.lake)),)
-        drawing = Drawing(self.report, self.output, limits, roots, View((SIDE, SIDE), GRID), MAP_SCALE)
+        view, seen = View((SIDE, SIDE), GRID), values or LakeValues()
+        drawing = Drawing(self.report, self.output, limits, roots, view, MAP_SCALE, seen)
         return draw(drawing, scores, scores.select(["size", "masks"]), found, SCALES, Here())
 
     def files(self) -> dict[str, bytes]:
@@ -132,6 +134,21 @@ def test_an_image_has_all_files_of_the_report_and_they_say_the_same(tmp_path: Pa
         "normal_patch": f"crops/0/{two}-2.webp",
     }
     assert night.detail(one)["truth"] is None and night.detail(one)["evidence"]["worst"] == []
+
+
+def test_pictures_and_crops_show_the_bits_that_count_in_their_category(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    for category in ("nut", "bolt"):  # 10 bits in nuts
+        bright = np.full((SIZE[1], SIZE[0]), 800 if category == "nut" else 51_200, np.uint16)
+        other = write(night.lake / f"{category}.png", bright)
+        n = night.add(category, evidence=[other])
+        uri = write(night.lake / f"{n}.png", bright)
+        night.rows[n] |= {"etag": Location.parse(uri).entry().etag, "size": (night.lake / f"{n}.png").stat().st_size}
+    assert night.draw(values=LakeValues({"nut": 10})) == [0, 1]
+    files = night.files()
+    for n in (0, 1):
+        for name in (f"images/0/{n}", f"thumbs/0/{n}", f"crops/0/{n}-0", f"crops/0/{n}-1"):
+            assert abs(np.asarray(opened(files[f"{name}.webp"]).convert("RGB")).mean() - 200) < 5, name
 
 
 KINDS = {"thumbs": "webp", "images": "webp", "heat": "webp", "details": "js"}
