@@ -133,7 +133,10 @@ def _values(begun: Begun, view: View) -> LakeValues:
     new = images.filter(pc.invert(pc.is_in(images["category"], value_set=pa.array(sorted(known), pa.string()))))
     chosen = replace(view, values=Values(channels=config.channels))
     found = known | find_depths(new, config, chosen, OnRay(everywhere()))
-    return LakeValues({category: found[category] for category in categories}, config.channels)
+    values = LakeValues({category: found[category] for category in categories}, config.channels)
+    for category, bits in values.shallow().items():
+        log.info("values   of %r: the low %d of 16 bits count", category, bits)
+    return values
 
 
 def _plan_passes(

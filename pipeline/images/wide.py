@@ -101,7 +101,7 @@ def wide_values(image: ImageFile.ImageFile, content: bytes, colours: bool) -> Wi
         return _coarse(image)
     if ";16" not in rawmode:
         return None
-    lower = Image.open(io.BytesIO(content))
+    lower = Image.open(io.BytesIO(content), formats=[str(image.format)])
     assert isinstance(lower, ImageFile.ImageFile), "as image is"
     lower.seek(image.tell())
     lower.tile = [tile._replace(args=_lower(tile.args)) for tile in lower.tile]

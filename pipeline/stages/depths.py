@@ -1,7 +1,6 @@
 """Depths: how many bits count in a category's 16-bit files, by a look at some of them before any is encoded."""
 
 import hashlib
-import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ FAR = 2  # bits
 
 MADE = with_count(DEPTHS)
 
-log = logging.getLogger(__name__)
-
 
 def find_depths(images: pa.Table, config: InputConfig, view: View, runner: Runner) -> dict[str, int | None]:
     """Return how many bits count in each category, None where no file that was looked at says it.
@@ -50,11 +47,7 @@ def find_depths(images: pa.Table, config: InputConfig, view: View, runner: Runne
             looked_at = runner(MeasureDepths(config, view), blocks, progress)
         for row in looked_at.filter(pc.is_valid(looked_at["bits"])).to_pylist():
             found[row["category"]].append(row["bits"])
-    depths = {category: depth_of_sample(bits) for category, bits in found.items()}
-    for category, depth in depths.items():
-        if depth is not None and depth < 16:
-            log.info("values   of %r: the low %d of 16 bits count", category, depth)
-    return depths
+    return {category: depth_of_sample(bits) for category, bits in found.items()}
 
 
 def depth_of_sample(bits: Sequence[int]) -> int | None:

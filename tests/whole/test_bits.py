@@ -64,7 +64,8 @@ def test_bits_in_files_change_no_score_and_later_nights_read_their_images_alike(
     for number in (6, 7):
         values = (greys(number) >> 3).astype(np.uint16) << 2
         Image.fromarray(values).save(lake / "ten" / f"{number:02}.png")
-    run(usual | {"output.run_id": "second"})
+    said = run(usual | {"output.run_id": "second"})
+    assert "values   of 'ten': the low 10 of 16 bits count" in said
     second = read_scores(output, "second")
     ten = second[second["category"] == "ten"]
     assert list(ten["scored_by"]) == ["test"] * 6 + ["second"] * 2
