@@ -1,6 +1,6 @@
 """How many bits count in the 16-bit files of each category, found once: every night reads its images alike.
 
-<output>/depths.json    bits by category
+<output>/calibration/depths.json    bits by category
 """
 
 import json
@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pipeline.io.storage import Location
 from pipeline.store.run_folder import write_json
 
+DEPTHS = "calibration/depths.json"
+
 log = logging.getLogger(__name__)
 
 
 def kept_depths(output: Location) -> dict[str, int]:
     """Return the bits that were kept below an output, by category; raises `StorageError`."""
-    location = output / "depths.json"
+    location = output / DEPTHS
     if not location.exists():
         return {}
     try:
@@ -36,4 +38,4 @@ def keep_depths(output: Location, depths: Mapping[str, int | None]) -> None:
     before = kept_depths(output)
     after = before | {category: bits for category, bits in depths.items() if bits is not None}
     if after != before:
-        write_json(output / "depths.json", dict(sorted(after.items())))
+        write_json(output / DEPTHS, dict(sorted(after.items())))

@@ -55,7 +55,7 @@ def test_bits_in_files_change_no_score_and_later_nights_read_their_images_alike(
     assert stray["reason"] == "unsupported_mode" and "values up to 40000" in stray["detail"]
     told = json.loads((output / "runs" / "run_id=test" / "run.json").read_text())
     assert told["bits"] == {"ten": 10, "twelve": 12}
-    assert json.loads((output / "depths.json").read_text()) == {"ten": 10, "twelve": 12}
+    assert json.loads((output / "calibration" / "depths.json").read_text()) == {"ten": 10, "twelve": 12}
     worst = by_bits[1].sort_values("score_raw").index[-1]
     with Image.open(output / f"runs/run_id=test/report/images/0/{worst}.webp") as picture:
         assert abs(np.asarray(picture).mean() - greys(3).mean()) < 6  # not black
