@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Layout = Literal["auto", "mvtec", "visa", "btad", "loco", "mvtec_ad_2", "real_iad", "flat", "folder", "manifest"]
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -58,9 +58,9 @@ class InputConfig(_Group):
     """How categories, labels and masks are laid out; auto looks and says what it took."""
     labels: str | None = None
     """CSV with uri (as in scores) and label (normal, defect, ...): what people said, before the layout's labels."""
-    bits: Literal["auto"] | Annotated[int, Field(ge=8, le=16)] = "auto"
+    bits: Literal["auto"] | int = "auto"
     """Bits that count in files with 16 for each value, as cameras write 10 or 12; auto finds each category's out."""
-    channels: Annotated[tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt], BeforeValidator(_split)] | None = None
+    channels: Annotated[tuple[int, int, int], BeforeValidator(_split)] | None = None
     """Which of a file's channels are red, green and blue, from 0. Default: its own colours."""
     max_pixels: int = Field(100_000_000, gt=0)
     """Larger images are quarantined before they are decoded (width times height)."""
@@ -75,6 +75,20 @@ class InputConfig(_Group):
     @classmethod
     def _have_no_variables(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(root for root in roots if _address(root) is not None)
+
+    @field_validator("bits")
+    @classmethod
+    def _are_of_16(cls, bits: Literal["auto"] | int) -> Literal["auto"] | int:
+        if bits != "auto" and not 8 <= bits <= 16:
+            raise ValueError("of 16-bit values 8 to 16 bits count; auto finds out how many")
+        return bits
+
+    @field_validator("channels")
+    @classmethod
+    def _count_from_0(cls, channels: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if channels is not None and min(channels) < 0:
+            raise ValueError("channels are counted from 0")
+        return channels
 
 
 class OutputConfig(_Group):
