@@ -61,7 +61,8 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     catalog, tasks = prepared.catalog, OnRay(everywhere())
     lock.check()
     folder = begin(prepared.folder, prepared.settings)
-    keep_depths(folder.output, prepared.values.bits)  # the next night reads its images alike
+    if config.input.bits == "auto":
+        keep_depths(folder.output, prepared.values.bits)  # the next night reads its images alike
     keep_spec(folder.output, config.encoder, prepared.spec)  # the next run starts without a worker's help
     clock.lap("start")
 

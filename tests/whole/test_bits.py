@@ -77,3 +77,4 @@ def test_bits_in_files_change_no_score_and_later_nights_read_their_images_alike(
     third = read_scores(output, "third")
     assert set(third[third["category"] == "ten"]["scored_by"]) == {"third"}
     assert set(third[third["category"] == "eight"]["scored_by"]) == {"third"}
+    assert json.loads((output / "calibration" / "depths.json").read_text()) == {"ten": 10, "twelve": 12}
