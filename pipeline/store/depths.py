@@ -3,34 +3,22 @@
 <output>/calibration/depths.json    bits by category
 """
 
-import json
-import logging
 from collections.abc import Mapping
+from typing import Annotated
 
+from pydantic import Field, TypeAdapter
+
+from pipeline.io.json_file import read_json
 from pipeline.io.storage import Location
 from pipeline.store.run_folder import write_json
 
 DEPTHS = "calibration/depths.json"
-
-log = logging.getLogger(__name__)
+KEPT = TypeAdapter(dict[str, Annotated[int, Field(ge=8, le=16)]])
 
 
 def kept_depths(output: Location) -> dict[str, int]:
     """Return the bits that were kept below an output, by category; raises `StorageError`."""
-    location = output / DEPTHS
-    if not location.exists():
-        return {}
-    try:
-        kept = json.loads(location.read_bytes())
-        found = {str(category): int(bits) for category, bits in kept.items()}
-        if not all(8 <= bits <= 16 for bits in found.values()):
-            raise ValueError("bits are 8 to 16")
-    except (ValueError, TypeError, AttributeError) as error:
-        log.warning(
-            "%s says no bits of categories, and is written anew: %s", location, " ".join(str(error).split())[:200]
-        )
-        return {}
-    return found
+    return read_json(output / DEPTHS, KEPT, "images of each category are looked at again") or {}
 
 
 def keep_depths(output: Location, depths: Mapping[str, int | None]) -> None:
