@@ -1,19 +1,19 @@
-"""Joining a Ray cluster, or starting one for this run alone."""
+"""The Ray that a run works on, and the workers that it gets there."""
 
 import logging
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ray
 
 from pipeline.config import PoolConfig, RayConfig
+from pipeline.engine.local import local_ray
+from pipeline.engine.quiet import QUIET, greeting_dropped
 from pipeline.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 # Ray restarts actors and retries tasks for ever unless told; a poison input would then never end the run
 RETRIES = 2
 FEWEST_TASKS = 4  # at a time, on a cluster that is still to grow
-LOCAL_CPUS = 2  # at least: an image is decoded while another one is encoded
 
 
 @dataclass(frozen=True)
@@ -43,72 +42,42 @@ def cluster(config: RayConfig) -> Iterator[None]:
 
     Joined is the one at `config.address` or RAY_ADDRESS; without an address a local Ray is started. A Ray that is there
     already needs workers that can import this package. Raises `ConfigError` when the cluster cannot be
-    reached.
+    reached, `LakeScoreError` when a local one does not start.
     """
-    found = config.address is None and ray.is_initialized()
-    if not found:
-        _join(config.address or os.environ.get("RAY_ADDRESS"))
-    try:
-        yield
-    finally:
-        if not found:
-            ray.shutdown()
-
-
-def _join(address: str | None) -> None:
-    """Join the cluster at an address, or start a local Ray; raises `ConfigError`."""
-    # Ray's own lines (its token, its actors' arguments, its tables) would bury ours; errors reach us as exceptions
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address is None:
-        options |= {
-            "address": "local",
-            "num_cpus": max(LOCAL_CPUS, os.cpu_count() or 1),
-            "include_dashboard": False,
-            # Ray's own is one second: each stage would start workers anew, which take seconds to import torch
-            "_system_config": {"idle_worker_killing_time_threshold_ms": 60_000},
-        }
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    if config.address is None and ray.is_initialized():
+        ready: AbstractContextManager[None] = nullcontext()
     else:
-        options["address"] = address
-        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # a submitted job brings the code as its working directory
-            options["runtime_env"] = {"py_modules": [str(Path(__file__).parents[1])]}
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        with _greeting_dropped():
-            _init(options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"the Ray cluster at {address or 'this machine'} cannot be used: {error}") from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts a handler of its own, which exits without a word
-
-
-def _init(options: dict[str, Any]) -> None:
-    """Initialise Ray; once more where it gave up because its processes were not up in 30 s, as on a busy machine."""
-    try:
-        ray.init(**options)
-    except Exception as error:  # its type says no more
-        if "timed out during startup" not in str(error):
-            raise
-        log.warning("Ray's processes were not up within 30 s, since this machine is busy: starting them once more")
-        ray.shutdown()
-        ray.init(**options)
+        ready = _sigterm_kept(local_ray() if address is None else _joined(address))
+    with ready:
+        yield
 
 
 @contextmanager
-def _greeting_dropped() -> Iterator[None]:
-    """Drop the line by which Ray's C++ says, whatever its log level is, which one it has."""
-    with tempfile.TemporaryFile() as held:
-        stderr = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held.seek(0)
-            for line in held:
-                if b"Set ray log level from environment" not in line:
-                    os.write(2, line)
+def _joined(address: str) -> Iterator[None]:
+    """Join the cluster at an address for the block; raises `ConfigError`."""
+    options = dict(QUIET)
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # a submitted job brings the code as its working directory
+        options["runtime_env"] = {"py_modules": [str(Path(__file__).parents[1])]}
+    try:
+        with greeting_dropped():
+            ray.init(address=address, **options)
+    except Exception as error:  # of many types, plain ones too
+        raise ConfigError(f"the Ray cluster at {address} cannot be used: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _sigterm_kept(starting: AbstractContextManager[None]) -> Iterator[None]:
+    """Keep Ray, while it starts, from putting a handler of its own in the place of ours, which exits without a word."""
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    with starting:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)
+        yield
 
 
 def pool(config: PoolConfig) -> Pool:
