@@ -14,6 +14,7 @@ import ray
 from pipeline.config import PoolConfig, RayConfig
 from pipeline.engine.local import local_ray
 from pipeline.engine.quiet import QUIET, greeting_dropped
+from pipeline.engine.watch import watched
 from pipeline.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -42,14 +43,16 @@ def cluster(config: RayConfig) -> Iterator[None]:
 
     Joined is the one at `config.address` or RAY_ADDRESS; without an address a local Ray is started. A Ray that is there
     already needs workers that can import this package. Raises `ConfigError` when the cluster cannot be
-    reached, `LakeScoreError` when a local one does not start.
+    reached, `LakeScoreError` when a local one does not start, or when the Ray under the block is gone.
     """
     address = config.address or os.environ.get("RAY_ADDRESS")
     if config.address is None and ray.is_initialized():
         ready: AbstractContextManager[None] = nullcontext()
     else:
         ready = _sigterm_kept(local_ray() if address is None else _joined(address))
-    with ready:
+    # A driver outside of the cluster is told by its own connection
+    watching = nullcontext() if (address or "").startswith("ray://") else watched()
+    with ready, watching:
         yield
 
 

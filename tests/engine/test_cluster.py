@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -130,4 +131,5 @@ def started_by(monkeypatch: pytest.MonkeyPatch, errors: list[Exception | None]) 
     monkeypatch.setattr(ray, "init", start)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "shutdown", lambda **_: None)
+    monkeypatch.setattr("pipeline.engine.cluster.watched", nullcontext)
     return errors
