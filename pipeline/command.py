@@ -27,8 +27,11 @@ from yaml import YAMLError
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError, LakeScoreError
+from pipeline.log import context
 from pipeline.plain_yaml import load_yaml
+from pipeline.screen import printable, shortened
 
+LONGEST_ERROR = 500  # characters of the last line of a job
 LEFT_TO_STOP = 25.0  # seconds: those who send SIGTERM often send SIGKILL 30 later
 WIDTH = 80  # columns of help that is not to be broken
 EXIT_CODES = "0 done, 1 failed, 2 wrong arguments or settings, 130 or 143 stopped"  # of every job
@@ -110,10 +113,9 @@ def exit_code(main: Callable[[], int | None]) -> int:
     except SystemExit as end:
         if not isinstance(end, _Stopped) and end.code != signal.SIGTERM:  # the latter by Ray, while it starts
             raise
-        log.error(
-            "error: asked to stop; a run is taken up by the same command with its output.run_id",
-            extra={"exit_code": 143},
-        )
+        run_begun = "run_id" in context  # of a job that only reads there is nothing to take up
+        how = "a run is taken up by the same command with its output.run_id" if run_begun else "start it again"
+        log.error("error: asked to stop; %s", how, extra={"exit_code": 143})
         return 143
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -123,13 +125,16 @@ def exit_code(main: Callable[[], int | None]) -> int:
     except LakeScoreError as error:
         return _failed(error)
     except Exception as error:  # a bug: whoever runs a job gets one line of it, too
-        what = "".join(traceback.format_exception_only(error)).strip()
+        what = " ".join("".join(traceback.format_exception_only(error)).split())
         return _failed(LakeScoreError(f"{what} (not foreseen: LAKESCORE_TRACEBACK=1 shows where it came from)"))
 
 
 def _failed(error: LakeScoreError) -> int:
     asked = bool(os.environ.get("LAKESCORE_TRACEBACK"))
-    log.error("error: %s", error, exc_info=asked, extra={"exit_code": error.exit_code})
+    said = shortened(
+        f"error: {printable(str(error))}", LONGEST_ERROR
+    )  # libraries quote what they read, whole files too
+    log.error("%s", said, exc_info=asked, extra={"exit_code": error.exit_code})
     return error.exit_code
 
 

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StorageError, StoreUnavailable
 from pipeline.metrics.category import Metric
 from pipeline.schema.record import RunRecord
 from pipeline.schema.table import records
 from pipeline.schema.tables import METRICS
 from pipeline.store.published import Published
 from pipeline.store.run_folder import RunFolder
+
+ANOTHER = "give the id of another one (--run_id)"
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,19 @@ class Result:
 
 def read_result(folder: RunFolder) -> Result:
     """Read a published run back; raises `ConfigError` when there is none, and `StorageError`."""
-    run = folder.finished()
+    run = folder.finished(otherwise=ANOTHER)
     if run is None:
-        raise ConfigError(f"there is no finished run at {folder.results}; give the id of another one")
+        raise ConfigError(f"there is no finished run at {folder.results}; {ANOTHER}")
     published, metrics = Published(folder, run), dict[str, dict[str, Metric]]()
-    for of in records(METRICS.completed(published.table("metrics")), _Measured):
-        if of.category is not None:
-            metrics.setdefault(of.category, {})[of.name] = Metric(of.value, of.reason, of.error)
-    return Result(folder, published.scores(), metrics, run)
+    try:
+        for of in records(METRICS.completed(published.table("metrics")), _Measured):
+            if of.category is not None:
+                metrics.setdefault(of.category, {})[of.name] = Metric(of.value, of.reason, of.error)
+        return Result(folder, published.scores(), metrics, run)
+    except StoreUnavailable:
+        raise
+    except (StorageError, pa.ArrowException, KeyError) as error:
+        raise StorageError(f"the run cannot be read: {error}; or {ANOTHER}") from error
 
 
 @dataclass(frozen=True)

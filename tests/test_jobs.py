@@ -1,6 +1,7 @@
 """What all jobs share: one look, help at once, and errors of one line."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.command import EXIT_CODES
+from tests.published import publish, row
 
 JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.py"))
 HEAVY = {
@@ -125,7 +127,7 @@ def test_the_examples_of_the_planner_work() -> None:
     assert done.returncode == 0 and done.stdout.splitlines()[2].startswith("250,000 "), done.stderr
 
 
-def fail(how: str, **env: str) -> "subprocess.CompletedProcess[str]":
+def fail(how: str, form: str = "text", **env: str) -> "subprocess.CompletedProcess[str]":
     """Run a job that fails, as every job is run."""
     script = f"""
 import sys
@@ -136,7 +138,7 @@ from pipeline.log import show_log
 def main():
     {how}
 
-show_log()
+show_log({form!r})
 sys.exit(exit_code(main))
 """
     given = {**os.environ, "LAKESCORE_TRACEBACK": "", **env}
@@ -158,3 +160,52 @@ def test_an_error_that_nobody_foresaw_is_one_line_too() -> None:
         "error: KeyError: '\\x1b[2J' (not foreseen: LAKESCORE_TRACEBACK=1 shows where it came from)\n"
     )
     assert "in main" in fail("{}['a']", LAKESCORE_TRACEBACK="1").stderr
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize(
+    ("how", "begin", "end"),
+    [
+        ("raise pyarrow.lib.ArrowInvalid(LONG)", "ArrowInvalid: begin ", "shows where it came from)"),
+        ("raise LakeScoreError(f'cannot read x: {LONG}; send it again')", "cannot read x: begin ", "; send it again"),
+        ("raise ArgumentError(None, LONG)", "begin ", "(see --help)"),
+        ("raise OSError(5, LONG, '/a/b.parquet')", "OSError: [Errno 5] begin ", "shows where it came from)"),
+    ],
+)
+def test_an_error_is_no_longer_than_a_line_and_keeps_both_ends(form: str, how: str, begin: str, end: str) -> None:
+    before = "import pyarrow; from jsonargparse import ArgumentError; from pipeline.errors import LakeScoreError"
+    done = fail(f"LONG = 'begin ' + 'x\\n\\x1b ' * 2000 + 'end'; {before}; {how}", form)
+    [line] = done.stderr.splitlines()
+    said = json.loads(line)["message"] if form == "json" else line
+    assert said.startswith("error: ") and said.endswith(end) and begin in said and " ... " in said
+    assert len(said) <= 500 and said.isprintable()
+
+
+def test_only_a_run_is_taken_up_after_a_signal() -> None:
+    stop = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+    done = fail(stop)
+    assert (done.returncode, done.stderr) == (143, "error: asked to stop; start it again\n")
+    done = fail(f"from pipeline.log import context; context['run_id'] = 'a'; {stop}")
+    assert done.returncode == 143 and done.stderr.endswith("by the same command with its output.run_id\n")
+
+
+READERS = [
+    ("export_run.py", ["{out}", "{tmp}/a.json"]),
+    ("inspect_run.py", ["{out}"]),
+    ("make_report.py", ["{out}", "{tmp}/report"]),
+    ("pin_normals.py", ["{out}", "{tmp}/labels.csv", "{tmp}/normals.csv"]),
+    ("plot_run.py", ["{out}", "{tmp}/plots"]),
+]
+
+
+@pytest.mark.parametrize(("job", "arguments"), READERS, ids=[job for job, _ in READERS])
+def test_a_damaged_run_is_named_and_the_advice_is_of_the_job(job: str, arguments: list[str], tmp_path: Path) -> None:
+    folder = publish(tmp_path / "out", "one", [row("a", "x", 0.25)], [])
+    Path(str(folder.results / "run.json")).write_bytes(b"{")
+    (tmp_path / "labels.csv").write_text("uri,label\nx,normal\n")
+    names = {"out": str(tmp_path / "out"), "tmp": str(tmp_path)}
+    done = run(JOBS[0].with_name(job), *(argument.format(**names) for argument in arguments))
+    assert done.returncode == 1, done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: ") and "run_id=one" in line and len(line) <= 500
+    assert "--run_id" in line and "output.run_id" not in line and "not foreseen" not in line

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from pipeline.screen import coloured, printable
+from pipeline.screen import coloured, printable, shortened
 
 
 class Terminal(io.StringIO):
@@ -16,6 +16,14 @@ class Terminal(io.StringIO):
 
 def test_what_is_not_printable_is_escaped() -> None:
     assert printable("a\x1b[2J\nb\udc80\u202ec é 日") == "a\\x1b[2J\\nb\\udc80\\u202ec é 日"
+
+
+@pytest.mark.parametrize(("most", "short"), [(5, "abcdefghijkl"), (12, "abcdefghijkl"), (11, "abc ... jkl")])
+def test_what_is_too_long_loses_its_middle(most: int, short: str) -> None:
+    if most == 5:
+        assert len(shortened("a" * 100, most)) == most
+    else:
+        assert shortened("abcdefghijkl", most) == short
 
 
 @pytest.fixture(autouse=True)

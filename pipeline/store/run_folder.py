@@ -96,8 +96,8 @@ class RunFolder:
         """Where `<unit>.npy` lies, the result of a unit of a pass: its presence says that the unit is done."""
         return self.work / "unit_results" / str(of_pass)
 
-    def finished(self) -> RunRecord | None:
-        """Return run.json of a published run, or None; raises `StorageError` where it cannot be read."""
+    def finished(self, otherwise: str = "choose another output.run_id") -> RunRecord | None:
+        """Return run.json of a published run, or None; raises `StorageError`, with what to do, where it is damaged."""
         location = self.results / "run.json"
         if not location.exists():
             return None
@@ -105,9 +105,9 @@ class RunFolder:
             return RunRecord.read(location.read_bytes())
         except NewerVersion as error:
             said = f"{location} was written by a newer version of LakeScore: {error}"
-            raise StorageError(f"{said}; read it with that version, or choose another output.run_id") from error
+            raise StorageError(f"{said}; read it with that version, or {otherwise}") from error
         except ValueError as error:
-            raise DamagedFile(f"{location} is damaged: {error}; remove its run, or choose another id") from error
+            raise DamagedFile(f"{location} is damaged: {error}; remove its run, or {otherwise}") from error
 
     def begin_attempt(self) -> "RunFolder":
         """Return the places of an attempt that nobody has made yet."""
