@@ -15,6 +15,7 @@ Show = Callable[[str, int, int], None]
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_FRAMES = 10.0, 0.25
+SECONDS_WITHOUT_LINE = 30.0  # at most: whoever sees none takes a run that waits for a dead one
 SECONDS_BETWEEN_GAUGES = 5.0  # Ray forgets one that was not set for 20 s, and a unit may take minutes
 
 
@@ -24,11 +25,20 @@ class Progress:
     with Progress("extract", "images", 120) as progress:
         progress.add(32)
 
-    `show` is given stage, done and total now and then, and once more at the end.
+    `show` is given stage, done and total now and then, and once more at the end. `at_work` says who works, for lines
+    that come while nothing is done.
     """
 
-    def __init__(self, stage: str, what: str, total: int, already: int = 0, show: Show | None = None) -> None:
-        self.stage, self._what, self._total, self._show_elsewhere = stage, what, total, show
+    def __init__(
+        self,
+        stage: str,
+        what: str,
+        total: int,
+        already: int = 0,
+        show: Show | None = None,
+        at_work: Callable[[], str] | None = None,
+    ) -> None:
+        self.stage, self._what, self._total, self._show_elsewhere, self._at_work = stage, what, total, show, at_work
         self._already = self._done = already  # done by an earlier run: counted, but not into the rate
         self._start = self._shown = time.monotonic()
         self._showing = ExitStack()
@@ -37,8 +47,9 @@ class Progress:
         context["stage"] = self.stage
         if self._show_elsewhere:
             self._showing.enter_context(_again_and_again(self._show, SECONDS_BETWEEN_GAUGES))
-        if is_watched() and self._total:
-            self._showing.enter_context(self._drawn())
+        if self._total:
+            waiting = _again_and_again(self._say_that_it_goes_on, SECONDS_WITHOUT_LINE / 10)
+            self._showing.enter_context(self._drawn() if is_watched() else waiting)
         return self
 
     def add(self, count: int) -> None:
@@ -57,6 +68,12 @@ class Progress:
             facts = {"done": self._done, "total": self._total, "seconds": round(now - self._start, 3)}
             log.info(self._line(now), extra=facts)
         context.pop("stage", None)
+
+    def _say_that_it_goes_on(self) -> None:
+        now = time.monotonic()
+        if now - self._shown >= SECONDS_WITHOUT_LINE and self._done < self._total:
+            self._shown = now
+            log.info("%s  %s", self._line(now), self._at_work() if self._at_work else "at work")
 
     def _show(self) -> None:
         if self._show_elsewhere:

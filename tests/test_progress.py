@@ -119,3 +119,39 @@ def test_gauges_are_set_again_while_nothing_moves_and_once_more_at_the_end(monke
         units.add(3)
     assert ("score", 5, 8) in shown and shown[-1] == ("score", 8, 8)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_elsewhere_there_is_a_line_also_while_nothing_is_done(form: str) -> None:
+    script = f"""
+import threading
+from pipeline import progress
+from pipeline.log import show_log
+show_log({form!r})
+progress.SECONDS_WITHOUT_LINE = 0.01
+asked = threading.Semaphore(0)
+def at_work():
+    asked.release()
+    return "no worker yet"
+with progress.Progress("extract", "images", 136, at_work=at_work):
+    for _ in range(3):
+        assert asked.acquire(timeout=60)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    waiting = [line for line in done.stderr.splitlines() if "no worker yet" in line]
+    assert len(waiting) >= 2 and all("extract  0/136 images" in line for line in waiting)
+
+
+def test_a_line_that_was_shown_puts_off_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    caplog.set_level("INFO", "pipeline.progress")
+    with Progress("score", "units", 8) as units:
+        units.add(3)
+        units._say_that_it_goes_on()
+        units._shown -= progress.SECONDS_WITHOUT_LINE
+        units._say_that_it_goes_on()
+        units._say_that_it_goes_on()
+    assert [line.split("units")[0].split()[-1] for line in caplog.messages] == ["3/8", "3/8", "3/8"]
+    assert caplog.messages[1].endswith("  at work")

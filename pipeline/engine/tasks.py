@@ -43,7 +43,21 @@ class OnRay:
     before: Stage | None = None
 
     def progress(self, stage: str, what: str, total: int, already: int = 0) -> Progress:
-        return Progress(stage, what, total, already, show_progress)
+        return Progress(stage, what, total, already, show_progress, self._at_work)
+
+    def _at_work(self) -> str:
+        """Say what of the cluster is at work, whoever's work it is, of the kind that the workers hold."""
+        kind, each = ("GPU", self.pool.gpus) if self.pool.gpus else ("CPU", self.pool.cpus)
+        try:
+            there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray has no types here
+            free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+        except Exception:  # of many types; where Ray is gone, the run is told in another place
+            return "it is not known who works"
+        total = there.get(kind, 0)
+        used = total - free.get(kind, 0)
+        if total < each:
+            return f"no worker yet: the cluster has {total:g} {kind}s, a worker needs {each:g}"
+        return f"{used:g} of {total:g} {kind}s at work" if used else f"no worker yet, {total:g} {kind}s are there"
 
     def __call__(self, stage: Stage, blocks: Sequence[pa.Table], progress: Progress) -> pa.Table:
         """Run a stage; a column `node` of what it returns has the id of the node that made each row.

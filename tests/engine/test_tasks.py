@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import ray
 
 from pipeline.engine.cluster import Pool
 from pipeline.engine.tasks import OnRay
@@ -108,3 +109,22 @@ def test_a_process_has_the_stages_of_one_execution_only(ray_here: None, tmp_path
         with runner.progress("add", "numbers", 4) as progress:
             runner(Add(str(tmp_path)), BLOCKS[:2], progress)
     assert sum(len(file.read_text().splitlines()) for file in tmp_path.iterdir()) >= 2
+
+
+@pytest.mark.parametrize(
+    ("pool", "there", "free", "said"),
+    [
+        (Pool(2, 1, 0), {}, {}, "no worker yet: the cluster has 0 CPUs, a worker needs 1"),
+        (Pool(2, 1, 1), {"CPU": 4}, {"CPU": 4}, "no worker yet: the cluster has 0 GPUs, a worker needs 1"),
+        (Pool(2, 1, 0), {"CPU": 4}, {"CPU": 4}, "no worker yet, 4 CPUs are there"),
+        (Pool(2, 1, 0), {"CPU": 4}, {"CPU": 1}, "3 of 4 CPUs at work"),
+        (Pool(2, 1, 0.5), {"GPU": 2}, {"GPU": 1.5}, "0.5 of 2 GPUs at work"),
+        (Pool(2, 1, 1), {"GPU": 2}, {}, "2 of 2 GPUs at work"),
+    ],
+)
+def test_a_stage_that_waits_says_who_works(
+    pool: Pool, there: dict[str, float], free: dict[str, float], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: there)
+    monkeypatch.setattr(ray, "available_resources", lambda: free)
+    assert OnRay(pool)._at_work() == said
