@@ -1,15 +1,20 @@
 """The Ray that a run works on, and the workers that it gets there."""
 
+import json
 import logging
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray.experimental.internal_kv import _internal_kv_get
 
 from pipeline.config import PoolConfig, RayConfig
 from pipeline.engine.local import local_ray
@@ -21,6 +26,7 @@ log = logging.getLogger(__name__)
 
 # Ray restarts actors and retries tasks for ever unless told; a poison input would then never end the run
 RETRIES = 2
+KINDS = ("CPU", "GPU")
 FEWEST_TASKS = 4  # at a time, on a cluster that is still to grow
 
 
@@ -42,18 +48,45 @@ def cluster(config: RayConfig) -> Iterator[None]:
     """Work on the Ray of this process, as a notebook has one; else join one, or start one, that ends with the block.
 
     Joined is the one at `config.address` or RAY_ADDRESS; without an address a local Ray is started. A Ray that is there
-    already needs workers that can import this package. Raises `ConfigError` when the cluster cannot be
-    reached, `LakeScoreError` when a local one does not start, or when the Ray under the block is gone.
+    already needs workers that can import this package. Raises `ConfigError` when the cluster cannot be reached, or has
+    no room for the workers that are asked for and cannot grow; `LakeScoreError` when a local one does not start, or
+    when the Ray under the block is gone.
     """
     address = config.address or os.environ.get("RAY_ADDRESS")
-    if config.address is None and ray.is_initialized():
+    found = config.address is None and ray.is_initialized()
+    if found:
         ready: AbstractContextManager[None] = nullcontext()
     else:
         ready = _sigterm_kept(local_ray() if address is None else _joined(address))
     # A driver outside of the cluster is told by its own connection
     watching = nullcontext() if (address or "").startswith("ray://") else watched()
     with ready, watching:
+        for name, asked in (("encode", config.encode), ("score", config.score)):
+            _refuse_what_has_no_room(name, asked, ours=address is None and not found)
         yield
+
+
+def _refuse_what_has_no_room(name: str, asked: PoolConfig, ours: bool) -> None:
+    """Raise `ConfigError` for workers that no node can hold, where it is sure that no other node will come."""
+    if not asked.gpus and asked.cpus == 1:  # every cluster has room for these, or gets it
+        return
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray has no types here
+    most = {kind: max((node["Resources"].get(kind, 0) for node in nodes if node["Alive"]), default=0) for kind in KINDS}
+    gpus = asked.gpus if asked.gpus is not None else float(most["GPU"] >= 1)
+    kind, needed = ("GPU", gpus) if gpus else ("CPU", asked.cpus)  # a worker with a GPU holds no CPU
+    if most[kind] < needed and (ours or not _may_grow()):
+        raise ConfigError(
+            f"ray.{name} asks for workers of {needed:g} {kind}s, and no node of this cluster has more than "
+            f"{most[kind]:g}, nor is there an autoscaler that brings others: lower ray.{name}.{kind.lower()}s, or join "
+            "another cluster"
+        )
+
+
+def _may_grow() -> bool:
+    """Tell whether other nodes may come: an autoscaler names their types, and Ray without one the nodes themselves."""
+    status = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)  # what `ray status` reads
+    types = json.loads(status)["autoscaler_report"]["active_nodes"] if status else {}
+    return not types or not all(re.fullmatch("node_[0-9a-f]{56}", name) for name in types)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Which Ray a run works on."""
 
+import json
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -10,7 +11,7 @@ import pytest
 import ray
 from ray.exceptions import RayError
 
-from pipeline.config import RayConfig
+from pipeline.config import PoolConfig, RayConfig
 from pipeline.engine.cluster import cluster
 from pipeline.errors import ConfigError, LakeScoreError
 
@@ -85,6 +86,55 @@ def test_a_cluster_that_cannot_be_joined_is_not_tried_again(monkeypatch: pytest.
         started_by(monkeypatch, [error])
         with pytest.raises(ConfigError, match="no such cluster"), cluster(RayConfig(address="any")):
             pass
+
+
+SMALL = {"Alive": True, "Resources": {"CPU": 8.0}}
+GPU = {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0}}
+DEAD = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
+FIXED = {"autoscaler_report": {"active_nodes": {f"node_{'0a' * 28}": 1}}}
+GROWS = {"autoscaler_report": {"active_nodes": {"ray.head.default": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "status", "said"),
+    [
+        ({"gpus": 1}, [SMALL, DEAD], FIXED, "workers of 1 GPUs, and no node of this cluster has more than 0"),
+        ({"gpus": 2}, [GPU, GPU], FIXED, "workers of 2 GPUs, and no node of this cluster has more than 1"),
+        ({"cpus": 9}, [SMALL, SMALL], FIXED, "workers of 9 CPUs, and no node of this cluster has more than 8"),
+        ({"cpus": 9, "gpus": 0}, [GPU, SMALL], FIXED, "workers of 9 CPUs"),
+        ({"cpus": 9}, [GPU], FIXED, ""),  # by default on the GPU, of which the threads need no CPUs
+        ({"gpus": 0.5}, [GPU], FIXED, ""),
+        ({"cpus": 8}, [SMALL], FIXED, ""),
+        ({"gpus": 1}, [SMALL], GROWS, ""),
+        ({"gpus": 1}, [], GROWS, ""),
+        ({"gpus": 1}, [SMALL], None, ""),  # as on Kubernetes, before its autoscaler has said anything
+        ({"gpus": 1}, [SMALL], {"autoscaler_report": {"active_nodes": {}}}, ""),
+    ],
+)
+@pytest.mark.parametrize("pool", ["encode", "score"])
+def test_workers_that_no_node_can_hold_are_refused_where_none_will_come(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, float],
+    nodes: list[dict[str, Any]],
+    status: dict[str, Any] | None,
+    said: str,
+    pool: str,
+) -> None:
+    started_by(monkeypatch, [None])
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    content = None if status is None else json.dumps(status).encode()
+    monkeypatch.setattr("pipeline.engine.cluster._internal_kv_get", lambda _: content)
+    config = RayConfig.model_validate({"address": "any", pool: asked})
+    with pytest.raises(ConfigError, match=f"ray.{pool} asks for {said}") if said else nullcontext(), cluster(config):
+        pass
+
+
+def test_a_ray_of_ones_own_does_not_grow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    started_by(monkeypatch, [None])
+    monkeypatch.setattr(ray, "nodes", lambda: [SMALL])
+    with pytest.raises(ConfigError, match="GPUs"), cluster(RayConfig(score=PoolConfig(gpus=1))):
+        pass
 
 
 def test_a_local_ray_has_a_token_of_its_own_and_leaves_nothing() -> None:
