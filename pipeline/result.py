@@ -44,7 +44,7 @@ def read_result(folder: RunFolder) -> Result:
     except StoreUnavailable:
         raise
     except (StorageError, pa.ArrowException, KeyError) as error:
-        raise StorageError(f"the run cannot be read: {error}; or {ANOTHER}") from error
+        raise StorageError(f"the run {folder.run_id} cannot be read: {error}; or {ANOTHER}") from error
 
 
 @dataclass(frozen=True)

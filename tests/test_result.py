@@ -56,7 +56,7 @@ def test_a_run_that_is_damaged_is_named_with_what_to_do(
         path.unlink()
     else:
         path.write_bytes(content if isinstance(content, bytes) else _with_a_damaged_page(path.read_bytes()))
-    with pytest.raises(StorageError, match=r"run_id=one cannot be read: .*--run_id"):
+    with pytest.raises(StorageError, match=r"run one cannot be read: .*--run_id"):
         read_result(folder)
 
 

@@ -42,7 +42,7 @@ def test_the_manifest_pins_the_images_that_were_called_normal(tmp_path: Path, na
 
 def test_labels_that_cannot_be_used_end_in_one_line(tmp_path: Path) -> None:
     publish(tmp_path / "out", "one", [row("nut", "a", 0.5)])
-    (tmp_path / "labels.csv").write_text("uri,label\na,good\n")
+    (tmp_path / "labels.csv").write_text("uri,label\na,perhaps\n")
     done = run_script("pin_normals.py", tmp_path / "out", tmp_path / "labels.csv", tmp_path / "references.csv")
     assert done.returncode == 2 and done.stdout == "" and not (tmp_path / "references.csv").exists()
-    assert done.stderr.count("\n") == 1 and "label 'good' of a is neither normal nor defect" in done.stderr
+    assert done.stderr.count("\n") == 1 and "label 'perhaps' of a is neither normal nor defect" in done.stderr

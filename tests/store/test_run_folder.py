@@ -80,7 +80,7 @@ def test_a_latest_that_names_no_run_is_replaced(place: Location, damaged: bytes)
             json.dumps(facts("one") | {"version": "two"}),
             "was written by a newer version of LakeScore: it is of version two",
         ),
-        ("not json", "is damaged: .*; remove its run, or choose another id"),
+        ("not json", "is damaged: .*; remove its run, or choose another output.run_id"),
         ("[]", "is damaged: it is no JSON object; remove its run"),
         (json.dumps(facts("one") | {"counts": {}}), "is damaged: counts.images: Field required; remove its run"),
     ],
