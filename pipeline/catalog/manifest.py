@@ -127,6 +127,8 @@ def _strings(location: Location, table: pa.Table, name: str) -> list[str | None]
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         values: list[str | None] = column.cast(pa.string()).to_pylist()
+        if pa.types.is_floating(column.type):  # a column of gaps alone is one of floats
+            values = [None if value == "nan" else value for value in values]
     except pa.ArrowException as error:
         raise CatalogError(f"{location}: the column {name} is not text: {_short(str(error))}") from error
     return values

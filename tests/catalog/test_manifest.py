@@ -150,6 +150,15 @@ def test_names_of_integer_columns_become_text(tmp_path: Path) -> None:
     assert table["category"].to_pylist() == ["7", "12"]
 
 
+def test_gaps_in_a_column_of_floats_are_no_values(tmp_path: Path) -> None:
+    gaps = pa.array([float("nan"), None], pa.float64())
+    table = pa.table({"uri": ["a.png", "b.png"], "category": [1.0, 2.0], "label": gaps, "mask_uri": gaps})
+    pq.write_table(table, tmp_path / "m.parquet")
+    read = read_manifest(Location.parse(str(tmp_path / "m.parquet")))
+    assert read["category"].to_pylist() == ["1", "2"]
+    assert read["label"].to_pylist() == read["mask_uri"].to_pylist() == [None, None]
+
+
 def test_further_columns_are_kept_in_order_and_type(tmp_path: Path) -> None:
     more = {
         "lot": pa.array(["A", None]),
