@@ -21,8 +21,14 @@ def owner(name: str) -> str | None:
 
 
 def beside(images: Sequence[str]) -> dict[str, str]:
-    """Return the image of each mask that lies beside it, such as x_mask.png beside x.png, both with no ending."""
-    return _with_images({path: of for path, of in _owned(images) if "label" not in path[-64:].lower()}, images)
+    """Return the image, without its ending, of each mask beside it: x_mask.png by x.png, x_label.bmp by x.jpg."""
+    named: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    for path, of in _owned(images):
+        (labels if "label" in path[-64:].lower() else named)[path] = of
+    paths = set(images) if labels else set()
+    named |= {path: of for path, of in labels.items() if f"{of}.{path.rpartition('.')[2]}" not in paths}
+    return _with_images(named, images)
 
 
 def perhaps_beside(images: Sequence[str]) -> dict[str, str]:

@@ -104,6 +104,13 @@ def test_a_mask_beside_its_image_is_no_image(name: str) -> None:
     assert f"nut/NG/{name}" not in found(paths)
 
 
+def test_a_mask_beside_an_image_of_another_kind_of_file_may_be_called_label() -> None:
+    assert labels(["kos01/Part0.jpg", "kos01/Part0_label.bmp", "kos01/Part1.jpg"]) == {
+        "kos01/Part0.jpg": ("kos01", None, ("kos01/Part0_label.bmp",)),
+        "kos01/Part1.jpg": ("kos01", None, ()),
+    }
+
+
 def test_kinds_of_defects_beside_good_are_known_by_their_masks() -> None:
     paths = ["good/0.png", "scratch/0.png", "hole/0.png"]
     masks = ["ground_truth/scratch/0.png", "ground_truth/hole/0.png"]
