@@ -22,6 +22,7 @@ FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF"
 Image.MAX_IMAGE_PIXELS = None  # input.max_pixels decides
 CLOCKWISE = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
 SMALLEST_SIDE = 16  # pixels: smaller ones hold about one patch, and nothing to compare
+NEAR_BLACK = 31  # of 255: lossy compression makes such greys of black
 MOST_KINDS = 16  # a mask of more values is one of greys, with soft edges
 LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF"})  # around each value lie others that nobody meant
 
@@ -112,15 +113,19 @@ def _kinds(image: Image.Image) -> Kinds:
 
     At most 16 values with 0 among them name kinds, whatever they are: 0 and 1, 0 and 255, numbers of classes. Values of
     a palette are its indices, and of colours the largest channel: only black is normal. Other masks are greys, as are
-    those that were compressed with loss: what is above half of full scale is anomalous, and keeps its value.
+    those that were compressed with loss: what is above half of full scale is anomalous, and keeps its value. Where
+    nothing is, half of the largest value is the line, or 0 where even that is near black, and no trace of compression.
     """
     values = _mask_values(image)
     used = np.unique(values)
-    if len(used) <= MOST_KINDS and used[0] == 0 and image.format not in LOSSY:
+    lossy, largest = image.format in LOSSY, int(used[-1])
+    if len(used) <= MOST_KINDS and used[0] == 0 and not lossy:
         return values
-    full = 255 if used[-1] <= 255 else 65535  # greys of 8 bits are kept in 16, too
+    line = (255 if largest <= 255 else 65535) // 2  # greys of 8 bits are kept in 16, too
+    if largest <= line and (largest > NEAR_BLACK or not lossy):
+        line = largest // 2 if largest > NEAR_BLACK else 0
     values = values.copy()
-    values[values <= full // 2] = 0
+    values[values <= line] = 0
     return values
 
 

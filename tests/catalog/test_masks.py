@@ -52,6 +52,23 @@ def test_what_lossy_compression_leaves_near_black_and_white_is_no_kind(
     np.testing.assert_array_equal(read_mask(str(tmp_path / "m"), View((64, 64)), (64, 64)), values > 0)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_dark_mask_of_many_greys_is_cut_at_half_of_its_largest(kind: str, tmp_path: Path) -> None:
+    y, x = np.mgrid[:64, :64]
+    soft = (10 * (20 - np.hypot(y - 32, x - 32)) + 50).clip(0, 100).astype(np.uint8)
+    (tmp_path / "m").write_bytes(encoded(Image.fromarray(soft), kind))
+    clear = np.abs(soft.astype(int) - 50) > (0 if kind == "PNG" else 20)
+    mask = read_mask(str(tmp_path / "m"), View((64, 64)), (64, 64))
+    np.testing.assert_array_equal(mask[clear], (soft > 50)[clear])
+
+
+def test_more_than_16_numbers_of_classes_are_kinds_and_traces_of_compression_are_none(tmp_path: Path) -> None:
+    classes = np.arange(64, dtype=np.uint8).reshape(8, 8) % 24
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "m", classes), View((8, 8)), (8, 8)), classes > 0)
+    traces = np.random.default_rng(0).integers(0, 20, (64, 64)).astype(np.uint8)
+    assert not read_mask(save(tmp_path / "m", traces, "JPEG"), View((64, 64)), (64, 64)).any()
+
+
 def palette(indices: NDArray[np.uint8], *colours: tuple[int, int, int]) -> bytes:
     image = Image.fromarray(indices).convert("P")
     image.putdata(indices.ravel().tolist())
