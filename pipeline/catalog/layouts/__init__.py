@@ -59,6 +59,8 @@ def arrange(layout: str, paths: Collection[str], root: str, read: Callable[[str]
 def _shown(tree: Tree, parts: Parts) -> Iterator[str]:
     """Yield the layouts that one folder of images is evidence of."""
     if tree.masks_at(parts) is not None:
+        if parts in tree.named:
+            yield "flat"
         return
     for at, (name, within) in enumerate(zip(parts, (*parts[1:], ""), strict=True)):
         above = parts[:at]

@@ -1,8 +1,10 @@
 """The folders of a lake: what they are called, what lies beside them, and which of them hold masks."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection
 
+from pipeline.catalog.layouts.item import stem
+from pipeline.catalog.layouts.masks import owner
 from pipeline.catalog.words import ANOMALOUS, NORMAL
 
 TESTS = frozenset({"test", "test_public"})
@@ -21,7 +23,8 @@ Parts = tuple[str, ...]
 class Tree:
     """The folders of a lake, as tuples of names in lower case: people write Good and good."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Collection[str]) -> None:
+        self.named = {parts_of(folder) for folder in _with_named_masks(paths)}
         self.folders = {parts_of(folder) for folder in {path.rpartition("/")[0] for path in paths} if folder}
         self._within: dict[Parts, set[str]] = defaultdict(set)
         for folder in self.folders:
@@ -48,7 +51,7 @@ class Tree:
         return bool(names & NORMAL) and (bool(names & ANOMALOUS) or bool(self.masks_of(folder)))
 
     def _holds_masks(self, above: Parts, name: str) -> bool:
-        if name in TRUTH:
+        if name in TRUTH or (*above, name) in self.named:
             return True
         beside = self.within(above)
         if name in MASKS:
@@ -58,6 +61,17 @@ class Tree:
         # among the tests it is a kind of defect, unless its folders are named as those beside it
         is_defect = above[-1:] and above[-1] in TESTS and not self.within((*above, name)) & beside
         return not is_defect and bool(beside & _BESIDE_MASKS)
+
+
+def _with_named_masks(paths: Collection[str]) -> set[str]:
+    """Return folders called mask or label whose files are named as masks of images above them: Label/x_label.png."""
+    found: dict[str, str] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        above, _, last = folder.rpartition("/")
+        if last.lower() in MASKS | LABELS and (of := owner(stem(name))) is not None:
+            found[f"{above}/{of}"] = folder
+    return {found[image] for image in map(stem, paths) if image in found} if found else set()
 
 
 def parts_of(folder: str) -> Parts:

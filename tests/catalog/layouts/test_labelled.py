@@ -111,6 +111,11 @@ def test_a_mask_beside_an_image_of_another_kind_of_file_may_be_called_label() ->
     }
 
 
+def test_a_folder_of_files_named_as_masks_of_those_above_holds_masks() -> None:
+    paths = ["Class1/Test/0001.PNG", "Class1/Test/0002.PNG", "Class1/Test/Label/0002_label.PNG"]
+    assert labels(paths) == {paths[0]: ("Class1", None, ()), paths[1]: ("Class1", None, (paths[2],))}
+
+
 def test_kinds_of_defects_beside_good_are_known_by_their_masks() -> None:
     paths = ["good/0.png", "scratch/0.png", "hole/0.png"]
     masks = ["ground_truth/scratch/0.png", "ground_truth/hole/0.png"]
@@ -172,6 +177,7 @@ def test_a_defect_may_be_called_label() -> None:
         ["masks/0.png", "gloves/0.png"],
         ["labels/0.png", "bottles/0.png", "label/1.png"],
         ["line/0.png", "line/0_label.png"],
+        ["line/0.png", "line/label/0.png"],
         ["line/mask_0.png", "line/mask_1.png"],
         ["line/x_mask.png"],
         ["line 1/2026-01-01/x.png", "line 1/2026-01-02/x.png"],
