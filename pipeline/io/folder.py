@@ -51,6 +51,7 @@ def write(path: str, content: bytes, over: str | None) -> None:
 
 def create(path: str, content: bytes) -> bool:
     """Write the whole content where nothing is yet; return whether it is there now."""
+    _make_folder(os.path.dirname(path))  # before: a file in the way of the folder is none of the same name
     try:
         _place(path, content, os.link)
     except FileExistsError:

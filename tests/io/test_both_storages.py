@@ -62,6 +62,12 @@ def test_what_is_there_is_not_created_again(place: Location) -> None:
     assert [entry.path for entry in place.files()] == ["locks/a"]
 
 
+def test_a_file_in_the_way_of_a_folder_is_an_error_and_not_what_is_created(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot write"):
+        Location.parse(str(tmp_path / "file" / "locks" / "1.json")).create(b"mine")
+
+
 def test_of_many_that_create_one_file_one_does(tmp_path: Path) -> None:
     place = Location.parse(str(tmp_path))  # S3 does it as well, its imitation in these tests does not
     contents = [str(number).encode() for number in range(16)]
