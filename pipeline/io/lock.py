@@ -31,6 +31,7 @@ from pipeline.io.json_file import parse_json
 from pipeline.io.storage import Entry, Location
 
 RENEWED_EVERY = 5.0  # seconds
+LOOKS_APART = 10.0  # of somebody who wants to know whether locks are renewed: two signs of life
 TAKEN_OVER_AFTER = 150.0  # longer than an outage that the storage waits out, so that it kills no lock
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ def runs_at_work(output: Location) -> set[str]:
         elif holder is None or not holder.is_gone:
             unsure = True
     if unsure:
-        time.sleep(2 * RENEWED_EVERY)
+        time.sleep(LOOKS_APART)
         for run_id, _, entry in _locks(folder.files()):
             if entry.path not in seen or _content(folder / entry.path, entry) != seen[entry.path]:
                 alive.add(run_id)
