@@ -22,6 +22,7 @@ from tests.running import JOB, flags, read_scores, run_job_here, settings
 HELD = f"""
 import runpy, threading
 from pathlib import Path
+from pipeline.engine import cluster
 from pipeline.stages import score
 
 class Held(score.ScoreUnits):
@@ -29,7 +30,7 @@ class Held(score.ScoreUnits):
         (Path({{begun!r}})).touch()
         threading.Event().wait()
 
-score.ScoreUnits = Held
+score.ScoreUnits, cluster.Pool.device = Held, "cpu"  # GPUs are logical here
 runpy.run_path({str(JOB)!r}, run_name="__main__")
 """
 
@@ -82,9 +83,10 @@ def test_a_local_ray_that_dies_ends_the_run_which_is_taken_up(plain_run: PlainRu
 
 @pytest.mark.daily
 @pytest.mark.parametrize("victim", ["raylet", "gcs_server"])
-def test_a_cluster_that_dies_ends_the_run(plain_run: PlainRun, tmp_path: Path, victim: str) -> None:
-    with started_head() as head:
-        with held(tmp_path, *flags(settings(plain_run.lake, tmp_path / "out", ray__address=head.address))) as process:
+def test_a_cluster_that_dies_ends_the_run_also_on_actors(plain_run: PlainRun, tmp_path: Path, victim: str) -> None:
+    with started_head(gpus=1) as head:
+        on_gpus = {"ray.address": head.address, "ray.encode.gpus": 1, "ray.score.gpus": 1}
+        with held(tmp_path, *flags(settings(plain_run.lake, tmp_path / "out") | on_gpus)) as process:
             kill(victim, os.getpid(), head.address.rpartition(":")[2])
             ended(process)
 
