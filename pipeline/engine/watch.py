@@ -35,7 +35,7 @@ def watched() -> Iterator[None]:
     Of nodes elsewhere Ray takes care. A block in the main thread is interrupted wherever it waits; where that does not
     help, as in Ray's C++, the process ends.
     """
-    addresses, ended, gone = _addresses(), threading.Event(), threading.Event()
+    addresses, ended, gone = _addresses(), threading.Event(), list[str]()
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGUSR1, signal.default_int_handler) if in_main_thread else None
 
@@ -46,7 +46,7 @@ def watched() -> Iterator[None]:
             if not silent:
                 heard = time.monotonic()
             elif time.monotonic() - heard >= GONE_AFTER:
-                gone.set()
+                gone.append(silent)
                 if in_main_thread:  # wakes it from system calls, too
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
                 if not ended.wait(LEFT_TO_END):
@@ -59,10 +59,10 @@ def watched() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        # Ray may have noticed first, and have its own words for it
-        if gone.is_set() or isinstance(error, RayError) or isinstance(error.__cause__, RayError):
-            if silent := _silent(addresses):
-                raise LakeScoreError(GONE.format(silent)) from error
+        if not gone and (isinstance(error, RayError) or isinstance(error.__cause__, RayError)):
+            gone.extend(filter(None, [_silent(addresses)]))  # Ray noticed first, and has its own words for it
+        if gone:
+            raise LakeScoreError(GONE.format(gone[0])) from error
         raise
     finally:
         ended.set()
