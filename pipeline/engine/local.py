@@ -17,7 +17,7 @@ from ray._raylet import (  # type: ignore[attr-defined]  # its types are not who
 )
 
 from pipeline.engine.quiet import QUIET, greeting_dropped
-from pipeline.errors import LakeScoreError
+from pipeline.errors import ConfigError, LakeScoreError
 
 TRIES = 3
 LOCAL_CPUS = 2  # at least: an image is decoded while another one is encoded
@@ -31,9 +31,12 @@ log = logging.getLogger(__name__)
 def local_ray() -> Iterator[None]:
     """Start a Ray that ends with the block, its processes and files with it; raises `LakeScoreError` if it does not.
 
-    Its folder is below RAY_TMPDIR, or else where temporary files are.
+    Its folder is below RAY_TMPDIR, or else where temporary files are; raises `ConfigError` where none can be made.
     """
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR")))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR")))
+    except OSError as error:
+        raise ConfigError(f"Ray needs a folder for its files: {error}; name one by RAY_TMPDIR") from error
     try:
         with _token(folder / "auth_token"):
             _start(folder / "ray")  # within, since Ray opens its folder to everybody

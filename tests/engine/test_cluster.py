@@ -58,6 +58,13 @@ def test_a_ray_that_is_not_up_in_its_time_is_started_twice_more(
     assert "\n" not in str(found.value) and list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "absent"))
+    started_by(monkeypatch, [None])
+    with pytest.raises(ConfigError, match="absent/.*name one by RAY_TMPDIR"), cluster(RayConfig()):
+        pass
+
+
 def test_what_a_try_left_running_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     left: list[subprocess.Popen[bytes]] = []
