@@ -29,7 +29,7 @@ settings.load_profile("fixed")
 
 
 # Folders of real runs: they go first, so that what ends last is short
-LONG = ("cluster", "whole", "s3", "infra", "browser")
+LONG = ("cluster", "integrity", "whole", "s3", "infra", "browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
