@@ -46,6 +46,7 @@ def drop_damaged(check: "CheckFiles", categories: Iterable[str], runner: Runner)
         {"features": f"{folder}/{entry.path}"}
         for folder in folders
         for entry in (store.root / "images" / folder).files()
+        if entry.size
     ]
     files += [{"result": entry.path} for entry in results.files()]
     if not files:

@@ -6,7 +6,7 @@
 Two files for each block, with the same rows: the small one is read whole, to find images and to compare them; of the
 large one, whose row groups are single images, a unit of work reads its layer of its images and nothing else. Files are
 named by what is in them (`checks.py`): writing them again after a crash replaces them by the same bytes, and what is
-read is held to it. `images` is written last, and makes a block count.
+read is held to it. `images` is written last, and makes a block count; where it is empty, the block was dropped.
 """
 
 import hashlib
@@ -98,7 +98,8 @@ class FeatureStore:
     def find(self, category: str) -> Found:
         """Return what is stored for a category; what is damaged is named by a warning each."""
         folder = partition("category", category)
-        files = sorted(f"{folder}/{entry.path}" for entry in (self.root / "images" / folder).files())
+        entries = [entry for entry in (self.root / "images" / folder).files() if entry.size]  # others were dropped
+        files = sorted(f"{folder}/{entry.path}" for entry in entries)
 
         def read(file: str) -> list[tuple[str, Stored]] | None:
             try:
@@ -125,9 +126,8 @@ class FeatureStore:
             return list(zip(keys, records(set_columns(table, places), Stored), strict=True))
 
     def drop(self, file: str) -> None:
-        """Remove a block; nothing happens where it is not there."""
-        for part in ("images", "tokens"):  # the part first that makes a block count
-            (self.root / part / file).remove()
+        """Have a block count no more: an empty file in its place, since who may write a store need not delete in it."""
+        (self.root / "images" / file).write_bytes(b"")
 
     def write(
         self,

@@ -12,6 +12,7 @@ run.json has published; what others wrote is removed, and nothing that is listed
 import contextlib
 import io
 import json
+import logging
 import zlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -30,6 +31,8 @@ from pipeline.schema.record import NewerVersion, RunRecord
 from pipeline.store.checks import held_to
 
 CRC_BYTES = 4  # behind an array
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -147,10 +150,13 @@ class RunFolder:
         self.work.remove()
 
     def _remove_results(self) -> None:
-        """Remove what an attempt that did not publish wrote for readers."""
+        """Remove what an attempt that did not publish wrote for readers; no reader is led to what may not be."""
         parts = ("scores", "catalog", "pixels", "metrics", "metrics_json")
         for location in (*(self.results / self.part(what) for what in parts), self.output / self.maps, self.report):
-            location.remove()
+            try:
+                location.remove()
+            except StorageError as error:
+                log.warning("left behind by attempt %d: %s", self.attempt, error)
 
     @property
     def _published(self) -> float:
