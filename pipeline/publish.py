@@ -6,7 +6,7 @@ import os
 import platform
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -73,16 +73,17 @@ def describe_run(
     prepared: Prepared,
     folder: RunFolder,
     scores: pa.Table,
-    extracted: Extracted,
+    tries: Sequence[Extracted],
     units_by_node: Mapping[str, int],
     drift: Mapping[str, Any],
 ) -> RunRecord:
     """Return run.json: what was scored, with which settings, versions and seconds; its list of files is still empty.
 
-    `units_by_node` counts those that each node scored, `drift` is what `say_drift` returned.
+    `tries` are what was extracted, and again where damage was found; `units_by_node` counts the units that each node
+    scored, `drift` is what `say_drift` returned.
     """
-    images = Counter(node for node in extracted.images["node"].to_pylist() if node is not None)
-    more = {"features_reused": extracted.reused, "other_files": prepared.catalog.ignored}
+    images = Counter(node for of in tries for node in of.images["node"].to_pylist() if node is not None)
+    more = {"features_reused": tries[0].reused, "other_files": prepared.catalog.ignored}
     told = {
         "version": VERSION,
         "run_id": prepared.folder.run_id,

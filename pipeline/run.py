@@ -23,7 +23,6 @@ from pipeline.report.build import add_pixels, draw_report, drawing_of, window_sc
 from pipeline.report.page import write_page
 from pipeline.result import Result
 from pipeline.resume import begin, finished_run, identity
-from pipeline.schema.table import count_by
 from pipeline.stages.decode import DecodeBlock
 from pipeline.stages.encode import Extracted, extract
 from pipeline.stages.evidence import FindEvidence
@@ -67,8 +66,8 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     clock.lap("start")
 
     # images to scores, again where what is stored is damaged
-    categories = count_by(prepared.selection.todo, "category")
-    found = healing(lambda: _compute(prepared, folder, lock, tasks), CheckFiles(store, folder), categories, tasks)
+    tries: list[Extracted] = []
+    found = healing(lambda: _compute(prepared, folder, lock, tasks, tries), CheckFiles(store, folder), tasks)
     images, reduced = found.images, found.reduced
 
     # one row for each input
@@ -86,7 +85,7 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
 
     # what readers see, last
     drift = say_drift(drifts(config.drift, unseen(scores, prepared.history), prepared.history.of_these_settings()))
-    run = describe_run(prepared, folder, scores, found.extracted, found.units_by_node, drift)
+    run = describe_run(prepared, folder, scores, tries, found.units_by_node, drift)
     lock.check()
     if extras is not None:
         write_page(folder.report, run, scores, reduced.metrics, replace(extras, window=window_scores(prepared.history)))
@@ -99,13 +98,13 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
 class _Computed:
     """What was found out about the images that a run encodes, each a row of `images`."""
 
-    extracted: Extracted
     images: pa.Table
     units_by_node: Mapping[str, int]
     reduced: Reduced
 
 
-def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay) -> _Computed:
+def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay, tries: list[Extracted]) -> _Computed:
+    """Do the work once; what it extracts is told in `tries`, since damage may end it later."""
     config, store, clock, view = prepared.config, prepared.store, prepared.clock, prepared.view
     todo, layer, catalog = prepared.selection.todo, prepared.layer, prepared.catalog
 
@@ -113,6 +112,7 @@ def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay)
     lock.check()
     decode_and_encode = OnRay(prepared.encode_pool, before=DecodeBlock(config.input, view, prepared.values))
     extracted = extract(todo, config, prepared.spec, view, prepared.values, store, decode_and_encode)
+    tries.append(extracted)
     clock.lap("extract")
 
     # who is compared with whom
@@ -133,4 +133,4 @@ def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay)
     reduction = Reduction(config, layer, view, store, folder, catalog.layout)
     reduced = reduction({category: members[category].total for category in members}, tasks)
     clock.lap("reduce")
-    return _Computed(extracted, with_references(encoded, compared), units_by_node, reduced)
+    return _Computed(with_references(encoded, compared), units_by_node, reduced)

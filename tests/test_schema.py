@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.schema import tables
-from pipeline.schema.record import RunRecord
+from pipeline.schema.record import NewerVersion, RunRecord
 from pipeline.schema.scores import upgrade_scores, with_manifest
 from pipeline.schema.table import Column, TableSchema, count_by, records, set_columns
 from pipeline.schema.tables import SCORES, VERSION
@@ -158,3 +158,12 @@ def test_settings_of_before_have_the_names_of_today() -> None:
     expected = {"source": "window", "mode": "auto", "count": 256, "near_duplicates": 0.999}
     assert run.settings["references"] == run.config["references"] == expected
     assert run.settings == facts("new", references__near_duplicates=0.999)["settings"]
+
+
+def test_a_run_json_whose_bit_flipped_is_damaged() -> None:
+    written = json.dumps(record("one").written())
+    assert RunRecord.read(written.encode()) == record("one")
+    for place in range(10, len(written) - 1, 7):
+        flipped = written[:place] + chr(ord(written[place]) ^ 1) + written[place + 1 :]
+        with pytest.raises((ValueError, NewerVersion)):
+            RunRecord.read(flipped.encode())

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray.experimental.internal_kv import _internal_kv_get
+from ray.util.client import ray as client
 
 from pipeline.config import PoolConfig, RayConfig
 from pipeline.engine.local import local_ray
@@ -59,7 +60,8 @@ def cluster(config: RayConfig) -> Iterator[None]:
     else:
         ready = _sigterm_kept(local_ray() if address is None else _joined(address))
     # A driver outside of the cluster is told by its own connection
-    watching = nullcontext() if (address or "").startswith("ray://") else watched()
+    outside: bool = client.is_connected() if found else (address or "").startswith("ray://")  # type: ignore[no-untyped-call]
+    watching = nullcontext() if outside else watched()
     with ready, watching:
         for name, asked in (("encode", config.encode), ("score", config.score)):
             _refuse_what_has_no_room(name, asked, ours=address is None and not found)

@@ -22,6 +22,7 @@ from pipeline.errors import ConfigError, LakeScoreError
 TRIES = 3
 LOCAL_CPUS = 2  # at least: an image is decoded while another one is encoded
 TOKEN_PLACES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+LONGEST_PLACE = 24  # characters: a socket's path has 107, and Ray and this folder take the others
 LEFT_TO_DIE = 10.0  # seconds
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,13 @@ log = logging.getLogger(__name__)
 def local_ray() -> Iterator[None]:
     """Start a Ray that ends with the block, its processes and files with it; raises `LakeScoreError` if it does not.
 
-    Its folder is below RAY_TMPDIR, or else where temporary files are; raises `ConfigError` where none can be made.
+    Its folder is below RAY_TMPDIR, or else where temporary files are, if Ray's sockets have room there for their names.
+    Raises `ConfigError` where none can be made.
     """
+    usual = tempfile.gettempdir()
+    place = os.environ.get("RAY_TMPDIR") or (usual if len(usual) <= LONGEST_PLACE else "/tmp")
     try:
-        folder = Path(tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR")))
+        folder = Path(tempfile.mkdtemp(prefix="ray-", dir=place))
     except OSError as error:
         raise ConfigError(f"Ray needs a folder for its files: {error}; name one by RAY_TMPDIR") from error
     try:

@@ -4,6 +4,7 @@ What is written is on the disk when the function returns, its name too: whatever
 it, is not there without it when the power fails.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -88,14 +89,14 @@ def folders(path: str) -> list[str]:
 
 def remove(path: str) -> None:
     """Delete a file, or a folder with all that is below; links are deleted, not what they lead to."""
-    if os.path.islink(path) or not os.path.isdir(path):
-        if os.path.lexists(path):
+    with contextlib.suppress(FileNotFoundError):  # somebody else deletes it, too
+        if os.path.islink(path) or not os.path.isdir(path):
             os.unlink(path)
-        return
-    with os.scandir(path) as children:
-        for child in children:
-            remove(child.path)
-    os.rmdir(path)
+            return
+        with os.scandir(path) as children:
+            for child in children:
+                remove(child.path)
+        os.rmdir(path)
 
 
 def _place(path: str, content: bytes, move: Callable[[str, str], None]) -> None:
@@ -188,5 +189,9 @@ def _check(path: str, descriptor: int, etag: str | None) -> None:
 
 
 def _tag(info: os.stat_result) -> str:
-    """Return what changes with a file's content, also where a copy brings the size and the time of what it replaces."""
-    return f"{info.st_size}-{info.st_mtime_ns // 1000}-{info.st_ino:x}-{info.st_ctime_ns // 1000:x}"
+    """Return what changes with a file's content, also where a copy brings the size and the time of what it replaces.
+
+    The time of the last change tells of both ways to replace a file. Its inode would not: mounted buckets give it other
+    numbers on each node.
+    """
+    return f"{info.st_size}-{info.st_mtime_ns // 1000}-{info.st_ctime_ns // 1000:x}"

@@ -31,7 +31,6 @@ from pipeline.io.json_file import parse_json
 from pipeline.io.storage import Entry, Location
 
 RENEWED_EVERY = 5.0  # seconds
-LOOKS_APART = 10.0  # of somebody who wants to know whether locks are renewed: two signs of life
 TAKEN_OVER_AFTER = 150.0  # longer than an outage that the storage waits out, so that it kills no lock
 
 log = logging.getLogger(__name__)
@@ -134,6 +133,7 @@ class RunLock:
     def _dead_one(self) -> int:
         """Return the number of a lock that nobody holds any more, 0 when there is none; raises `RunLocked`."""
         seen: bytes | None = None
+        holder: Holder | None = None
         since = 0.0
         while locks := self._numbers():
             number = max(locks)
@@ -148,10 +148,11 @@ class RunLock:
             if seen is None:
                 seen, since = content, time.monotonic()
                 holder = parse_json(content, _HOLDER, self._at(number), "looking whether somebody renews it")
-                if holder is not None and holder.is_gone:
-                    log.info("taking over the lock of %s, which is gone", holder)
-                    return number
-                log.info("run %s is locked by %s; looking whether it lives", self._run_id, holder or "somebody")
+                if holder is None or not holder.is_gone:
+                    log.info("run %s is locked by %s; looking whether it lives", self._run_id, holder or "somebody")
+            if holder is not None and holder.is_gone:
+                log.info("taking over the lock of %s, which is gone", holder)
+                return number
             if time.monotonic() - since >= TAKEN_OVER_AFTER:
                 log.warning("taking over the lock %s: no sign of life for %.0f s", self._at(number), TAKEN_OVER_AFTER)
                 return number
@@ -178,10 +179,11 @@ class RunLock:
 def runs_at_work(output: Location) -> set[str]:
     """Return the ids of the runs below an output that somebody is doing now.
 
-    Looks twice where a lock's process may run on another machine, which takes some seconds; raises `StorageError`.
+    Where a lock's process may run on another machine, looks until it is renewed, or would be taken over; raises
+    `StorageError`.
     """
     folder = output / "locks"
-    alive, seen, unsure = set[str](), dict[str, bytes | None](), False
+    alive, seen, unsure = set[str](), dict[str, bytes | None](), set[str]()
     for run_id, _, entry in _locks(folder.files()):
         location = folder / entry.path
         content = seen[entry.path] = _content(location, entry)
@@ -189,9 +191,10 @@ def runs_at_work(output: Location) -> set[str]:
         if holder is not None and holder.is_alive:
             alive.add(run_id)
         elif holder is None or not holder.is_gone:
-            unsure = True
-    if unsure:
-        time.sleep(LOOKS_APART)
+            unsure.add(run_id)
+    since = time.monotonic()
+    while unsure - alive and time.monotonic() - since < TAKEN_OVER_AFTER:
+        time.sleep(RENEWED_EVERY)
         for run_id, _, entry in _locks(folder.files()):
             if entry.path not in seen or _content(folder / entry.path, entry) != seen[entry.path]:
                 alive.add(run_id)

@@ -1,5 +1,7 @@
 """run.json: what a run says of itself, in the form of today and as earlier versions wrote it."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
@@ -24,6 +26,9 @@ OLD_FILES = {  # of runs that did not list them
     "metrics": "metrics.parquet",
     "report": "report/index.html",
 }
+
+
+CHECKSUM = "sha256"  # key of a run.json's own
 
 
 class NewerVersion(Exception):
@@ -176,6 +181,9 @@ class RunRecord(_Record):
         raw = from_json(content)  # unlike the standard library's, it refuses what is nested without end
         if not isinstance(raw, dict):
             raise ValueError("it is no JSON object")
+        checksum = raw.pop(CHECKSUM, None)
+        if checksum not in (None, _checksum(raw)):
+            raise ValueError("its checksum is another one")
         try:
             return cls.model_validate(upgrade(raw))
         except ValidationError as error:
@@ -191,12 +199,21 @@ class RunRecord(_Record):
         return LakeValues(self.bits, channels_of(self.settings))
 
     def told(self) -> dict[str, Any]:
-        """Return what is written."""
+        """Return what it says."""
         return self.model_dump(mode="json", exclude=None if self.bits else {"bits"})
+
+    def written(self) -> dict[str, Any]:
+        """Return what is written: what it says, and a checksum of that."""
+        told = self.told()
+        return told | {CHECKSUM: _checksum(told)}
 
     def setting(self, name: str) -> JsonValue:
         """Return a setting of a dotted name; None where the run's version had it not yet."""
         return setting(self.settings, name)
+
+
+def _checksum(told: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def setting(settings: Settings, name: str) -> JsonValue:

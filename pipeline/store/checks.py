@@ -107,9 +107,11 @@ def held_to(location: Location) -> Iterator[None]:
     except Unavailable as error:
         raise StoreUnavailable(f"cannot read {location}: {error}") from error
     except StorageError as error:
-        if isinstance(error, StoreUnavailable) or location.exists():
+        if not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise DamagedFile(f"{location} is gone") from error
+    except MemoryError:  # of Arrow's, too
+        raise
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         if isinstance(error, PermissionError) or getattr(error, "errno", None) is not None:  # the store's, not Arrow's

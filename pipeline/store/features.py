@@ -105,7 +105,7 @@ class FeatureStore:
             try:
                 return self._stored(file)
             except DamagedFile as error:
-                log.warning("%s; its images are encoded again", error)
+                log.warning("%s; images in it are encoded again where they are listed", error)
                 return None
 
         with ThreadPoolExecutor(READERS) as readers:
@@ -225,14 +225,17 @@ class FeatureStore:
 
 
 def check_block(root: Location, file: str, quick: bool = False) -> list[str]:
-    """Read all of a block of a store at `root`, and return its keys; `quick` leaves out the tokens themselves.
+    """Read all of a block of a store at `root`, and return its keys, none of one that was dropped.
 
-    Raises `DamagedFile` that names the file, and `StorageError`.
+    `quick` leaves out the tokens themselves. Raises `DamagedFile` that names the file, and `StorageError`.
     """
     fingerprint = root.path.rpartition("/")[2]
     images = root / "images" / file
     with held_to(images):
-        table = read_parquet(images.read_bytes())
+        content = images.read_bytes()
+        if not content:
+            return []
+        table = read_parquet(content)
         if about := about_in(table.schema, file, fingerprint):
             check(crc_of_images(table), about.images, "its images")
             check(

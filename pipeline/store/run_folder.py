@@ -13,6 +13,7 @@ import contextlib
 import io
 import json
 import logging
+import secrets
 import zlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -28,6 +29,7 @@ from pipeline.io.names import partition
 from pipeline.io.parquet import read_parquet, write_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.record import NewerVersion, RunRecord
+from pipeline.schema.tables import SCORES
 from pipeline.store.checks import held_to
 
 CRC_BYTES = 4  # behind an array
@@ -116,7 +118,7 @@ class RunFolder:
         """Return the places of an attempt that nobody has made yet."""
         numbers = [int(entry.path) for entry in self._attempts.files() if entry.path.isdecimal()]
         number = max(numbers, default=-1) + 1
-        while not (self._attempts / str(number)).create(b""):
+        while not (self._attempts / str(number)).create(secrets.token_bytes(8)):  # else a lost answer looks like ours
             number += 1
         return replace(self, attempt=number)
 
@@ -126,8 +128,10 @@ class RunFolder:
 
     def publish(self, run: RunRecord) -> None:
         """Make the results readable: run.json, then latest.json. Nothing of the run is written afterwards."""
-        if not (self.results / "run.json").create(to_json(run.told())):
-            self._remove_results()
+        if not (self.results / "run.json").create(to_json(run.written())):
+            published = self.finished()
+            if published is not None and published.attempt != self.attempt:
+                self._remove_results()
             raise StorageError(f"run {self.run_id} was published by another process meanwhile, and stays as it is")
         self.point_at_it()
 
@@ -147,16 +151,16 @@ class RunFolder:
         for entry in self._attempts.files():
             if entry.path.isdecimal() and int(entry.path) != self.attempt:
                 replace(self, attempt=int(entry.path))._remove_results()
-        self.work.remove()
+        _remove(self.work)
 
     def _remove_results(self) -> None:
         """Remove what an attempt that did not publish wrote for readers; no reader is led to what may not be."""
         parts = ("scores", "catalog", "pixels", "metrics", "metrics_json")
         for location in (*(self.results / self.part(what) for what in parts), self.output / self.maps, self.report):
-            try:
-                location.remove()
-            except StorageError as error:
-                log.warning("left behind by attempt %d: %s", self.attempt, error)
+            _remove(location)
+        scores = self.results / self.part("scores")
+        if scores.exists():  # may not be removed, and would be read by who reads all that lies in scores/
+            write_table(scores, SCORES.empty())
 
     @property
     def _published(self) -> float:
@@ -197,6 +201,14 @@ def latest_run(output: Location) -> str:
     if not published:
         raise StorageError(f"no run was published below {output}, or it is no output.uri")
     return max(published)[1]
+
+
+def _remove(location: Location) -> None:
+    """Remove what nobody needs; a run that is published has not failed for what stays."""
+    try:
+        location.remove()
+    except StorageError as error:
+        log.warning("left behind: %s", error)
 
 
 def write_json(location: Location, value: object) -> None:

@@ -29,7 +29,6 @@ with RunLock(Location.parse(sys.argv[1]), "night"):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "RENEWED_EVERY", 0.05)
-    monkeypatch.setattr(lock, "LOOKS_APART", 3.0)
     monkeypatch.setattr(lock, "TAKEN_OVER_AFTER", 4.0)  # a busy machine may show no life for a second
 
 
