@@ -1,5 +1,6 @@
 """Noticing that the Ray under a run is gone, for which Ray itself waits for many minutes without a word."""
 
+import errno
 import logging
 import os
 import signal
@@ -17,11 +18,15 @@ from pipeline.errors import LakeScoreError
 
 SECONDS_BETWEEN_LOOKS = 2.0
 GONE_AFTER = 20.0  # seconds without an answer; a head that is started anew is back sooner
+LOST_AFTER = 3.0  # of this machine's, when nobody listens: another one is none for this process, which Ray soon ends
 LEFT_TO_END = 20.0  # seconds; Ray's C++ ends this process after 60 without a word, where it waits for the head
 GONE = (
     "Ray is gone: {} does not answer any more; it was killed, or ran out of memory (`dmesg`). When it is up again, the "
     "same command with its output.run_id takes the run up"
 )
+
+OWN = "the Ray of this machine"
+REFUSED = os.strerror(errno.ECONNREFUSED)
 
 Addresses = dict[str, tuple[str, int]]
 
@@ -45,7 +50,7 @@ def watched() -> Iterator[None]:
             silent = _silent(addresses)
             if not silent:
                 heard = time.monotonic()
-            elif time.monotonic() - heard >= GONE_AFTER:
+            elif time.monotonic() - heard >= _patience(silent):
                 gone.append(silent)
                 if in_main_thread:  # wakes it from system calls, too
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
@@ -78,9 +83,14 @@ def _addresses() -> Addresses:
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray has no types here
     [node] = [node for node in nodes if node["NodeID"] == here.get_node_id()]
     return {
+        OWN: (node["NodeManagerAddress"], node["NodeManagerPort"]),
         "the head of the cluster": (host.strip("[]"), int(port)),
-        "the Ray of this machine": (node["NodeManagerAddress"], node["NodeManagerPort"]),
     }
+
+
+def _patience(silent: str) -> float:
+    """Return for how many seconds what is silent may come back."""
+    return LOST_AFTER if silent.startswith(OWN) and REFUSED in silent else GONE_AFTER
 
 
 def _silent(addresses: Addresses) -> str:

@@ -78,7 +78,8 @@ def nights(s3_environment: dict[str, str], tmp_path_factory: pytest.TempPathFact
             (good / f"broken{number}.png").write_bytes(b"no image either")
         night("tuesday", 0, "published")
         scraped.append(samples(head.metrics))
-        client.put_object(Bucket="observed", Key="out/work/run_id=wednesday/settings.json", Body=b"{}")
+        others = b'{"input": {}, "encoder": {}}'
+        client.put_object(Bucket="observed", Key="out/work/run_id=wednesday/settings.json", Body=others)
         night("wednesday", 2, "failed")
         scraped.append(samples(head.metrics))
         client.close()

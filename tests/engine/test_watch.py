@@ -32,6 +32,18 @@ def test_a_block_that_waits_is_ended_when_nobody_answers(head: socket.socket, mo
     assert signal.getsignal(signal.SIGUSR1) == before and threading.active_count() == threads
 
 
+def test_this_machines_ray_is_not_waited_for_when_nobody_listens(
+    head: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = head.getsockname()
+    monkeypatch.setattr(watch, "LOST_AFTER", 0.1)
+    monkeypatch.setattr(watch, "GONE_AFTER", 1e9)
+    monkeypatch.setattr(watch, "_addresses", lambda: {watch.OWN: address})
+    with pytest.raises(LakeScoreError, match="Ray is gone: the Ray of this machine"), watched():
+        head.close()
+        threading.Event().wait(60)
+
+
 def test_what_ray_says_of_a_ray_that_is_gone_is_said_in_our_words(head: socket.socket) -> None:
     with pytest.raises(LakeScoreError, match="Ray is gone"), watched():
         head.close()
