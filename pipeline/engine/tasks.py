@@ -103,7 +103,8 @@ class OnRay:
                         yield ray.get(reference)
         finally:  # after an error nobody wants the rest
             for reference in preparing | working:
-                ray.cancel(reference)
+                # Its process, too: interrupted as it imports torch, it would never do so again
+                ray.cancel(reference, force=True)
 
     def _on_actors(self, stage: Stage, blocks: Sequence[pa.Table], progress: Progress) -> Iterator[pa.Table]:
         import ray.data  # three seconds that a run without GPUs need not wait

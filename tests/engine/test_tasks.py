@@ -1,6 +1,7 @@
 """Stages on real workers: blocks in, rows out, whichever way they are run, and what goes wrong there."""
 
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +48,27 @@ class Add:
         if self.trouble == "death":
             os._exit(1)
         return pa.table({"n": [n + self._one for n in numbers], "count": [1] * len(numbers)})
+
+
+@dataclass
+class Half:
+    """Fails in one worker while the other one is being set up, which notes in a folder if it is interrupted."""
+
+    folder: str
+
+    def setup(self, device: str, threads: int) -> None:
+        try:
+            (Path(self.folder) / f"begun-{os.getpid()}").touch()
+            while len(list(Path(self.folder).glob("begun-*"))) < 2:
+                threading.Event().wait(0.01)
+            if min(Path(self.folder).glob("begun-*")).name != f"begun-{os.getpid()}":
+                threading.Event().wait(20)
+        except BaseException:
+            (Path(self.folder) / f"interrupted-{os.getpid()}").touch()
+            raise
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        raise StorageError("as it is meant to be")
 
 
 def actors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,3 +150,17 @@ def test_a_stage_that_waits_says_who_works(
     monkeypatch.setattr(ray, "cluster_resources", lambda: there)
     monkeypatch.setattr(ray, "available_resources", lambda: free)
     assert OnRay(pool)._at_work() == said
+
+
+def test_a_worker_that_is_stopped_half_way_is_not_used_again(ray_here: None, tmp_path: Path) -> None:
+    """Interrupted while it imports torch, a process can do nothing with it any more."""
+    runner = OnRay(Pool(2, 1, 0))
+    with pytest.raises(StorageError), runner.progress("half", "numbers", 4) as progress:
+        runner(Half(str(tmp_path)), BLOCKS[:2], progress)
+    again = tmp_path / "again"
+    again.mkdir()
+    with runner.progress("add", "numbers", 12) as progress:
+        runner(Add(str(again)), BLOCKS, progress)
+    begun = {file.name.partition("-")[2] for file in tmp_path.glob("begun-*")}
+    assert len(begun) == 2 and not list(tmp_path.glob("interrupted-*"))
+    assert max(begun) not in {file.name for file in again.iterdir()}
