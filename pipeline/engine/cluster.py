@@ -60,7 +60,8 @@ def cluster(config: RayConfig) -> Iterator[None]:
     else:
         ready = _sigterm_kept(local_ray() if address is None else _joined(address))
     # A driver outside of the cluster is told by its own connection
-    outside: bool = client.is_connected() if found else (address or "").startswith("ray://")  # type: ignore[no-untyped-call]
+    by_client: bool = client.is_connected()  # type: ignore[no-untyped-call]  # Ray has no types here
+    outside = by_client if found else (address or "").startswith("ray://")
     watching = nullcontext() if outside else watched()
     with ready, watching:
         for name, asked in (("encode", config.encode), ("score", config.score)):

@@ -50,7 +50,7 @@ class OnRay:
         kind, each = ("GPU", self.pool.gpus) if self.pool.gpus else ("CPU", self.pool.cpus)
         try:
             there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray has no types here
-            free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+            free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]  # nor here
         except Exception:  # of many types; where Ray is gone, the run is told in another place
             return "it is not known who works"
         total = there.get(kind, 0)

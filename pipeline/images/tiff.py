@@ -41,7 +41,7 @@ def is_beyond_pillow(image: ImageFile.ImageFile, picks_channels: bool) -> bool:
     It takes 16-bit colours that lie in planes for 8-bit ones, and divides those by their transparency that have it
     multiplied in.
     """
-    tags = image.tag_v2  # type: ignore[attr-defined]
+    tags = image.tag_v2  # type: ignore[attr-defined]  # a TIFF's image has them
     extra, bits = tags.get(EXTRA_SAMPLES, ()), tags.get(BITS_PER_SAMPLE, (1,))
     colours = len(bits) - len(extra)
     if max(bits) == 16 and len(bits) > 1 and (tags.get(PLANAR) == SEPARATE or PREMULTIPLIED in extra):

@@ -93,7 +93,7 @@ class FeatureStore:
     @property
     def fingerprint(self) -> str:
         """The encoder's, by which the store's folder is called."""
-        return self.root.path.rpartition("/")[2]
+        return _fingerprint(self.root)
 
     def find(self, category: str) -> Found:
         """Return what is stored for a category; what is damaged is named by a warning each."""
@@ -186,9 +186,7 @@ class FeatureStore:
                 for index in indices:
                     row = refs[index][1]
                     [value] = parquet.read_row_group(row, columns=[f"tokens_{layer}"]).column(0)
-                    content = memoryview(value.as_buffer())
-                    if about is not None:
-                        check(crc(content), about.tokens[layer][row], f"image {row}")
+                    content = _checked_tokens(value, about, layer, row)
                     if self.dtype == "int8":
                         result[index] = unpack(content, patches, self.width)
                     else:
@@ -211,11 +209,9 @@ class FeatureStore:
             location = self.root / "images" / file
             with held_to(location):
                 table = read_parquet(location.read_bytes(), ["embedding"])
-                column = table["embedding"].combine_chunks()
-                vectors: NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), -1)
-                if about := about_in(table.schema, file, self.fingerprint):
-                    check(crc(vectors.data), about.embeddings, "its embeddings")
-                elif not np.isfinite(vectors).all():
+                about = about_in(table.schema, file, self.fingerprint)
+                vectors = _checked_embeddings(table, about)
+                if about is None and not np.isfinite(vectors).all():
                     raise ValueError("it has embeddings that are no numbers")
                 for index in indices:
                     found[index] = vectors[refs[index][1]]
@@ -229,8 +225,7 @@ def check_block(root: Location, file: str, quick: bool = False) -> list[str]:
 
     `quick` leaves out the tokens themselves. Raises `DamagedFile` that names the file, and `StorageError`.
     """
-    fingerprint = root.path.rpartition("/")[2]
-    images = root / "images" / file
+    fingerprint, images = _fingerprint(root), root / "images" / file
     with held_to(images):
         content = images.read_bytes()
         if not content:
@@ -238,9 +233,7 @@ def check_block(root: Location, file: str, quick: bool = False) -> list[str]:
         table = read_parquet(content)
         if about := about_in(table.schema, file, fingerprint):
             check(crc_of_images(table), about.images, "its images")
-            check(
-                crc(table["embedding"].combine_chunks().flatten().to_numpy().data), about.embeddings, "its embeddings"
-            )
+        _checked_embeddings(table, about)
         keys: list[str] = table["key"].to_pylist()
     tokens = root / "tokens" / file
     with held_to(tokens), tokens.open() as opened:
@@ -252,11 +245,29 @@ def check_block(root: Location, file: str, quick: bool = False) -> list[str]:
             group = parquet.read_row_group(row)
             for name in group.column_names:
                 [value] = group[name]
-                if about is not None:
-                    check(
-                        crc(memoryview(value.as_buffer())), about.tokens[int(name.split("_")[1])][row], f"image {row}"
-                    )
+                _checked_tokens(value, about, int(name.removeprefix("tokens_")), row)
     return keys
+
+
+def _fingerprint(root: Location) -> str:
+    return root.path.rpartition("/")[2]
+
+
+def _checked_embeddings(table: pa.Table, about: About | None) -> NDArray[np.float32]:
+    """Return the embeddings (N, E) of a file of images, held to their checksum where it has one."""
+    column = table["embedding"].combine_chunks()
+    vectors: NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), -1)
+    if about is not None:
+        check(crc(vectors.data), about.embeddings, "its embeddings")
+    return vectors
+
+
+def _checked_tokens(value: pa.Scalar, about: About | None, layer: int, row: int) -> memoryview:
+    """Return the bytes of a layer of an image, held to their checksum where they have one."""
+    content = memoryview(value.as_buffer())
+    if about is not None:
+        check(crc(content), about.tokens[layer][row], f"image {row}")
+    return content
 
 
 def _of_each_file(refs: Sequence[tuple[str, int]], read: Callable[[str, list[int]], None]) -> None:

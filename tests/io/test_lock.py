@@ -42,6 +42,16 @@ def somebody(**more: Any) -> bytes:
     return json.dumps(content | more).encode()
 
 
+def hold_and_die(place: Location) -> None:
+    """Leave the lock of a process that was killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, place.uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        holder.kill()
+        holder.wait()
+
+
 def test_who_comes_second_is_told_who_holds_it(place: Location) -> None:
     with RunLock(place, "night") as held:
         with pytest.raises(RunLocked, match=rf"run night is being done by process {os.getpid()} on .*choose another"):
@@ -78,12 +88,7 @@ def test_the_lock_of_a_killed_process_of_this_machine_is_taken_over_at_once(
     place: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock, "TAKEN_OVER_AFTER", 1e9)
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, place.uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        holder.kill()
-        holder.wait()
+    hold_and_die(place)
     assert len(files(place)) == 1
     with RunLock(place, "night") as taken:
         taken.check()
@@ -173,12 +178,7 @@ def test_runs_at_work_are_those_whose_locks_live(place: Location) -> None:
     (place / "locks/damaged.000001.json").write_bytes(b"")
     with RunLock(place, "night"):
         assert runs_at_work(place) == {"night"}
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, place.uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        holder.kill()
-        holder.wait()
+    hold_and_die(place)
     assert runs_at_work(place) == set()
 
 
