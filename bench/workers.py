@@ -72,7 +72,7 @@ class Sizes:
         """Return the small lake's units, of two seconds each: each worker has several."""
         members = {category: Members(total, total, total, "") for category, total in self.small}
         operations = 16 * max(total for _, total in self.small) * self.shape.pair
-        return plan_units(members, SMALL_LAYERS, self.shape, 4e9, operations)
+        return plan_units(members, [(layer,) for layer in SMALL_LAYERS], self.shape, 4e9, operations)
 
 
 FULL = Sizes((("nuts", 64), ("bolts", 48)), (16, 16), 384, rounds=2, images=1_000_000, categories=200)
@@ -159,7 +159,9 @@ class Plan:
     """The large lake cut into units in one way: seconds of each unit in several orders."""
 
     def __init__(self, members: dict[str, Members], memory: float, factor: float) -> None:
-        units = plan_units(members, LAYERS, SHAPE, memory * 1e9, factor * UNIT_OPERATIONS["cuda"])
+        units = plan_units(
+            members, [(layer,) for layer in LAYERS], SHAPE, memory * 1e9, factor * UNIT_OPERATIONS["cuda"]
+        )
         seconds = [GPU.seconds(unit_cost(unit, SHAPE)) for unit in units]
         places = sorted(range(len(units)), key=lambda place: _in_catalog(units[place]))
         self.orders = {
@@ -175,8 +177,8 @@ class Plan:
         return schedule(self.orders[order], gpus, ahead)
 
 
-def _in_catalog(unit: Unit) -> tuple[str, int, int]:
-    return unit.category, unit.layer, unit.start
+def _in_catalog(unit: Unit) -> tuple[str, tuple[int, ...], int]:
+    return unit.category, unit.layers, unit.start
 
 
 def large_lake(images: int, categories: int) -> dict[str, Members]:

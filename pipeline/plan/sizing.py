@@ -76,7 +76,7 @@ def _units(work: Work, node: Node, references: ReferencesConfig, layers: int, sh
         if images and total > 1:
             count = expected_references(references, total)
             members[str(number)] = Members(images, count, total, "", mutual=images == total)
-    units = plan_units(members, range(layers), shape, node.memory, UNIT_OPERATIONS["cuda"])
+    units = plan_units(members, [(layer,) for layer in range(layers)], shape, node.memory, UNIT_OPERATIONS["cuda"])
     return [node.rates.seconds(unit_cost(unit, shape)) for unit in units]
 
 

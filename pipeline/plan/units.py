@@ -14,7 +14,7 @@ FEWEST_QUERIES = 16  # images of a unit, where memory allows
 
 @dataclass(frozen=True)
 class Shape:
-    """One layer of one image, and what is done with it.
+    """One part of one image, its layer or layers, and what is done with it.
 
     `patches` P of `width` D values of `bytes` each are stored; LNAMD takes `degrees` of them, and `comparisons` of
     mutual scoring compare vectors of `compared` values.
@@ -51,7 +51,7 @@ class Members:
 
 @dataclass(frozen=True)
 class Unit:
-    """Score images [start, stop) of a category, on one layer, against its references.
+    """Score images [start, stop) of a category, on some layers, against its references.
 
     A unit that holds the whole category, all of it references, multiplies each pair once. Positions count the
     category's encoded images; of a pass that goes through the references they are places among those, and `total` is
@@ -60,7 +60,7 @@ class Unit:
     """
 
     category: str
-    layer: int
+    layers: tuple[int, ...]
     start: int
     stop: int
     total: int
@@ -70,6 +70,9 @@ class Unit:
     digest: str
     mutual: bool = True
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))  # rows of tables hold lists
+
     @property
     def whole(self) -> bool:
         return self.mutual and self.stop - self.start == self.total == self.references
@@ -78,11 +81,16 @@ class Unit:
     def id(self) -> str:
         """A name for files: the same for the same work, whatever the category may be called."""
         digest = hashlib.sha256(f"{self.category}\0{self.digest}".encode()).hexdigest()[:16]
-        return f"{digest}-{self.layer:02d}-{self.start:07d}-{self.stop:07d}"
+        layers = ".".join(f"{layer:02d}" for layer in self.layers)
+        return f"{digest}-{layers}-{self.start:07d}-{self.stop:07d}"
 
 
 def plan_units(
-    categories: Mapping[str, Members], layers: Sequence[int], shape: Shape, memory: float, operations: float
+    categories: Mapping[str, Members],
+    parts: Sequence[tuple[int, ...]],
+    shape: Shape,
+    memory: float,
+    operations: float,
 ) -> list[Unit]:
     """Cut the mutual scoring of each category into units, the largest first.
 
@@ -90,8 +98,8 @@ def plan_units(
 
     Args:
         categories: the encoded images of each.
-        layers: the encoder's blocks; each is a unit of its own.
-        shape: size of one layer of one image.
+        parts: the encoder's blocks that are scored together; each part has units of its own.
+        shape: size of one part of one image.
         memory: bytes that one worker may hold.
         operations: multiply-adds of one unit at most, unless it has FEWEST_QUERIES images or less.
 
@@ -102,13 +110,13 @@ def plan_units(
     for category, members in categories.items():
         total = members.total
         block, references = _blocks(category, members, shape, memory, operations)
-        for layer in layers:
+        for part in parts:
             for start in range(0, total, block):
                 stop = min(start + block, total)
                 units.append(
                     Unit(
                         category,
-                        layer,
+                        part,
                         start,
                         stop,
                         total,

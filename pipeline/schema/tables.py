@@ -141,7 +141,7 @@ UNITS = TableSchema(
     "The units of a category and a pass.",
     (
         CATEGORY,
-        Column("layer", pa.int64(), "The encoder's block, from 0."),
+        Column("layers", pa.list_(pa.int64()), "The encoder's blocks, from 0."),
         Column("start", pa.int64(), "Position of its first image."),
         Column("stop", pa.int64(), "Position behind its last image."),
         Column("total", pa.int64(), "Encoded images of the category.", "images"),

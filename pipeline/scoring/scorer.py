@@ -58,23 +58,23 @@ class Tuning:
 
 @dataclass(frozen=True)
 class CategoryFeatures:
-    """The features of a category, for one layer.
+    """The features of a category.
 
     Attributes:
         images: of the N encoded images of the run, in the order of a unit's positions.
         references: of the R images that they are compared with.
         self_index: (N,) place of each image among the references, -1 where it is none of them.
         excluded_pairs: (K, 2) an image and a reference that are not compared.
-        tokens: reads the layer of some images, (n, P, D).
-        earlier: returns the results of an earlier pass for this category and layer, first pass 0.
+        tokens: reads a layer of some images, (n, P, D).
+        earlier: returns the results of an earlier pass, first pass 0, of the units of some layers.
     """
 
     images: Sequence[FeatureRef]
     references: Sequence[FeatureRef]
     self_index: NDArray[np.int64]
     excluded_pairs: NDArray[np.int64]
-    tokens: Callable[[Sequence[FeatureRef]], NDArray[np.floating]]
-    earlier: Callable[[int], list[UnitResult]]
+    tokens: Callable[[Sequence[FeatureRef], int], NDArray[np.floating]]
+    earlier: Callable[[int, tuple[int, ...]], list[UnitResult]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Matches:
 class Scorer(Protocol):
     """A method of scoring, made of the settings of a run and of what its encoder gives.
 
-    `passes` of units follow each other: a unit sees all that the passes before found of its category and layer, so that
+    `passes` of units follow each other: a unit sees all that the passes before found of its category and layers, so
     what is known of every image may choose what the next pass compares with. The last one makes the patch scores.
     """
 
@@ -117,7 +117,7 @@ class Scorer(Protocol):
         Args:
             of_pass: its number, from 0.
             categories: the encoded images of each, and their references.
-            layers: the encoder's blocks; each is scored by itself.
+            layers: the encoder's blocks. A unit takes one of them or several.
             memory: bytes that a worker may hold.
             operations: multiply-adds of one unit, about.
 
@@ -149,8 +149,8 @@ class Scorer(Protocol):
     def join(self, of_pass: int, halves: Sequence[UnitResult]) -> UnitResult:
         """Return the result of a unit of a pass, of those of its first and its second half."""
 
-    def combine(self, layers: Sequence[Array]) -> Array:
-        """Return patch scores and errors (2, B, P) of images, of those of each layer (2, B, P)."""
+    def combine(self, parts: Sequence[Array]) -> Array:
+        """Return patch scores and errors (2, B, P) of images, of those that units of other layers found (2, B, P)."""
 
     def image_scores(self, maps: Array) -> NDArray[np.float64]:
         """Return the score (B,) of each image, of its anomaly map (B, height, width)."""
@@ -163,7 +163,8 @@ class Scorer(Protocol):
         patches: NDArray[np.int64],
         images: Sequence[FeatureRef],
         compared: Sequence[FeatureRef],
-        features: Sequence[CategoryFeatures],
+        features: CategoryFeatures,
+        layers: Sequence[int],
         block: int,
     ) -> Matches:
         """Say which patches of other images stand behind the scores of some patches.
@@ -172,7 +173,8 @@ class Scorer(Protocol):
             patches: (A, K) of each of A images.
             images: where the features of the A images lie.
             compared: R references that are looked at.
-            features: of the category, for each layer.
+            features: of the category.
+            layers: the encoder's blocks.
             block: images that may be held at a time.
 
         Returns:

@@ -33,7 +33,7 @@ class SubspaceScorer:
 
     def __init__(self, config: ScoreConfig, layer: Layer) -> None:
         self._variance, self._layer = config.method.variance, layer
-        self._fitted: tuple[object, Tensor, Tensor] | None = None  # features, mean (D,), components (D, k)
+        self._fitted: tuple[object, int, Tensor, Tensor] | None = None  # features, layer, mean (D,), components (D, k)
 
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
@@ -53,7 +53,7 @@ class SubspaceScorer:
             found += [
                 Unit(
                     category,
-                    layer,
+                    (layer,),
                     start,
                     min(start + step, total),
                     total,
@@ -84,13 +84,14 @@ class SubspaceScorer:
     def score(self, of_pass: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> UnitResult:
         import torch
 
+        [layer] = unit.layers
         with torch.inference_mode():
             if of_pass == 0:
-                return self._moments(features, features.references[unit.start : unit.stop], device)
-            mean, components = self._subspace(features, device)
+                return self._moments(features, features.references[unit.start : unit.stop], layer, device)
+            mean, components = self._subspace(features, layer, device)
             residuals = [
                 torch.linalg.vector_norm(centred - centred @ components @ components.T, dim=1)
-                for vectors in self._vectors(features, features.images[unit.start : unit.stop], device)
+                for vectors in self._vectors(features, features.images[unit.start : unit.stop], layer, device)
                 for centred in [vectors - mean]
             ]
             scores: Array = torch.stack(residuals).float().cpu().numpy()
@@ -100,8 +101,8 @@ class SubspaceScorer:
     def join(self, of_pass: int, halves: Sequence[UnitResult]) -> UnitResult:
         return np.sum(halves, axis=0) if of_pass == 0 else np.concatenate(halves, axis=1)  # of moments, and of scores
 
-    def combine(self, layers: Sequence[Array]) -> Array:
-        mean: Array = np.mean(layers, axis=0, dtype=np.float32)
+    def combine(self, parts: Sequence[Array]) -> Array:
+        mean: Array = np.mean(parts, axis=0, dtype=np.float32)
         return mean
 
     def image_scores(self, maps: Array) -> NDArray[np.float64]:
@@ -116,7 +117,8 @@ class SubspaceScorer:
         patches: NDArray[np.int64],
         images: Sequence[FeatureRef],
         compared: Sequence[FeatureRef],
-        features: Sequence[CategoryFeatures],
+        features: CategoryFeatures,
+        layers: Sequence[int],
         block: int,
     ) -> Matches:
         """Return the patches of other images that look most alike: the score is not made of them, but they show it."""
@@ -126,46 +128,51 @@ class SubspaceScorer:
 
         with torch.inference_mode():
             queries = [
-                torch.cat([v[p] for v, p in zip(self._vectors(of, images, "cpu"), patches, strict=True)])
-                for of in features
+                torch.cat([v[p] for v, p in zip(self._vectors(features, images, layer, "cpu"), patches, strict=True)])
+                for layer in layers
             ]
             blocks = (
-                (torch.stack(list(self._vectors(of, compared[start : start + block], "cpu"))) for of in features)
+                (
+                    torch.stack(list(self._vectors(features, compared[start : start + block], layer, "cpu")))
+                    for layer in layers
+                )
                 for start in range(0, len(compared), block)
             )
             return compare(queries, blocks)
 
-    def _vectors(self, features: CategoryFeatures, images: Sequence[FeatureRef], device: str) -> Iterator[Tensor]:
+    def _vectors(
+        self, features: CategoryFeatures, images: Sequence[FeatureRef], layer: int, device: str
+    ) -> Iterator[Tensor]:
         """Yield the patches (P, D) of images, one by one, of length 1: so are residuals at most 2."""
         import torch
         import torch.nn.functional as F
 
         for image in images:
-            yield F.normalize(torch.from_numpy(features.tokens([image])[0]).to(device).float(), dim=1)
+            yield F.normalize(torch.from_numpy(features.tokens([image], layer)[0]).to(device).float(), dim=1)
 
-    def _moments(self, features: CategoryFeatures, images: Sequence[FeatureRef], device: str) -> UnitResult:
+    def _moments(self, features: CategoryFeatures, images: Sequence[FeatureRef], layer: int, device: str) -> UnitResult:
         """Return (D + 2, D), fp64: the products of images' vectors, their sum, and their number in the last row."""
         import torch
 
         width = self._layer.width
         total = torch.zeros((width + 2, width), dtype=torch.float64, device=device)
-        for vectors in self._vectors(features, images, device):
+        for vectors in self._vectors(features, images, layer, device):
             total[:width] += vectors.T @ vectors  # of one image in fp32, of all in fp64
             total[width] += vectors.sum(dim=0, dtype=torch.float64)
             total[width + 1] += len(vectors)
         found: UnitResult = total.cpu().numpy()
         return found
 
-    def _subspace(self, features: CategoryFeatures, device: str) -> tuple[Tensor, Tensor]:
+    def _subspace(self, features: CategoryFeatures, layer: int, device: str) -> tuple[Tensor, Tensor]:
         """Return mean (D,) and components (D, k) of a category's references, made once for the same features."""
         import torch
 
-        if self._fitted is None or self._fitted[0] is not features:
+        if self._fitted is None or self._fitted[0] is not features or self._fitted[1] != layer:
             width = self._layer.width
-            total = torch.from_numpy(np.sum(features.earlier(0), axis=0))
+            total = torch.from_numpy(np.sum(features.earlier(0, (layer,)), axis=0))
             mean = total[width] / total[width + 1, 0]
             values, axes = torch.linalg.eigh(total[:width] / total[width + 1, 0] - torch.outer(mean, mean))  # rising
             held = values.clamp(min=0).flip(0).cumsum(0)
             count = int((held < self._variance * held[-1]).sum()) + 1
-            self._fitted = features, mean.float().to(device), axes[:, -count:].float().to(device)
-        return self._fitted[1], self._fitted[2]
+            self._fitted = features, layer, mean.float().to(device), axes[:, -count:].float().to(device)
+        return self._fitted[2], self._fitted[3]

@@ -1,7 +1,6 @@
 """Evidence of a run at work: which patches of references come nearest to an image's worst and most normal patch."""
 
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,7 @@ class FindEvidence:
     def _evidence(self, category: str, found: pa.Table) -> list[tuple[Named, Named]]:
         """Return the evidence for both patches of each image."""
         index, references = read_table(self.run.index(category)), read_table(self.run.references(category))
-        features = features_of(self.run, category)
+        features = features_of(self.store, self.run, category)
         of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
         positions = [of_image[image] for image in found["image"].to_pylist()]
         patches = np.stack([found["worst"].to_numpy(), found["normal"].to_numpy()], axis=1)
@@ -70,7 +69,8 @@ class FindEvidence:
             patches,
             [features.images[position] for position in positions],
             [features.references[place] for place in chosen],
-            [replace(features, tokens=partial(self.store.tokens, layer=layer)) for layer in self.store.layers],
+            features,
+            self.store.layers,
             max(1, int(BYTES // (4 * self.store.grid[0] * self.store.grid[1] * self.store.width))),
         )
         of_reference = references["position"].to_numpy()

@@ -1,4 +1,4 @@
-"""What the last pass of scoring found, layers combined."""
+"""What the last pass of scoring found, of all layers."""
 
 from dataclasses import dataclass
 
@@ -26,14 +26,18 @@ class PatchScoreReader:
     def __call__(self, category: str, start: int, stop: int) -> Array:
         """Return patch scores and standard errors (2, B, P) of images [start, stop) of a category."""
         patches = self.store.grid[0] * self.store.grid[1]
-        layers = {layer: np.empty((2, stop - start, patches), np.float32) for layer in self.store.layers}
         last = self.scorer.passes - 1
-        for unit in records(read_table(self.run.units(category, last)), Unit):
+        units = records(read_table(self.run.units(category, last)), Unit)
+        parts = {
+            layers: np.empty((2, stop - start, patches), np.float32)
+            for layers in sorted({unit.layers for unit in units})
+        }
+        for unit in units:
             low, high = max(start, unit.start), min(stop, unit.stop)
             if low < high:
                 found = self._read(self.run.unit_results(last) / f"{unit.id}.npy")
-                layers[unit.layer][:, low - start : high - start] = found[:, low - unit.start : high - unit.start]
-        return self.scorer.combine(list(layers.values()))
+                parts[unit.layers][:, low - start : high - start] = found[:, low - unit.start : high - unit.start]
+        return self.scorer.combine(list(parts.values()))
 
     def _read(self, location: Location) -> Array:
         """Return a unit's result; drops one that no scorer finds, and raises `DamagedFile`."""

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -74,8 +73,7 @@ class ScoreUnits:
     store: FeatureStore
     run: RunFolder
     _scorer: Scorer | None = field(default=None, init=False)
-    _of: tuple[str, int] | None = field(default=None, init=False)  # category and layer of `_features`
-    _features: CategoryFeatures | None = field(default=None, init=False)
+    _features: tuple[str, CategoryFeatures] | None = field(default=None, init=False)  # and whose they are
     _device: str = field(default="cpu", init=False)
 
     def setup(self, device: str, threads: int) -> None:
@@ -95,7 +93,7 @@ class ScoreUnits:
         """Return the result of a unit of a pass, in smaller parts where memory runs out."""
         assert self._scorer is not None, "setup comes first"
         try:
-            return self._scorer.score(of_pass, unit, self._features_of(unit), self.tuning, self._device)
+            return self._scorer.score(of_pass, unit, self._features_of(unit.category), self.tuning, self._device)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -110,36 +108,32 @@ class ScoreUnits:
         halves = (replace(unit, stop=middle, reference_block=block), replace(unit, start=middle, reference_block=block))
         return self._scorer.join(of_pass, [self.score_unit(of_pass, half) for half in halves])
 
-    def _features_of(self, unit: Unit) -> CategoryFeatures:
-        """Return what units of one category and layer share."""
-        if self._of != (unit.category, unit.layer) or self._features is None:
-            tokens = partial(self.store.tokens, layer=unit.layer)
-            earlier = partial(earlier_results, self.run, unit.category, unit.layer)
-            if self._of is not None and self._of[0] == unit.category and self._features is not None:
-                self._features = replace(self._features, tokens=tokens, earlier=earlier)
-            else:
-                self._features = replace(features_of(self.run, unit.category), tokens=tokens, earlier=earlier)
-            self._of = unit.category, unit.layer
-        return self._features
+    def _features_of(self, category: str) -> CategoryFeatures:
+        """Return what the units of one category share."""
+        if self._features is None or self._features[0] != category:
+            self._features = category, features_of(self.store, self.run, category)
+        return self._features[1]
 
 
-def features_of(run: RunFolder, category: str) -> CategoryFeatures:
-    """Return where the features of a category lie, and who is not compared with whom; of no layer yet."""
+def features_of(store: FeatureStore, run: RunFolder, category: str) -> CategoryFeatures:
+    """Return where the features of a category lie, and who is not compared with whom."""
     index, references = read_table(run.index(category)), read_table(run.references(category))
     positions = references["position"].to_numpy()
     self_index = np.full(index.num_rows, -1)
     self_index[positions[positions >= 0]] = np.flatnonzero(positions >= 0)
     pairs = read_table(run.near_duplicates(category))
-    excluded = np.stack([pairs["position"].to_numpy(), pairs["reference"].to_numpy()], axis=1)
-    return CategoryFeatures(feature_refs(index), feature_refs(references), self_index, excluded, _no_layer, _no_layer)
+    return CategoryFeatures(
+        feature_refs(index),
+        feature_refs(references),
+        self_index,
+        np.stack([pairs["position"].to_numpy(), pairs["reference"].to_numpy()], axis=1),
+        store.tokens,
+        partial(earlier_results, run, category),
+    )
 
 
-def earlier_results(run: RunFolder, category: str, layer: int, of_pass: int) -> list[UnitResult]:
-    """Return the results of an earlier pass for a category and layer, in the order of their units."""
-    units = [unit for unit in records(read_table(run.units(category, of_pass)), Unit) if unit.layer == layer]
+def earlier_results(run: RunFolder, category: str, of_pass: int, layers: tuple[int, ...]) -> list[UnitResult]:
+    """Return the results of an earlier pass for a category and layers, in the order of their units."""
+    units = [unit for unit in records(read_table(run.units(category, of_pass)), Unit) if unit.layers == layers]
     ordered = sorted(units, key=lambda unit: unit.start)
     return [read_array(run.unit_results(of_pass) / f"{unit.id}.npy") for unit in ordered]
-
-
-def _no_layer(*_: object) -> NoReturn:
-    raise AssertionError("features of no layer")

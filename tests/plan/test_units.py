@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.plan.units import FEWEST_QUERIES, Members, Shape, Unit, plan_units
 
-LAYERS = (5, 11)
+PARTS = [(5,), (11,)]
 PLAIN = Shape(patches=16, width=8, bytes=4, degrees=3, comparisons=3, compared=8)
 PAPER = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, comparisons=3, compared=1024)
 SHORT = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, comparisons=1, compared=256)  # fused and projected
@@ -55,7 +55,7 @@ def members_of(total: int, references: int, digest: str = "d1") -> Members:
 
 def plan(members: tuple[int, int], shape: Shape, memory: float, queries: float) -> list[Unit]:
     operations = queries * members[1] * shape.comparisons * shape.patches**2 * shape.compared
-    return plan_units({"bottle": members_of(*members)}, LAYERS, shape, memory, operations)
+    return plan_units({"bottle": members_of(*members)}, PARTS, shape, memory, operations)
 
 
 @pytest.mark.parametrize("members, shape, factor, queries", GRID)
@@ -64,8 +64,8 @@ def test_every_image_of_every_layer_is_scored_exactly_once(
 ) -> None:
     total, references = members
     units = plan(members, shape, factor * least(references, shape), queries)
-    covered = sorted((unit.layer, image) for unit in units for image in range(unit.start, unit.stop))
-    assert covered == [(layer, image) for layer in LAYERS for image in range(total)]
+    covered = sorted((unit.layers, image) for unit in units for image in range(unit.start, unit.stop))
+    assert covered == [(part, image) for part in PARTS for image in range(total)]
     assert {(unit.category, unit.total, unit.references, unit.population, unit.digest) for unit in units} == {
         ("bottle", total, references, total, "d1")
     }
@@ -93,7 +93,7 @@ def test_a_category_is_one_unit_a_layer_when_and_only_when_it_fits_and_all_are_r
     few = total <= FEWEST_QUERIES
     fits = whole_bytes(total, shape) <= memory and (few or total / 2 <= queries)  # each pair is multiplied once
     whole = [unit.whole for unit in plan(members, shape, memory, queries)]
-    assert whole == ([True] * len(LAYERS) if fits and references == total else [False] * len(whole))
+    assert whole == ([True] * len(PARTS) if fits and references == total else [False] * len(whole))
 
 
 @pytest.mark.parametrize("members, shape, factor, queries", GRID)
@@ -109,9 +109,9 @@ def test_plenty_of_memory_and_time_are_used() -> None:
     # A plan of single images would pass every limit above.
     units = plan((100, 100), PLAIN, 1e12, 20)
     assert {unit.stop - unit.start for unit in units} == {20} and {unit.reference_block for unit in units} == {100}
-    assert len(plan((100, 100), PLAIN, 1e12, 50)) == len(LAYERS)
+    assert len(plan((100, 100), PLAIN, 1e12, 50)) == len(PARTS)
     units = plan((100, 7), PLAIN, 1e12, 1e9)
-    assert len(units) == len(LAYERS) and {unit.reference_block for unit in units} == {7}
+    assert len(units) == len(PARTS) and {unit.reference_block for unit in units} == {7}
 
 
 def test_few_references_leave_room_for_more_queries() -> None:
@@ -134,16 +134,16 @@ def test_memory_that_does_not_hold_one_image_is_a_config_error_that_names_the_ca
 
 def test_references_of_earlier_nights_are_no_reason_to_multiply_pairs_once() -> None:
     earlier = Members(10, 10, 300, "d1", mutual=False)
-    units = plan_units({"bottle": earlier}, LAYERS, PLAIN, 1e12, 1e15)
-    assert len(units) == len(LAYERS) and not any(unit.whole for unit in units)
+    units = plan_units({"bottle": earlier}, PARTS, PLAIN, 1e12, 1e15)
+    assert len(units) == len(PARTS) and not any(unit.whole for unit in units)
     assert {unit.population for unit in units} == {300}
 
 
 def test_categories_are_planned_each_by_its_own_size_and_the_largest_units_come_first() -> None:
     categories = {"bottle": members_of(3, 3), "cable": members_of(500, 500), "grid": members_of(90, 20)}
     memory = float(least(500, PLAIN))
-    units = plan_units(categories, LAYERS, PLAIN, memory, 1e15)
-    alone = [plan_units({name: of}, LAYERS, PLAIN, memory, 1e15) for name, of in categories.items()]
+    units = plan_units(categories, PARTS, PLAIN, memory, 1e15)
+    alone = [plan_units({name: of}, PARTS, PLAIN, memory, 1e15) for name, of in categories.items()]
     assert set(units) == set(itertools.chain(*alone)) and len(units) == sum(map(len, alone))
     sizes = [(unit.stop - unit.start) * unit.references for unit in units]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[-1]
@@ -151,12 +151,12 @@ def test_categories_are_planned_each_by_its_own_size_and_the_largest_units_come_
 
 def ids(categories: Mapping[str, Members]) -> list[str]:
     # Enough memory for a few images a unit, so that each category has several units.
-    return [unit.id for unit in plan_units(categories, LAYERS, PLAIN, 3.0 * least(100, PLAIN), 1e15)]
+    return [unit.id for unit in plan_units(categories, PARTS, PLAIN, 3.0 * least(100, PLAIN), 1e15)]
 
 
 def test_ids_are_unique_within_a_plan() -> None:
     found = ids({"bottle": members_of(100, 100), "cable": members_of(100, 100), "d1": members_of(100, 9, "bottle")})
-    assert len(found) > 3 * len(LAYERS) and len(set(found)) == len(found)
+    assert len(found) > 3 * len(PARTS) and len(set(found)) == len(found)
 
 
 @pytest.mark.parametrize("other", [{"bottle": members_of(100, 100, "d2")}, {"cable": members_of(100, 100)}])

@@ -44,8 +44,8 @@ def features_of(
         [refs[row] for row in references],
         self_index,
         np.empty((0, 2), np.int64),
-        lambda wanted: of[[row for _, row in wanted]],
-        lambda of_pass: passes[of_pass],
+        lambda wanted, _: of[[row for _, row in wanted]],
+        lambda of_pass, _: passes[of_pass],
     )
 
 
@@ -110,7 +110,7 @@ def test_evidence_is_the_patch_that_looks_most_alike() -> None:
     features = features_of(of, range(len(of)), [])
     patches, compared = np.array([[2, 0]]), [features.images[row] for row in (0, 1, 8)]
     matches = make_scorer(config(), LAYER).explain(
-        patches, [features.images[3]], compared, [features, features], block=2
+        patches, [features.images[3]], compared, features, layers=[5, 11], block=2
     )
     assert matches.distances.shape == matches.patches.shape == (2, 3)
     [(image, patch, distance)] = matches.nearest(0, 1)

@@ -57,12 +57,12 @@ def category(folder: Path, layout: str) -> MeasureCategory:
     run = RunFolder(Location.parse(str(folder / "out")), "test")
     write_table(run.index("box"), pa.Table.from_pylist(rows))
     write_table(run.references("box"), pa.table({"position": list(range(IMAGES))}))
-    whole = Unit("box", 2, 0, IMAGES, IMAGES, IMAGES, IMAGES, IMAGES, "m")
+    whole = Unit("box", (2,), 0, IMAGES, IMAGES, IMAGES, IMAGES, IMAGES, "m")
     spans = [(layer, start, stop) for layer in (2, 5) for start, stop in ((0, 5), (5, IMAGES))]
-    units = [replace(whole, layer=layer, start=start, stop=stop) for layer, start, stop in spans]
+    units = [replace(whole, layers=(layer,), start=start, stop=stop) for layer, start, stop in spans]
     write_table(run.units("box", 0), UNITS.rows(units))
     for unit in units:
-        scores = patches[unit.start : unit.stop] + np.float32(unit.layer / 100)
+        scores = patches[unit.start : unit.stop] + np.float32(unit.layers[0] / 100)
         write_array(
             run.unit_results(0) / f"{unit.id}.npy", np.stack([scores, np.zeros_like(scores)])
         )  # and standard errors

@@ -158,7 +158,7 @@ def test_a_category_whose_labels_are_of_one_kind_is_named(caplog: pytest.LogCapt
 def written(of: Lists, start: int, stop: int) -> pa.Table:
     """Write maps of constant images: that of image n has the distance (n + 1) / 8."""
     patches = np.repeat(np.arange(1, OWN + 1, dtype=np.float32) / 8, 4).reshape(OWN, 4)
-    unit = Unit(CATEGORY, 3, 0, OWN, OWN, OWN, OWN, OWN, "m")
+    unit = Unit(CATEGORY, (3,), 0, OWN, OWN, OWN, OWN, OWN, "m")
     write_table(of.run.units(CATEGORY, 0), UNITS.rows([unit]))
     write_array(of.run.unit_results(0) / f"{unit.id}.npy", np.stack([patches, np.zeros_like(patches)]))
     return of.write_maps(pa.table({"category": [CATEGORY], "start": [start], "stop": [stop]}))

@@ -71,8 +71,8 @@ def test_what_a_unit_finds_is_written_by_its_name(tmp_path: Path) -> None:
     assert written.shape == (2, 7, SPEC.patches) and np.array_equal(written, scored(worker, PART))
 
 
-WHOLE = Unit("bottle", 2, 0, IMAGES, IMAGES, IMAGES, IMAGES, 4, "d1")
-PART = Unit("bottle", 5, 1, 8, IMAGES, IMAGES, 30, 4, "d1")
+WHOLE = Unit("bottle", (2,), 0, IMAGES, IMAGES, IMAGES, IMAGES, 4, "d1")
+PART = Unit("bottle", (5,), 1, 8, IMAGES, IMAGES, 30, 4, "d1")
 
 
 @pytest.mark.parametrize("unit", [WHOLE, PART], ids=["whole", "part"])

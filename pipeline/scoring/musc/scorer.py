@@ -38,7 +38,7 @@ class MuscScorer:
                 f"method.projection_width {self._method.projection_width} is more than the {layer.width} values of "
                 f"{config.encoder.name}"
             )
-        self._prepared: tuple[object, Aggregation] | None = None
+        self._prepared: tuple[object, int, Aggregation] | None = None
         self._searching: tuple[object, Search] | None = None
 
     @property
@@ -57,7 +57,7 @@ class MuscScorer:
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
     ) -> list[Unit]:
-        return plan_units(categories, layers, self.shape, memory, operations)
+        return plan_units(categories, [(layer,) for layer in layers], self.shape, memory, operations)
 
     def cost(self, unit: Unit) -> Cost:
         return unit_cost(unit, self.shape)
@@ -86,11 +86,13 @@ class MuscScorer:
 
         from pipeline.scoring.musc.mutual import PatchScores, mutual_scores, query_scores
 
+        [layer] = unit.layers
+
         def tokens(images: Sequence[FeatureRef]) -> Tensor:
-            return torch.from_numpy(features.tokens(images)).to(device)
+            return torch.from_numpy(features.tokens(images, layer)).to(device)
 
         with torch.inference_mode():
-            aggregation = self._aggregation(features, device)
+            aggregation = self._aggregation(features, layer, device)
             search = self._search_of(tuning, device)
             first, second = features.excluded_pairs.T
             inside = (first >= unit.start) & (first < unit.stop)
@@ -118,9 +120,9 @@ class MuscScorer:
     def join(self, of_pass: int, halves: Sequence[UnitResult]) -> UnitResult:
         return np.concatenate(halves, axis=1)
 
-    def combine(self, layers: Sequence[Array]) -> Array:
+    def combine(self, parts: Sequence[Array]) -> Array:
         # The layers see the same references; the mean of their errors is the error of their mean at most
-        mean: Array = np.mean(layers, axis=0, dtype=np.float32)
+        mean: Array = np.mean(parts, axis=0, dtype=np.float32)
         return mean
 
     def image_scores(self, maps: Array) -> NDArray[np.float64]:
@@ -141,17 +143,18 @@ class MuscScorer:
         patches: NDArray[np.int64],
         images: Sequence[FeatureRef],
         compared: Sequence[FeatureRef],
-        features: Sequence[CategoryFeatures],
+        features: CategoryFeatures,
+        layers: Sequence[int],
         block: int,
     ) -> Matches:
         import torch
 
         from pipeline.scoring.nearest import compare
 
-        aggregations = [self._aggregation(of, "cpu") for of in features]
+        aggregations = {layer: self._aggregation(features, layer, "cpu") for layer in layers}
 
         def vectors(refs: Sequence[FeatureRef], layer: int) -> Iterator[Tensor]:
-            return aggregations[layer](torch.from_numpy(features[layer].tokens(refs)))
+            return aggregations[layer](torch.from_numpy(features.tokens(refs, layer)))
 
         def of_patches(layer: int) -> Iterator[Tensor]:
             for start in range(0, len(images), block):
@@ -161,10 +164,9 @@ class MuscScorer:
                 yield torch.stack([of[rows, chosen] for of in of_images]).flatten(1, 2)  # (r, a * K, D)
 
         with torch.inference_mode():
-            every = range(len(features))
-            queries = [of for layer in every for of in torch.cat(list(of_patches(layer)), dim=1)]
+            queries = [of for layer in layers for of in torch.cat(list(of_patches(layer)), dim=1)]
             blocks = (
-                (of for layer in every for of in vectors(compared[start : start + block], layer))
+                (of for layer in layers for of in vectors(compared[start : start + block], layer))
                 for start in range(0, len(compared), block)
             )
             return compare(queries, blocks)
@@ -177,7 +179,7 @@ class MuscScorer:
             self._searching = (tuning, device), make_search(tuning, self._search.dtype, device)
         return self._searching[1]
 
-    def _aggregation(self, features: CategoryFeatures, device: str) -> Aggregation:
+    def _aggregation(self, features: CategoryFeatures, layer: int, device: str) -> Aggregation:
         """Return how a layer's tokens become the vectors that are compared; made once for the same features."""
         import torch
 
@@ -190,8 +192,8 @@ class MuscScorer:
             return plain
         if method.projection == "random":
             return replace(plain, projection=random_projection(self._layer.width, method.projection_width).to(device))
-        if self._prepared is None or self._prepared[0] is not features:
-            sample = torch.from_numpy(features.tokens(features.references[:FITTED_ON])).to(device)
+        if self._prepared is None or self._prepared[0] is not features or self._prepared[1] != layer:
+            sample = torch.from_numpy(features.tokens(features.references[:FITTED_ON], layer)).to(device)
             vectors = torch.cat([of.flatten(0, 1) for of in plain(sample)])
-            self._prepared = features, replace(plain, projection=pca(vectors, method.projection_width))
-        return self._prepared[1]
+            self._prepared = features, layer, replace(plain, projection=pca(vectors, method.projection_width))
+        return self._prepared[2]
