@@ -120,8 +120,9 @@ class EncoderConfig(_Group):
     """Checksum that the weights must have."""
     size: int | Annotated[tuple[int, int], BeforeValidator(_split)] = 518
     """Images are resized to size x size pixels, or to height,width; multiples of the encoder's patch."""
-    layers: Numbers | None = None
-    """Blocks whose output is used, from 0, such as 5,11. Default: the last of each quarter of the depth."""
+    layers: Numbers | Literal["middle"] | None = None
+    """Blocks whose output is used, from 0, such as 5,11; middle: the last of the second and of the third quarter of the
+    depth. Default: middle with preset lakescore, else the last of each quarter."""
     dtype: Precision = "fp32"
     """Precision of the forward pass."""
     store: Literal["fp16", "fp32", "int8"] = "fp16"
@@ -152,25 +153,53 @@ class EncoderConfig(_Group):
         return checksum
 
 
-class MethodConfig(_Group):
-    """How patches are scored; the defaults are the paper's."""
+OWN_SETTINGS = {  # of presets, beside which they would do nothing
+    "paper": ("degrees", "interval", "windows", "fuse_degrees", "projection", "projection_width"),
+    "subspace": ("variance",),
+}
+OLD_NAMES = {"musc": "paper", "subspace": "subspace"}  # of presets, when they were called method.name
 
-    name: Literal["musc", "subspace"] = "musc"
-    """musc: mutual scoring of the images of a category; subspace: what the components of a category's tokens leave."""
+
+class MethodConfig(_Group):
+    """How patches are scored; the settings below the preset are each of one preset."""
+
+    preset: Literal["lakescore", "paper", "subspace"] = "lakescore"
+    """lakescore: mutual scoring of the images of a category by one descriptor a patch against cleaned references;
+    paper: MuSc as it was published; subspace: what the components of a category's tokens leave."""
+    name: str | None = Field(None, exclude=True)
+    """Old name of `preset`, which the next version will not know."""
     variance: float = Field(0.99, gt=0, le=1)
-    """Share of the tokens' variance that the components of subspace hold."""
+    """subspace: share of the tokens' variance that the components hold."""
     degrees: Numbers = (1, 3, 5)
-    """Neighbourhood sizes of LNAMD, odd."""
+    """paper: neighbourhood sizes of LNAMD, odd."""
     interval: float = Field(0.3, gt=0, le=1)
-    """Share of the smallest distances to other images that is averaged."""
+    """paper: share of the smallest distances to other images that is averaged."""
     windows: Numbers = (1, 2, 3)
-    """RsCIN's numbers of neighbouring images; 0 alone switches it off. The paper takes 1 8 9 for VisA."""
+    """paper: RsCIN's numbers of neighbouring images; 0 alone switches it off. 1 8 9 were taken for VisA."""
     fuse_degrees: bool = False
-    """Average the degrees' vectors and compare once, instead of comparing for each degree."""
+    """paper: average the degrees' vectors and compare once, instead of comparing for each degree."""
     projection: Literal["none", "pca", "random"] = "none"
-    """Shorten the compared vectors to `projection_width` values."""
+    """paper: shorten the compared vectors to `projection_width` values."""
     projection_width: int = Field(256, gt=0)
-    """Values of a projected patch vector."""
+    """paper: values of a projected patch vector."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_its_new_name(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("name") is None:
+            return given
+        if given["name"] not in OLD_NAMES:
+            raise ValueError(f"method.name {given['name']!r} is unknown; it is called method.preset now")
+        log.warning("method.name is called method.preset now; the next version will not know it")
+        return {"preset": OLD_NAMES[given["name"]]} | {name: value for name, value in given.items() if name != "name"}
+
+    @model_validator(mode="after")
+    def _has_its_own_settings_only(self) -> Self:
+        for preset, names in OWN_SETTINGS.items():
+            for name in names:
+                if preset != self.preset and getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is a setting of preset {preset}: preset {self.preset} has none")
+        return self
 
     @field_validator("degrees")
     @classmethod
@@ -228,7 +257,11 @@ class ReferencesConfig(_Group):
         return self
 
 
-USUAL = {"image": 0.95, "pixel": 0.999}  # quantiles of images' scores, and of pixels
+USUAL = {  # values of rules, on images' scores and on pixels
+    "auto": {"image": 0.02},
+    "quantile": {"image": 0.95, "pixel": 0.999},
+    "recall": {"image": 0.95},
+}
 SAID = ("share", "fixed")  # rules without a usual value: it must be said
 
 
@@ -238,14 +271,15 @@ _USUAL_RANGE = "0 to 1, e.g. 0.95, and distances of rule fixed 0 to 2"
 class RuleConfig(_Group):
     """How a threshold is found for each category."""
 
-    rule: Literal["quantile", "share", "fixed", "recall", "best_f1"] = "quantile"
-    """A quantile of the references' own values, the share of this run's values that may be above, a fixed value, or,
+    rule: Literal["auto", "quantile", "share", "fixed", "recall", "best_f1"] = "auto"
+    """auto: by people's labels, or else by the window's images, or else by this run's, and on pixels that of images.
+    Else a quantile of the references' own values, the share of this run's values that may be above, a fixed value, or,
     for images where labels are known, the highest that finds this share of the defects, or that of the best F1."""
     value: float | None = None
-    """The quantile (default: 0.95, for pixels 0.999), the recall (0.95), the share, or the distance from 0 to 2;
-    best_f1 takes none."""
+    """Of auto the share of normal images that a window's threshold may flag (default: 0.02), the quantile (0.95, for
+    pixels 0.999), the recall (0.95), the share, or the distance from 0 to 2; best_f1 takes none."""
     categories: dict[Text, float] = {}
-    """Other values for some categories. Where share or fixed have none for a category, the default quantile decides."""
+    """Other values for some categories. Where share or fixed have none for a category, auto decides."""
 
     @field_validator("value")
     @classmethod
@@ -267,12 +301,22 @@ class RuleConfig(_Group):
         for value in values:
             if not 0 <= value <= (2 if self.rule == "fixed" else 1):
                 raise ValueError(f"{value:g} is no value of rule {self.rule}: {_USUAL_RANGE}")
+            if self.rule == "auto" and not 0 < value < 0.5:
+                raise ValueError(
+                    f"{value:g} is no value of rule auto, whose value is a share of false alarms such as 0.02; for a "
+                    "quantile take rule quantile"
+                )
         return self
 
     def of(self, category: str) -> str:
         """Return the rule that decides in a category."""
         lacks = self.categories.get(category, self.value) is None
-        return "quantile" if lacks and self.rule in SAID else self.rule
+        return "auto" if lacks and self.rule in SAID else self.rule
+
+    def value_of(self, category: str, what: Literal["image", "pixel"]) -> float:
+        """Return the value of the rule that decides in a category; 0 of one that has none."""
+        value = self.categories.get(category, self.value)
+        return USUAL.get(self.of(category), {}).get(what, 0.0) if value is None else value
 
     @property
     def fitted(self) -> bool:
@@ -323,14 +367,26 @@ class SearchConfig(_Group):
     """Blocked matrix products, a FAISS index per reference image, or the faster of both for shape and device."""
     dtype: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """Precision of the compared vectors; sums are never rounded so."""
+    radius: Literal["auto", "whole"] | int = "auto"
+    """lakescore: a patch is compared with those so many patches around its own place; auto takes for each category the
+    fewest that keep 99 % of the distances of a sample, or the whole image. The other presets take the whole image."""
     memory_gb: float = Field(4.0, gt=0, allow_inf_nan=False)
     """What one scoring worker may hold: it bounds the units that scoring is cut into. A GPU should get most of its own,
     so that references are read less often."""
+
+    @field_validator("radius")
+    @classmethod
+    def _reaches_a_patch(cls, radius: Literal["auto", "whole"] | int) -> Literal["auto", "whole"] | int:
+        if isinstance(radius, int) and radius < 1:
+            raise ValueError("a radius has one patch at least; whole compares with the whole image")
+        return radius
 
     @model_validator(mode="after")
     def _fits_the_search(self) -> Self:
         if self.kind == "faiss" and self.dtype != "fp32":
             raise ValueError(f"faiss searches in fp32; use kind gemm or auto for {self.dtype}")
+        if self.kind == "faiss" and isinstance(self.radius, int):
+            raise ValueError("faiss searches whole images; use kind gemm or auto for a radius")
         return self
 
 
@@ -382,6 +438,15 @@ class ScoreConfig(_Group):
     metrics: Literal["exact", "musc"] = "exact"
     """Metrics where labels are known; musc adds PRO over 200 linear thresholds, as the official code takes it."""
 
+    @model_validator(mode="after")
+    def _has_its_layers(self) -> Self:
+        if self.method.preset == "lakescore" and self.encoder.layers is None:
+            encoder = self.encoder.model_copy(update={"layers": "middle"})
+            object.__setattr__(self, "encoder", encoder)  # frozen for everybody else
+        if self.method.preset != "lakescore" and isinstance(self.search.radius, int):
+            raise ValueError(f"search.radius is a setting of preset lakescore: preset {self.method.preset} has none")
+        return self
+
     @field_validator("decision")
     @classmethod
     def _has_its_values(cls, decision: DecisionConfig) -> DecisionConfig:
@@ -389,7 +454,7 @@ class ScoreConfig(_Group):
 
         def filled(name: str) -> RuleConfig:
             rule: RuleConfig = getattr(decision, name)
-            lacks = rule.value is None and rule.rule not in SAID
-            return rule.model_copy(update={"value": USUAL[name]}) if lacks else rule
+            usual = USUAL.get(rule.rule, {}).get(name)
+            return rule.model_copy(update={"value": usual}) if rule.value is None and usual is not None else rule
 
-        return decision.model_copy(update={name: filled(name) for name in USUAL})
+        return decision.model_copy(update={name: filled(name) for name in ("image", "pixel")})

@@ -69,7 +69,8 @@ def _check(spec: EncoderSpec, config: EncoderConfig) -> None:
         raise ValueError(f"its name is {spec.name!r}")
     if min(*spec.grid, spec.width, spec.embedding) < 1:
         raise ValueError("numbers of patches and values are positive")
-    if not spec.layers or spec.layers != (config.layers or spec.layers):
+    chosen = config.layers if isinstance(config.layers, tuple) else spec.layers
+    if not spec.layers or spec.layers != chosen:
         raise ValueError(f"its layers are {list(spec.layers)}")
     if not re.fullmatch("[0-9a-f]{16}", spec.fingerprint):
         raise ValueError(f"its fingerprint is {spec.fingerprint!r}")

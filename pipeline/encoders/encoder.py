@@ -137,8 +137,9 @@ def _check_side(side: int, config: EncoderConfig, patch: int) -> None:
 
 def _layers(config: EncoderConfig, depth: int) -> tuple[int, ...]:
     layers = config.layers
-    if layers is None:
-        layers = tuple(depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+    if layers is None or layers == "middle":
+        quarters = (1, 2, 3, 4) if layers is None else (2, 3)
+        layers = tuple(sorted({max(0, depth * quarter // 4 - 1) for quarter in quarters}))
     if wrong := [layer for layer in layers if not 0 <= layer < depth]:
         raise EncoderError(f"encoder.layers: {wrong[0]} is out of range; {config.name} has blocks 0 to {depth - 1}")
     check_layers(layers)

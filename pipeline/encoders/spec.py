@@ -52,7 +52,9 @@ def description_key(config: EncoderConfig) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_layers(layers: Sequence[int] | None) -> None:
+def check_layers(layers: Sequence[int] | str | None) -> None:
     """Raise `EncoderError` where chosen layers are none in any encoder; whether this one has them shows its model."""
-    if layers is not None and (not layers or list(layers) != sorted(set(layers))):
+    if isinstance(layers, str) or layers is None:
+        return
+    if not layers or list(layers) != sorted(set(layers)):
         raise EncoderError(f"encoder.layers {list(layers)} must rise, and name at least one block")

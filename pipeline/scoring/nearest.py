@@ -1,11 +1,37 @@
 """Why a patch has its score: the reference images that come nearest to it, and where in them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.scoring.scorer import Matches
+from pipeline.scoring.scorer import FeatureRef, Matches
+
+
+def explain(
+    patches: NDArray[np.int64],
+    images: Sequence[FeatureRef],
+    compared: Sequence[FeatureRef],
+    vectors: Callable[[Sequence[FeatureRef]], Iterable[Tensor]],
+    block: int,
+) -> Matches:
+    """Compare patches (A, K) of A images with R references, both held so many images at a time.
+
+    `vectors` gives the vectors (n, P, D) of images, for each layer and each comparison.
+    """
+
+    def of_patches() -> Iterator[Tensor]:
+        for start in range(0, len(images), block):
+            chosen = torch.from_numpy(patches[start : start + block])  # (a, K)
+            rows = torch.arange(len(chosen))[:, None]
+            of_images = vectors(images[start : start + block])
+            yield torch.stack([of[rows, chosen].flatten(0, 1) for of in of_images])  # (comparisons, a * K, D)
+
+    queries = torch.cat(list(of_patches()), dim=1)
+    blocks = (vectors(compared[start : start + block]) for start in range(0, len(compared), block))
+    return compare(list(queries), blocks)
 
 
 def compare(queries: Sequence[Tensor], references: Iterable[Iterable[Tensor]]) -> Matches:

@@ -25,18 +25,23 @@ FeatureRef = tuple[str, int]  # where an image's features lie: a file of the sto
 LARGEST = 2.0
 
 METHODS = {
-    "musc": "pipeline.scoring.musc.scorer:MuscScorer",
+    "lakescore": "pipeline.scoring.lakescore.scorer:LakeScorer",
+    "paper": "pipeline.scoring.musc.scorer:MuscScorer",
     "subspace": "pipeline.scoring.subspace:SubspaceScorer",
 }
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of an image's tokens: `grid` (H, W) in patches, `width` D values of `bytes` each in memory."""
+    """The layers of an image's tokens: `grid` (H, W) in patches, `width` D values of `bytes` each in memory.
+
+    `count` is the number of layers that are stored.
+    """
 
     grid: tuple[int, int]
     width: int
     bytes: int
+    count: int = 1
 
     @property
     def patches(self) -> int:
@@ -66,7 +71,7 @@ class CategoryFeatures:
         self_index: (N,) place of each image among the references, -1 where it is none of them.
         excluded_pairs: (K, 2) an image and a reference that are not compared.
         tokens: reads a layer of some images, (n, P, D).
-        earlier: returns the results of an earlier pass, first pass 0, of the units of some layers.
+        earlier: returns the results of an earlier pass, first pass 0, of the units with category and layers of a unit.
     """
 
     images: Sequence[FeatureRef]
@@ -74,7 +79,7 @@ class CategoryFeatures:
     self_index: NDArray[np.int64]
     excluded_pairs: NDArray[np.int64]
     tokens: Callable[[Sequence[FeatureRef], int], NDArray[np.floating]]
-    earlier: Callable[[int, tuple[int, ...]], list[UnitResult]]
+    earlier: Callable[[int, Unit], list[UnitResult]]
 
 
 @dataclass(frozen=True)
@@ -152,11 +157,14 @@ class Scorer(Protocol):
     def combine(self, parts: Sequence[Array]) -> Array:
         """Return patch scores and errors (2, B, P) of images, of those that units of other layers found (2, B, P)."""
 
-    def image_scores(self, maps: Array) -> NDArray[np.float64]:
-        """Return the score (B,) of each image, of its anomaly map (B, height, width)."""
+    def image_scores(self, found: Array, maps: Array) -> NDArray[np.float64]:
+        """Return score and standard error (2, B) of images, of what was combined and their maps (B, height, width)."""
 
-    def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> NDArray[np.float64]:
-        """Return final scores (N,) of a category's images, of their raw scores (N,) and embeddings (N, E)."""
+    def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> NDArray[np.float64] | None:
+        """Return final scores (N,) of a category's images, of their raw scores (N,) and embeddings (N, E), or None.
+
+        None where the raw scores are final.
+        """
 
     def explain(
         self,
@@ -182,8 +190,15 @@ class Scorer(Protocol):
         """
 
 
+def highest(found: Array, maps: Array) -> NDArray[np.float64]:
+    """Return the largest value of each map, and the standard error of the highest patch score (2, B)."""
+    scores, errors = found
+    at_worst = np.take_along_axis(errors, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return np.stack([maps.max(axis=(1, 2)), at_worst]).astype(np.float64)
+
+
 def make_scorer(config: ScoreConfig, layer: Layer) -> Scorer:
     """Return the scorer that the settings name; raises `ConfigError` where they do not fit the encoder."""
-    module, _, name = METHODS[config.method.name].partition(":")
+    module, _, name = METHODS[config.method.preset].partition(":")
     kind = cast(type[Scorer], getattr(import_module(module), name))
     return kind(config, layer)

@@ -18,7 +18,7 @@ from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost
 from pipeline.plan.units import Members, Unit
-from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult
+from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult, highest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,9 @@ class SubspaceScorer:
 
     def __init__(self, config: ScoreConfig, layer: Layer) -> None:
         self._variance, self._layer = config.method.variance, layer
-        self._fitted: tuple[object, int, Tensor, Tensor] | None = None  # features, layer, mean (D,), components (D, k)
+        self._fitted: tuple[object, tuple[int, ...], Tensor, Tensor] | None = (
+            None  # features, layers, mean (D,), components (D, k)
+        )
 
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
@@ -88,7 +90,7 @@ class SubspaceScorer:
         with torch.inference_mode():
             if of_pass == 0:
                 return self._moments(features, features.references[unit.start : unit.stop], layer, device)
-            mean, components = self._subspace(features, layer, device)
+            mean, components = self._subspace(features, unit, device)
             residuals = [
                 torch.linalg.vector_norm(centred - centred @ components @ components.T, dim=1)
                 for vectors in self._vectors(features, features.images[unit.start : unit.stop], layer, device)
@@ -105,12 +107,11 @@ class SubspaceScorer:
         mean: Array = np.mean(parts, axis=0, dtype=np.float32)
         return mean
 
-    def image_scores(self, maps: Array) -> NDArray[np.float64]:
-        highest: NDArray[np.float64] = maps.max(axis=(1, 2)).astype(np.float64)
-        return highest
+    def image_scores(self, found: Array, maps: Array) -> NDArray[np.float64]:
+        return highest(found, maps)
 
-    def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> NDArray[np.float64]:
-        return raw
+    def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> None:
+        return None
 
     def explain(
         self,
@@ -124,21 +125,14 @@ class SubspaceScorer:
         """Return the patches of other images that look most alike: the score is not made of them, but they show it."""
         import torch
 
-        from pipeline.scoring.nearest import compare
+        from pipeline.scoring.nearest import explain
+
+        def vectors(refs: Sequence[FeatureRef]) -> Iterator[Tensor]:
+            for layer in layers:
+                yield torch.stack(list(self._vectors(features, refs, layer, "cpu")))
 
         with torch.inference_mode():
-            queries = [
-                torch.cat([v[p] for v, p in zip(self._vectors(features, images, layer, "cpu"), patches, strict=True)])
-                for layer in layers
-            ]
-            blocks = (
-                (
-                    torch.stack(list(self._vectors(features, compared[start : start + block], layer, "cpu")))
-                    for layer in layers
-                )
-                for start in range(0, len(compared), block)
-            )
-            return compare(queries, blocks)
+            return explain(patches, images, compared, vectors, block)
 
     def _vectors(
         self, features: CategoryFeatures, images: Sequence[FeatureRef], layer: int, device: str
@@ -163,16 +157,16 @@ class SubspaceScorer:
         found: UnitResult = total.cpu().numpy()
         return found
 
-    def _subspace(self, features: CategoryFeatures, layer: int, device: str) -> tuple[Tensor, Tensor]:
+    def _subspace(self, features: CategoryFeatures, unit: Unit, device: str) -> tuple[Tensor, Tensor]:
         """Return mean (D,) and components (D, k) of a category's references, made once for the same features."""
         import torch
 
-        if self._fitted is None or self._fitted[0] is not features or self._fitted[1] != layer:
+        if self._fitted is None or self._fitted[0] is not features or self._fitted[1] != unit.layers:
             width = self._layer.width
-            total = torch.from_numpy(np.sum(features.earlier(0, (layer,)), axis=0))
+            total = torch.from_numpy(np.sum(features.earlier(0, unit), axis=0))
             mean = total[width] / total[width + 1, 0]
             values, axes = torch.linalg.eigh(total[:width] / total[width + 1, 0] - torch.outer(mean, mean))  # rising
             held = values.clamp(min=0).flip(0).cumsum(0)
             count = int((held < self._variance * held[-1]).sum()) + 1
-            self._fitted = features, layer, mean.float().to(device), axes[:, -count:].float().to(device)
+            self._fitted = features, unit.layers, mean.float().to(device), axes[:, -count:].float().to(device)
         return self._fitted[2], self._fitted[3]

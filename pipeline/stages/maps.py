@@ -59,8 +59,8 @@ class WriteMaps:
 
         [task] = records(block, MapBlock)
         start, stop, category = task.start, task.stop, task.category
-        patch_scores, errors = self._patch_scores(category, start, stop)
-        maps = map_arrays(patch_scores, self.view)
+        found = self._patch_scores(category, start, stop)
+        maps = map_arrays(found[0], self.view)
         index = read_table(self.run.index(category)).slice(start, stop - start)
         names: list[str] = []
         uris: list[str] = index["uri"].to_pylist()
@@ -72,15 +72,15 @@ class WriteMaps:
             (self.run.output / names[-1]).write_bytes(png.getvalue())
         counted = count_pixels(maps[self._counted(category, index)])
         pixels = [counted, *[None] * (len(names) - 1)]  # of the block, in its first row
-        at_worst = np.take_along_axis(errors, patch_scores.argmax(axis=1)[:, None], axis=1)[:, 0]
+        raw, errors = self._patch_scores.scorer.image_scores(found, maps)
         if self.config.references.source == "pinned":  # chosen by somebody: nothing is known of their error
-            at_worst = np.full(len(names), np.nan)
+            errors = np.full(len(names), np.nan)
         return MADE.of(
             {
                 "image": index["image"],
                 "category": [category] * len(names),
-                "score_raw": self._patch_scores.scorer.image_scores(maps),
-                "stderr": pa.array(at_worst, pa.float64(), from_pandas=True),  # null where it is not known
+                "score_raw": raw,
+                "stderr": pa.array(errors, pa.float64(), from_pandas=True),  # null where it is not known
                 "map_uri": names,
                 "pixels": pa.array(pixels, pa.list_(pa.int64())),
                 "count": [1] * len(names),

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 def layer_of(store: FeatureStore) -> Layer:
     """Return what a scorer is told of the layers in a store."""
-    return Layer(store.grid, store.width, np.dtype(store.precision).itemsize)
+    return Layer(store.grid, store.width, np.dtype(store.precision).itemsize, len(store.layers))
 
 
 def score(passes: Sequence[Sequence[Unit]], stage: "ScoreUnits", runner: Runner) -> Counter[str]:
@@ -128,12 +128,17 @@ def features_of(store: FeatureStore, run: RunFolder, category: str) -> CategoryF
         self_index,
         np.stack([pairs["position"].to_numpy(), pairs["reference"].to_numpy()], axis=1),
         store.tokens,
-        partial(earlier_results, run, category),
+        partial(earlier_results, run),
     )
 
 
-def earlier_results(run: RunFolder, category: str, of_pass: int, layers: tuple[int, ...]) -> list[UnitResult]:
-    """Return the results of an earlier pass for a category and layers, in the order of their units."""
-    units = [unit for unit in records(read_table(run.units(category, of_pass)), Unit) if unit.layers == layers]
-    ordered = sorted(units, key=lambda unit: unit.start)
+def earlier_results(run: RunFolder, of_pass: int, of: Unit) -> list[UnitResult]:
+    """Return the results of an earlier pass for the category and layers of a unit, in the order of their units.
+
+    There are none where the pass had nothing to do for the category.
+    """
+    listed = run.units(of.category, of_pass)
+    units = records(read_table(listed), Unit) if listed.exists() else []
+    same = [unit for unit in units if (unit.layers, unit.digest) == (of.layers, of.digest)]
+    ordered = sorted(same, key=lambda unit: unit.start)
     return [read_array(run.unit_results(of_pass) / f"{unit.id}.npy") for unit in ordered]

@@ -1,13 +1,11 @@
 """Mutual scoring: every patch is scored by its distance to the other images (MuSc, section 3.3)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
-
-from pipeline.scoring.musc.lnamd import Aggregation
 
 
 class Search(Protocol):
@@ -18,6 +16,17 @@ class Search(Protocol):
 
     def mutual(self, images: Tensor) -> Tensor:
         """Return d (N, P, N), fp32, between all pairs of images (N, P, D); of an image to itself, anything."""
+
+
+class Aggregation(Protocol):
+    """Makes of tokens the vectors that are compared."""
+
+    @property
+    def comparisons(self) -> int:
+        """How many there are, whose scores are averaged."""
+
+    def __call__(self, tokens: Tensor) -> Iterator[Tensor]:
+        """Yield the vectors (N, P, C) of each comparison of tokens (N, P, D)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ def mutual_scores(
     total = torch.zeros(tokens.shape[:2], device=tokens.device)
     for vectors in aggregation(tokens):
         distances = search.mutual(vectors)
-        _exclude(distances, excluded_pairs)
+        exclude(distances, excluded_pairs)
         total += interval_average(distances, self_index, interval)
     return total / aggregation.comparisons
 
@@ -99,7 +108,7 @@ def query_scores(
     if seen != total:
         raise ValueError(f"{total} reference images were promised, {seen} came")
     for rows in distances:
-        _exclude(rows, excluded_pairs)
+        exclude(rows, excluded_pairs)
     scores = torch.stack([interval_average(rows, self_index, interval) for rows in distances]).mean(dim=0)
     if population <= total:
         return PatchScores(scores, torch.zeros_like(scores))
@@ -158,7 +167,7 @@ def sampling_error(distances: Tensor, interval: float, population: int) -> Tenso
     return (variance / others * (1 - others / max(population - 1, others))).sqrt()
 
 
-def _exclude(distances: Tensor, excluded_pairs: Tensor | None) -> None:
+def exclude(distances: Tensor, excluded_pairs: Tensor | None) -> None:
     """Let the distances (A, P, R) of pairs (K, 2) not count."""
     if excluded_pairs is not None:
         distances[excluded_pairs[:, 0], :, excluded_pairs[:, 1]] = torch.inf

@@ -13,7 +13,7 @@ from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost, unit_cost
 from pipeline.plan.units import Members, Shape, Unit, plan_units
-from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult
+from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult, highest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,9 +125,8 @@ class MuscScorer:
         mean: Array = np.mean(parts, axis=0, dtype=np.float32)
         return mean
 
-    def image_scores(self, maps: Array) -> NDArray[np.float64]:
-        highest: NDArray[np.float64] = maps.max(axis=(1, 2)).astype(np.float64)
-        return highest
+    def image_scores(self, found: Array, maps: Array) -> NDArray[np.float64]:
+        return highest(found, maps)
 
     def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> NDArray[np.float64]:
         import torch
@@ -149,27 +148,16 @@ class MuscScorer:
     ) -> Matches:
         import torch
 
-        from pipeline.scoring.nearest import compare
+        from pipeline.scoring.nearest import explain
 
         aggregations = {layer: self._aggregation(features, layer, "cpu") for layer in layers}
 
-        def vectors(refs: Sequence[FeatureRef], layer: int) -> Iterator[Tensor]:
-            return aggregations[layer](torch.from_numpy(features.tokens(refs, layer)))
-
-        def of_patches(layer: int) -> Iterator[Tensor]:
-            for start in range(0, len(images), block):
-                chosen = torch.from_numpy(patches[start : start + block])  # (a, K)
-                rows = torch.arange(len(chosen))[:, None]
-                of_images = vectors(images[start : start + block], layer)
-                yield torch.stack([of[rows, chosen] for of in of_images]).flatten(1, 2)  # (r, a * K, D)
+        def vectors(refs: Sequence[FeatureRef]) -> Iterator[Tensor]:
+            for layer in layers:
+                yield from aggregations[layer](torch.from_numpy(features.tokens(refs, layer)))
 
         with torch.inference_mode():
-            queries = [of for layer in layers for of in torch.cat(list(of_patches(layer)), dim=1)]
-            blocks = (
-                (of for layer in layers for of in vectors(compared[start : start + block], layer))
-                for start in range(0, len(compared), block)
-            )
-            return compare(queries, blocks)
+            return explain(patches, images, compared, vectors, block)
 
     def _search_of(self, tuning: Tuning, device: str) -> Search:
         """Return the search; made once, since it may hold memory of a GPU."""

@@ -1,0 +1,32 @@
+"""References that are likely to be normal, chosen by a first round of mutual scoring.
+
+Defects of one kind vouch for each other: among many of them a patch of the one finds its like in the others. Who scores
+high in the first round is no reference in the second.
+"""
+
+import torch
+from torch import Tensor
+
+TOLERANCE = 2.0  # deviations above the median at which an image is no reference any more
+POOLED = 0.01  # share of an image's patches that its score is the mean of
+
+
+def worst(patch_scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the highest of the patch scores (A, P) of each image, and their patches, both (A, K)."""
+    found = patch_scores.topk(max(1, round(POOLED * patch_scores.shape[1])), dim=1)
+    return found.values, found.indices
+
+
+def pooled(patch_scores: Tensor) -> Tensor:
+    """Return the score (A,) of each image, the mean of its highest patch scores (A, P)."""
+    return worst(patch_scores)[0].mean(dim=1)
+
+
+def clean(scores: Tensor) -> Tensor:
+    """Say which references (R,) stay, by their scores (R,) in the first round: at least half of them, and two."""
+    median = scores.median()
+    deviation = 1.4826 * (scores - median).abs().median()
+    enough = max(2, -(-len(scores) // 2), int((scores <= median + TOLERANCE * deviation).sum()))
+    stays = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+    stays[scores.argsort(stable=True)[:enough]] = True
+    return stays

@@ -1,0 +1,157 @@
+"""LakeScore's own method as a `Scorer`: one descriptor a patch, cleaned references, a score of the worst patches.
+
+A first pass scores the references against each other, and tells which of them are likely to be normal; the second one
+compares every image with those. A category that one unit holds does both in it, on the same distances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import ScoreConfig
+from pipeline.plan.cost import Cost, unit_cost
+from pipeline.plan.units import Members, Shape, Unit, plan_units
+from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.scoring.lakescore.descriptor import Descriptor
+    from pipeline.scoring.musc.mutual import Search
+
+DEGREES = 2  # neighbourhoods in a descriptor
+TILES = {"cpu": 1024, "cuda": 8192}  # patches a side of one product, where nothing was measured
+PRODUCTS = {"cpu": 5e10, "cuda": 1e13}  # multiply-adds a second of modest machines
+
+
+class LakeScorer:
+    """Scores a patch by its distance to the nearest patches of those images that are likely to be normal."""
+
+    passes = 2
+
+    def __init__(self, config: ScoreConfig, layer: Layer) -> None:
+        self._search, self._layer = config.search, layer
+        self._searching: tuple[object, Search] | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """What is compared."""
+        width = self._layer.width * self._layer.count
+        return Shape(self._layer.patches, width, self._layer.bytes, DEGREES, comparisons=1, compared=width)
+
+    def units(
+        self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
+    ) -> list[Unit]:
+        units = plan_units(categories, [tuple(layers)], self.shape, memory, operations)
+        if of_pass == 1:
+            return units
+        cut = {unit.category for unit in units if not unit.whole}
+        references = {
+            category: replace(of, total=of.references, mutual=False)
+            for category, of in categories.items()
+            if category in cut
+        }
+        return plan_units(references, [tuple(layers)], self.shape, memory, operations)
+
+    def cost(self, unit: Unit) -> Cost:
+        return unit_cost(unit, self.shape)
+
+    def question(self) -> dict[str, object]:
+        return {
+            "kind": self._search.kind,
+            "dtype": self._search.dtype,
+            "grid": list(self._layer.grid),
+            "width": self._layer.width,
+            "compared": self.shape.compared,
+        }
+
+    def untuned(self, device: str) -> Tuning:
+        kind = "faiss" if self._search.kind == "faiss" else "gemm"
+        return Tuning(kind, TILES[device], PRODUCTS[device], PRODUCTS[device] / 1e3)
+
+    def tune(self, device: str) -> Tuning:
+        from pipeline.scoring.search.tuning import tune
+
+        search, shape = self._search, self.shape
+        return tune(search.kind, search.dtype, self._layer.grid, self._layer.width, shape.compared, device)
+
+    def score(self, of_pass: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> UnitResult:
+        import torch
+
+        from pipeline.scoring.lakescore.rounds import Rounds
+
+        images = np.arange(unit.start, unit.stop)
+        with torch.inference_mode():
+            rounds = Rounds(unit, self._descriptor(), self._search_of(unit, tuning, device), device)
+            if of_pass == 0:
+                return rounds.first(features, images)
+            if unit.whole:
+                scores = rounds.whole(features)
+                return np.stack([scores, np.zeros_like(scores)])
+            first = features.earlier(0, unit)
+            if not first:  # half of a unit that was to hold the whole category
+                every = np.arange(unit.references)
+                first = [rounds.first(features, every[i : i + len(images)]) for i in every[:: len(images)]]
+            return rounds.second(features, images, np.concatenate(first))
+
+    def join(self, of_pass: int, halves: Sequence[UnitResult]) -> UnitResult:
+        return np.concatenate(halves, axis=of_pass)  # references (R,), or images (2, N, P)
+
+    def combine(self, parts: Sequence[Array]) -> Array:
+        [found] = parts
+        return found
+
+    def image_scores(self, found: Array, maps: Array) -> NDArray[np.float64]:
+        import torch
+
+        from pipeline.scoring.lakescore.cleaning import worst
+
+        scores, errors = torch.from_numpy(found)
+        values, places = worst(scores)
+        # All patches see the same references: the mean of their errors is the error of their mean at most
+        both = torch.stack([values.mean(dim=1), errors.gather(1, places).mean(dim=1)])
+        pooled: NDArray[np.float64] = both.double().numpy()
+        return pooled
+
+    def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> None:
+        return None
+
+    def explain(
+        self,
+        patches: NDArray[np.int64],
+        images: Sequence[FeatureRef],
+        compared: Sequence[FeatureRef],
+        features: CategoryFeatures,
+        layers: Sequence[int],
+        block: int,
+    ) -> Matches:
+        import torch
+
+        from pipeline.scoring.lakescore.rounds import read_tokens
+        from pipeline.scoring.nearest import explain
+
+        descriptor = self._descriptor()
+
+        def vectors(refs: Sequence[FeatureRef]) -> Iterator[Tensor]:
+            return descriptor(read_tokens(features, refs, layers))
+
+        with torch.inference_mode():
+            return explain(patches, images, compared, vectors, block)
+
+    def _search_of(self, unit: Unit, tuning: Tuning, device: str) -> Search:
+        """Return the search; made once, since it may hold memory of a GPU."""
+        from pipeline.scoring.search.tuning import make_search
+
+        if self._searching is None or self._searching[0] != (tuning, device):
+            self._searching = (tuning, device), make_search(tuning, self._search.dtype, device)
+        return self._searching[1]
+
+    def _descriptor(self) -> Descriptor:
+        from pipeline.scoring.lakescore.descriptor import Descriptor
+
+        return Descriptor(self._layer.grid, self._layer.count)
