@@ -25,6 +25,7 @@ from pipeline.stages.encode import Extracted
 from pipeline.stages.reduce import Reduced
 from pipeline.store.published import file_record
 from pipeline.store.run_folder import RunFolder, to_json
+from pipeline.tables.decisions import Decision
 from pipeline.tables.drift import Drift
 from pipeline.tables.rows import counts
 
@@ -75,12 +76,13 @@ def describe_run(
     scores: pa.Table,
     tries: Sequence[Extracted],
     units_by_node: Mapping[str, int],
+    decisions: Mapping[str, Decision],
     drift: Mapping[str, Any],
 ) -> RunRecord:
     """Return run.json: what was scored, with which settings, versions and seconds; its list of files is still empty.
 
     `tries` are what was extracted, and again where damage was found; `units_by_node` counts the units that each node
-    scored, `drift` is what `say_drift` returned.
+    scored, `decisions` are of each category, `drift` is what `say_drift` returned.
     """
     images = Counter(node for of in tries for node in of.images["node"].to_pylist() if node is not None)
     more = {"features_reused": tries[0].reused, "other_files": prepared.catalog.ignored}
@@ -92,6 +94,7 @@ def describe_run(
         "started": prepared.started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "counts": counts(scores, prepared.folder.run_id) | more,
+        "decisions": {category: asdict(decision) for category, decision in decisions.items()},
         **drift,
         "layout": prepared.catalog.layout,
         "bits": prepared.values.shallow(),

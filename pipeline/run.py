@@ -32,6 +32,7 @@ from pipeline.stages.reduce import Reduced, Reduction
 from pipeline.stages.score import ScoreUnits, score
 from pipeline.store.depths import keep_depths
 from pipeline.store.run_folder import RunFolder
+from pipeline.tables.decisions import decisions_of
 from pipeline.tables.rows import decided_now, drifts, scores_table, with_catalog, with_references
 from pipeline.tables.selection import unseen
 from pipeline.tables.thresholds import pixel_thresholds
@@ -71,7 +72,9 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     images, reduced = found.images, found.reduced
 
     # one row for each input
-    thresholds = pixel_thresholds(config, prepared.history.pixels, reduced.pixels)
+    decisions = decisions_of(reduced.images, len(catalog))
+    of_images = {category: of.threshold for category, of in decisions.items()}
+    thresholds = pixel_thresholds(config, prepared.history.pixels, reduced.pixels, of_images)
     decided = decided_now(images.filter(images["input"]), reduced.images, thresholds, folder.run_id, prepared.started)
     scores = scores_table(catalog, decided, prepared.selection.carried)
     extras = None
@@ -85,7 +88,7 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
 
     # what readers see, last
     drift = say_drift(drifts(config.drift, unseen(scores, prepared.history), prepared.history.of_these_settings()))
-    run = describe_run(prepared, folder, scores, tries, found.units_by_node, drift)
+    run = describe_run(prepared, folder, scores, tries, found.units_by_node, decisions, drift)
     lock.check()
     if extras is not None:
         write_page(folder.report, run, scores, reduced.metrics, replace(extras, window=window_scores(prepared.history)))

@@ -14,6 +14,7 @@ from pipeline.metrics.stream import Histogram, streamed_overlap, streamed_rankin
 Array = NDArray[Any]
 
 IMAGE = ("image_auroc", "image_f1_max", "image_ap")
+VERDICT = ("verdict_f1", "verdict_recall", "verdict_false_alarms")
 PIXEL = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro")
 PRO, SPRO = "pixel_pro_200", "pixel_spro_005"
 AUPRO_LIMIT, SPRO_LIMIT = 0.3, 0.05
@@ -46,6 +47,18 @@ def image_metrics(labels: Array, scores: Array) -> dict[str, Metric]:
     if labels.all() or not labels.any():
         return _absent(IMAGE, f"all {len(labels)} labelled images are {'anomalous' if labels[0] else 'normal'}")
     return _values(IMAGE, ranking_metrics(labels, scores))
+
+
+def verdict_metrics(labels: Array, flagged: Array) -> dict[str, Metric]:
+    """Return F1, the share of defects that are flagged, and that of normal images; both arguments (N,), bool."""
+    defects, normal = int(labels.sum()), int((~labels).sum())
+    found, wrong = int((labels & flagged).sum()), int((~labels & flagged).sum())
+    nothing = Metric(None, "no labels" if not len(labels) else "no defects among the labelled images")
+    return {
+        "verdict_f1": Metric(2 * found / (found + wrong + defects)) if defects else nothing,
+        "verdict_recall": Metric(found / defects) if defects else nothing,
+        "verdict_false_alarms": Metric(wrong / normal) if normal else Metric(None, "no normal labelled images"),
+    }
 
 
 def pixel_metrics(maps: Array, truth: PixelTruth, variant: Literal["exact", "musc"]) -> dict[str, Metric]:

@@ -15,7 +15,7 @@ from pipeline.report.draw import Drawing, draw
 from pipeline.report.evidence import FindPatches, explain
 from pipeline.report.page import PageExtras
 from pipeline.report.pictures import colours
-from pipeline.report.summary import ranked_by
+from pipeline.report.summary import rank
 from pipeline.stage import Runner, Stage
 from pipeline.store.history import History
 from pipeline.tables.rows import with_evidence
@@ -69,9 +69,8 @@ def worst_images(scores: pa.Table, most: int, run_id: str) -> NDArray[np.int64]:
 
     What this run calls anomalous comes first: in a window of many nights, this run's would else be hidden by the past.
     """
-    ranking = ranked_by(scores)
     new = pc.and_(scores["anomalous"], pc.equal(scores["scored_by"], run_id)).fill_null(False)
-    columns = {"category": scores["category"], "rank": scores[ranking], "new": new, "image": np.arange(scores.num_rows)}
+    columns = {"category": scores["category"], "rank": rank(scores), "new": new, "image": np.arange(scores.num_rows)}
     frame = pa.table(columns).to_pandas().dropna(subset=["rank"])
     frame = frame.sort_values(["new", "rank"], ascending=False, kind="stable")
     sizes = frame.groupby("category").size().to_numpy()

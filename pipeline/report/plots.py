@@ -171,14 +171,15 @@ def _labelled(result: Result) -> dict[str, tuple[Array, Array]]:
         of = rows.filter(pc.equal(rows["category"], name))
         labels = of["label"].to_numpy().astype(bool)
         if labels.any() and not labels.all():
-            found[name] = labels, of["score"].to_numpy()
+            final = of["score_final"].to_numpy()
+            found[name] = labels, of["score_raw"].to_numpy() if np.isnan(final).any() else final
     return found
 
 
 def _measured(result: Result) -> pa.Table:
-    """Return the labelled rows that this run scored: scores of carried ones are relative to another night's."""
+    """Return the labelled rows that this run scored: final scores of carried ones are relative to another night's."""
     scores = result.scores
-    here = pc.and_(pc.is_valid(scores["label"]), pc.is_valid(scores["score"]))
+    here = pc.and_(pc.is_valid(scores["label"]), pc.is_valid(scores["score_raw"]))
     if scores["scored_by"].null_count < scores.num_rows:  # else a run of before that was told: it scored all
         here = pc.and_(here, pc.equal(scores["scored_by"], result.folder.run_id))
     return scores.filter(here)

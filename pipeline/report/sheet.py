@@ -12,8 +12,8 @@ from pipeline.errors import NothingToScore, StorageError
 from pipeline.images import Quarantine, decode
 from pipeline.io.storage import Location
 from pipeline.report.stored_map import map_at
-from pipeline.report.summary import ranked_by
-from pipeline.schema.table import records
+from pipeline.report.summary import rank
+from pipeline.schema.table import records, set_columns
 from pipeline.screen import printable
 from pipeline.values import LakeValues
 from pipeline.views import View
@@ -56,18 +56,18 @@ def draw_sheet(output: Location, scores: pa.Table, map_scale: float, values: Lak
     scored = scores.filter(pc.equal(scores["status"], "scored"))
     if not scored.num_rows:
         raise NothingToScore(f"no image of the run in {output} was scored")
-    categories, ranking = sorted(set(scored["category"].to_pylist())), ranked_by(scored)
+    categories, scored = sorted(set(scored["category"].to_pylist())), set_columns(scored, {"rank": rank(scored)})
     figure = Figure(figsize=(1.6 * worst, 3.4 * len(categories)), layout="constrained")
     axes = figure.subplots(2 * len(categories), worst, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for place, category in enumerate(categories):
-        rows = scored.filter(pc.equal(scored["category"], category)).sort_by([(ranking, "descending")])
+        rows = scored.filter(pc.equal(scored["category"], category)).sort_by([("rank", "descending")])
         view = View((SIZE, SIZE), values=values.of(category))
         low, high = np.quantile(rows["score_raw"].to_numpy(), [0.5, 1.0])
         shown = rows.slice(0, worst)
-        ranks: list[float] = shown[ranking].to_pylist()
-        for column, (image, rank) in enumerate(zip(records(shown, _Mapped), ranks, strict=True)):
+        ranks: list[float] = shown["rank"].to_pylist()
+        for column, (image, score) in enumerate(zip(records(shown, _Mapped), ranks, strict=True)):
             try:
                 picture, _ = decode(Location.parse(image.uri).read_bytes(image.etag), view, LIMIT)
             except Quarantine as error:
@@ -76,7 +76,7 @@ def draw_sheet(output: Location, scores: pa.Table, map_scale: float, values: Lak
             above: Axes = axes[2 * place, column]
             below: Axes = axes[2 * place + 1, column]
             above.imshow(picture)
-            above.set_title(f"{plain(category)}  {rank:.2f}" if column == 0 else f"{rank:.2f}", fontsize=9)
+            above.set_title(f"{plain(category)}  {score:.2f}" if column == 0 else f"{score:.2f}", fontsize=9)
             below.imshow(picture)
             below.imshow(heat, extent=(0, SIZE, SIZE, 0), cmap="inferno", vmin=low / 2, vmax=high, alpha=0.65)
     return figure

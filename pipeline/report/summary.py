@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.metrics.category import Metric, mean_metrics
 from pipeline.report.columns import finite_columns
 from pipeline.result import Result
-from pipeline.schema.table import count_by, records
+from pipeline.schema.table import count_by, records, set_columns
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,29 @@ class CategoryScores:
 
 @dataclass(frozen=True)
 class Scored:
-    """One image that was scored, with the final score, the raw one, and the latter's standard error if it is known."""
+    """One image that was scored: times its threshold, raw, and the latter's standard error if it is known."""
 
     category: str
     uri: str
     score: float | None
     score_raw: float
     stderr: float | None
+
+
+@dataclass(frozen=True)
+class Decided:
+    """How a category was decided, as run.json has it."""
+
+    category: str
+    rule: str
+    threshold: float | None
+    low: float | None
+    high: float | None
+    false_alarms: float | None
+    recall: float | None
+    flagged: int
+    unsure: int
+    clear: bool | None
 
 
 @dataclass(frozen=True)
@@ -91,11 +107,12 @@ class Summary:
     metrics: dict[str, dict[str, Metric]]
     mean: dict[str, Metric]
     categories: list[CategoryScores]
+    decisions: list[Decided]
     worst: list[Scored]
 
 
 def summarise(result: Result, most: int, category: str | None = None) -> Summary:
-    """Gather a run's facts, and its `most` worst images by `score_raw`, of all categories or of one.
+    """Gather a run's facts, and its `most` worst images by `score`, of all categories or of one.
 
     Raises `ConfigError` when there is no such category.
     """
@@ -126,6 +143,7 @@ def summarise(result: Result, most: int, category: str | None = None) -> Summary
         metrics=result.metrics,
         mean=mean_metrics(result.metrics.values()),
         categories=[_spread(scores, name) for name in categories_of(scores)],
+        decisions=[Decided(name, **of.model_dump()) for name, of in run.decisions.items()],
         worst=_worst(only_category(scores, category), most),
     )
 
@@ -157,14 +175,9 @@ def reasons_of(scores: pa.Table) -> dict[str, int]:
     return dict(Counter[str](scores["reason"].drop_null().to_pylist()).most_common())
 
 
-def ranked_by(scores: pa.Table) -> str:
-    """Return the column that images of a category are ranked by: `score`, the final one, or else `score_raw`.
-
-    The final score weighs an image among those of its own night. Where rows of a category come from several nights, the
-    raw score is what compares.
-    """
-    nights = scores.filter(pc.is_valid(scores["scored_by"])).group_by(["category", "scored_by"]).aggregate([])
-    return "score" if nights.num_rows == len(pc.unique(nights["category"])) else "score_raw"
+def rank(scores: pa.Table) -> pa.ChunkedArray:
+    """Return what images are ranked by, the highest first: `score`, or `score_raw` where there is no threshold."""
+    return pc.coalesce(scores["score"], scores["score_raw"])
 
 
 def only_category(scores: pa.Table, category: str | None) -> pa.Table:
@@ -187,6 +200,6 @@ def _spread(scores: pa.Table, category: str) -> CategoryScores:
 
 
 def _worst(scores: pa.Table, most: int) -> list[Scored]:
-    rows = scores.filter(pc.is_valid(scores["score_raw"]))
-    rows = rows.sort_by([("score_raw", "descending"), ("category", "ascending"), ("uri", "ascending")]).slice(0, most)
+    rows = set_columns(scores, {"rank": rank(scores)}).filter(pc.is_valid(scores["score_raw"]))
+    rows = rows.sort_by([("rank", "descending"), ("category", "ascending"), ("uri", "ascending")]).slice(0, most)
     return records(rows, Scored)

@@ -12,6 +12,12 @@ HEADINGS = {
     "image_auroc": "I-AUROC",
     "image_f1_max": "I-F1",
     "image_ap": "I-AP",
+    "raw_image_auroc": "raw I-AUROC",
+    "raw_image_f1_max": "raw I-F1",
+    "raw_image_ap": "raw I-AP",
+    "verdict_f1": "V-F1",
+    "verdict_recall": "recall",
+    "verdict_false_alarms": "false alarms",
     "pixel_auroc": "P-AUROC",
     "pixel_f1_max": "P-F1",
     "pixel_ap": "P-AP",
@@ -41,18 +47,40 @@ def counts_table(summary: Summary, width: int) -> list[str]:
     return stacked([headings, *lines], width)
 
 
+def decisions_table(summary: Summary, width: int) -> list[str]:
+    """Return lines: how each category's threshold was found, the range that it may be in, and what is expected of it.
+
+    `unsure` are the images in that range; where they are many, a line says to trust the order and not the threshold.
+    """
+    if not summary.decisions:
+        return []
+    headings = ["category", "rule", "threshold", "from", "to", "flagged", "unsure", "false alarms expected"]
+    lines = [
+        [of.category, of.rule, *map(_raw, (of.threshold, of.low, of.high)), str(of.flagged), str(of.unsure)]
+        + ["-" if of.false_alarms is None else f"{100 * of.false_alarms:.1f} %"]
+        for of in summary.decisions
+    ]
+    unclear = [of.category for of in summary.decisions if of.clear is False]
+    note = f"{_some(unclear)}: no gap between normal and anomalous, trust the order of the images more than the line"
+    return [
+        *stacked([headings, *lines], width),
+        *(textwrap.wrap(note, width, break_long_words=False) if unclear else []),
+    ]
+
+
 def metrics_table(summary: Summary, width: int) -> list[str]:
     """Return lines: the metrics of each category in percent, where labels are known, and why some are missing.
 
     Names of categories are cut, and tables split, to fit into `width` characters.
     """
     metrics = summary.metrics
-    names = [*IMAGE, *PIXEL, *sorted({name for of in metrics.values() for name in of} - {*IMAGE, *PIXEL})]
+    there = {*IMAGE, *PIXEL, *(name for of in metrics.values() for name in of)}
+    names = [*(name for name in HEADINGS if name in there), *sorted(there - HEADINGS.keys())]
     lines = [[category, *(_percent(of.get(name)) for name in names)] for category, of in sorted(metrics.items())]
     if len(lines) > 1:
         lines.append(["all", *(_percent(summary.mean.get(name)) for name in names)])
     known = any(metric.value is not None for of in metrics.values() for metric in of.values())
-    headings = ["in percent", *(HEADINGS[name] for name in names)]
+    headings = ["in percent", *(HEADINGS.get(name, name) for name in names)]
     notes = [*_reasons(metrics), *_streamed(metrics)]
     return [
         *(stacked([headings, *lines], width) if known else []),
@@ -77,7 +105,7 @@ def _reasons(metrics: Mapping[str, Mapping[str, Metric]]) -> list[str]:
     missing: dict[str, tuple[dict[str, None], dict[str, None]]] = {}  # ordered sets
     for category, of in metrics.items():
         for name, metric in of.items():
-            if metric.reason is not None:
+            if metric.reason is not None and name.startswith(("image", "pixel")):  # the others lack the same
                 categories, kinds = missing.setdefault(metric.reason, ({}, {}))
                 categories[category] = kinds[name.partition("_")[0]] = None
     return [

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pipeline.report.compare import Comparison, Uris
 from pipeline.report.summary import Summary
-from pipeline.report.table import HEADINGS, counts_table, metrics_table
+from pipeline.report.table import HEADINGS, counts_table, decisions_table, metrics_table
 from pipeline.report.terminal import aligned, ruled, shortened
 from pipeline.report.values import finite
 from pipeline.screen import printable
@@ -31,7 +31,8 @@ def headline(summary: Summary, width: int) -> str:
 
 def outcome_text(summary: Summary, width: int) -> str:
     """Return what a run prints at its end, below its headline: what became of each category, and where it lies."""
-    parts = [counts_table(summary, width), metrics_table(summary, width), [f"results: {printable(summary.results)}"]]
+    parts = [counts_table(summary, width), decisions_table(summary, width), metrics_table(summary, width)]
+    parts.append([f"results: {printable(summary.results)}"])
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
@@ -44,6 +45,7 @@ def summary_text(summary: Summary, width: int) -> str:
     parts = [
         aligned(_facts(summary), left=(0, 1), width=width),
         counts_table(summary, width),
+        decisions_table(summary, width),
         metrics_table(summary, width),
     ]
     if worst:

@@ -17,6 +17,8 @@ Settings = Mapping[str, JsonValue]  # groups of settings, as they are dumped
 
 RENAMED = {"burst": "near_duplicates"}  # settings of references
 ONLY_METHOD = {"name": "musc", "variance": 0.99}  # before there were two, and what the second is set to by default
+PRESETS = {"musc": "paper", "subspace": "subspace"}  # of method.name, which version 4 calls method.preset
+WHOLE = {"radius": "auto"}  # of search, before there was another way
 
 
 OLD_FILES = {  # of runs that did not list them
@@ -65,6 +67,26 @@ class DriftRecord(_Record):
     now: float
     change: float
     drifted: bool
+
+
+class DecisionRecord(_Record):
+    """How the threshold of a category was found, how sure it is, and what it did."""
+
+    rule: str
+    threshold: float | None
+    low: float | None
+    """The least that it may be, by 5 % of draws of what it was found from."""
+    high: float | None
+    false_alarms: float | None
+    """Share of normal images that are expected above it; null where that is not known."""
+    recall: float | None
+    """Share of defects that are."""
+    flagged: int
+    """Images of this run above it."""
+    unsure: int
+    """Images of this run between `low` and `high`."""
+    clear: bool | None
+    """Whether few are unsure, of those that are flagged; where not, trust the order and not the line."""
 
 
 class SearchRecord(_Record):
@@ -143,6 +165,8 @@ class RunRecord(_Record):
     started: AwareDatetime
     finished: AwareDatetime
     counts: Counts
+    decisions: dict[str, DecisionRecord]
+    """By category; none in runs of before that was told."""
     drifted: list[str] | None
     """Categories of which something drifted."""
     drift: dict[str, dict[str, DriftRecord]]
@@ -239,19 +263,19 @@ def upgrade(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a run.json as this version writes it; raises `NewerVersion`.
 
     Version 1 stands for all that did not say which they are. They had no `search` but its kind, then no `estimate`,
-    `nodes`, decisions and drift, and last another name for a setting. Version 2 listed no files.
+    `nodes`, decisions and drift, and last another name for a setting. Version 2 listed no files; version 3 called the
+    preset of a method its name.
     """
     version = raw.get("version", 1)
     if not isinstance(version, int) or version > VERSION:
         raise NewerVersion(f"it is of version {version}, and this one knows up to {VERSION}")
     if version == VERSION:
         return dict(raw)
-    found = (
-        {"drifted": None, "drift": {}, "estimate": None, "nodes": {"images": {}, "units": {}}}
-        | dict(raw)
-        | {"version": VERSION, "attempt": 0}
-    )
-    found["files"] = {what: {"path": path, "size": None, "sha256": None} for what, path in OLD_FILES.items()}
+    found: dict[str, Any] = {"decisions": {}} | dict(raw) | {"version": VERSION}
+    if version < 3:
+        found = {"drifted": None, "drift": {}, "estimate": None, "nodes": {"images": {}, "units": {}}} | found
+        found["attempt"] = 0
+        found["files"] = {what: {"path": path, "size": None, "sha256": None} for what, path in OLD_FILES.items()}
     if isinstance(found.get("counts"), dict):
         found["counts"] = {"carried": None, "anomalous": None} | found["counts"]
     if isinstance(found.get("search"), str):
@@ -268,5 +292,11 @@ def upgrade_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(references := settings.get("references"), dict):
         found["references"] = {RENAMED.get(name, name): value for name, value in references.items()}
     if isinstance(method := settings.get("method"), dict):
-        found["method"] = ONLY_METHOD | method
+        method = ONLY_METHOD | method
+        if "preset" not in method:
+            method["preset"] = PRESETS.get(str(method["name"]))
+        method.pop("name", None)
+        found["method"] = method
+    if isinstance(search := settings.get("search"), dict):
+        found["search"] = WHOLE | search
     return found

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 
+from pipeline.schema.table import set_columns
 from pipeline.schema.tables import SCORES
+
+LEAST = 1e-9  # distance: a threshold of 0 is one of images that are all the same
 
 
 def with_manifest(scores: pa.Table, kept: Mapping[str, pa.ChunkedArray]) -> pa.Table:
@@ -17,12 +21,22 @@ def with_manifest(scores: pa.Table, kept: Mapping[str, pa.ChunkedArray]) -> pa.T
     return scores
 
 
+def times_threshold(raw: pa.ChunkedArray, threshold: pa.ChunkedArray) -> pa.Array:
+    """Return `score`, of `score_raw` and the threshold; null where one of them is."""
+    values = raw.to_numpy() / np.maximum(threshold.to_numpy(), LEAST)
+    return pa.array(values, SCORES["score"].type, from_pandas=True)
+
+
 def upgrade_scores(table: pa.Table) -> pa.Table:
     """Return a run's scores with the columns of SCORES, null where its version had them not, then a manifest's own.
+
+    Before version 4 `score` was what `score_final` is now.
 
     A column of another type is a manifest's, from before the name was ours. Times are of whole seconds, whatever unit
     Parquet has kept them in.
     """
+    if "score_final" not in table.column_names:
+        table = _as_multiples(table)
     ours, clashing, others = {}, {}, {}
     for field in table.schema:
         if field.name not in SCORES.names:
@@ -33,6 +47,16 @@ def upgrade_scores(table: pa.Table) -> pa.Table:
             clashing[field.name] = table[field.name]
     columns = {of.name: ours.get(of.name, pa.nulls(table.num_rows, of.type)) for of in SCORES.columns}
     return with_manifest(SCORES.of(columns), others | clashing)
+
+
+def _as_multiples(table: pa.Table) -> pa.Table:
+    there = {field.name for field in table.schema if field.type == pa.float64()}
+    if not {"score", "score_raw"} <= there:
+        return table
+    unknown = pa.nulls(table.num_rows, pa.float64())
+    threshold = table["threshold"] if "threshold" in there else pa.chunked_array([unknown])
+    multiples = times_threshold(table["score_raw"], threshold)
+    return set_columns(table, {"score_final": table["score"], "score": multiples})
 
 
 def _is(found: pa.DataType, ours: pa.DataType) -> bool:

@@ -24,14 +24,26 @@ WIDTH = Column("width", pa.int32(), "Width of the upright original.", "pixels")
 HEIGHT = Column("height", pa.int32(), "Height of the upright original.", "pixels")
 FILE = Column("file", pa.string(), "Path of its file of features, below tokens/ and images/ of the store.")
 MAP_URI = Column("map_uri", pa.string(), "Its anomaly map, below the output.")
-SCORE = Column("score", pa.float64(), "The final score, relative to the other images of its run.", "0 to 1")
+SCORE = Column("score", pa.float64(), "score_raw over its threshold: above 1 it is anomalous.", "times the threshold")
 SCORE_RAW = Column(
-    "score_raw", pa.float64(), "Largest value of its map, which compares between runs.", "distance, 0 to 2"
+    "score_raw",
+    pa.float64(),
+    "How far its worst patches are from the references, which compares between runs.",
+    "distance, 0 to 2",
+)
+SCORE_FINAL = Column(
+    "score_final", pa.float64(), "The paper's final score, relative to its run; null of other presets.", "0 to 1"
 )
 STDERR = Column("stderr", pa.float64(), "Standard error of score_raw that a sample of references brings.", "distance")
 REFERENCES_COUNT = Column("references", pa.int64(), "How many other images it was compared with.", "images")
 THRESHOLD = Column("threshold", pa.float64(), "score_raw above which its category is anomalous.", "distance")
 RULE = Column("rule", pa.string(), "How the threshold was found.")
+THRESHOLD_FACTS = (
+    Column("threshold_low", pa.float64(), "The least that the threshold may be: 5 % of draws.", "distance"),
+    Column("threshold_high", pa.float64(), "The most that it may be: 95 % of draws.", "distance"),
+    Column("false_alarms", pa.float64(), "Normal images that are expected above it.", "share"),
+    Column("recall", pa.float64(), "Defects that are expected above it.", "share"),
+)
 PIXEL_THRESHOLD = Column("pixel_threshold", pa.float64(), "Value above which pixels of its map are.", "distance")
 IMAGE_STATS = TableSchema(
     "What an image looks like, in three numbers.",
@@ -118,7 +130,7 @@ INDEX = TableSchema(
     "The encoded images of a category, in the order of their positions.",
     (
         *EXTRACTED.columns,
-        *SELECTION.only("uri", "etag", "category", "label", "masks", "pinned", "input"),
+        *SELECTION.only("uri", "etag", "category", "label", "reviewed", "masks", "pinned", "input"),
         POSITION,
     ),
 )
@@ -130,6 +142,7 @@ REFERENCES = TableSchema(
         Column(
             "score_raw", pa.float64(), "What an earlier run gave it; null where it is scored in this one.", "distance"
         ),
+        Column("anomalous", pa.bool_(), "What an earlier run called it; null where it is scored in this one."),
     ),
 )
 NEAR_DUPLICATES = TableSchema("Pairs of a category's image and reference that are not compared.", (POSITION, REFERENCE))
@@ -173,9 +186,12 @@ MAPPED = TableSchema(
         Column("pixels", pa.list_(pa.int64()), "Counts of the values of a block's maps, in the block's first row."),
     ),
 )
-RESCORED = TableSchema("An image whose category has been scored.", (IMAGE, SCORE, THRESHOLD, RULE))
+RESCORED = TableSchema(
+    "An image whose category has been scored.", (IMAGE, SCORE_FINAL, THRESHOLD, RULE, *THRESHOLD_FACTS)
+)
 REDUCED = TableSchema(
-    "An encoded image that was scored.", (IMAGE, CATEGORY, SCORE_RAW, STDERR, MAP_URI, SCORE, THRESHOLD, RULE)
+    "An encoded image that was scored.",
+    (IMAGE, CATEGORY, SCORE_RAW, STDERR, MAP_URI, SCORE_FINAL, THRESHOLD, RULE, *THRESHOLD_FACTS),
 )
 METRICS = TableSchema(
     "The metrics that a run leaves.",
@@ -235,7 +251,7 @@ DECIDED = TableSchema(
     (
         IMAGE,
         Column("status", pa.string(), "scored or quarantined."),
-        *(REASON, DETAIL, SCORE, SCORE_RAW, STDERR, REFERENCES_COUNT),
+        *(REASON, DETAIL, SCORE, SCORE_RAW, SCORE_FINAL, STDERR, REFERENCES_COUNT),
         Column("anomalous", pa.bool_(), "Whether score_raw is above the threshold; null where there is none."),
         *(RULE, THRESHOLD, PIXEL_THRESHOLD, WIDTH, HEIGHT, *IMAGE_STATS.columns, MAP_URI),
         Column("scored_by", pa.string(), "The run that scored it."),
@@ -244,7 +260,7 @@ DECIDED = TableSchema(
 )
 # Of what a run leaves: run.json, which says it, and scores. 1, which is not written down: up to November 2026. Whoever
 # changes a column of SCORES or a key of run.json counts up, and says in `upgrade` what earlier versions wrote instead
-VERSION = 3
+VERSION = 4
 SCORES = TableSchema(
     "scores/: the product. A manifest's own columns stand behind.",
     (CATEGORY, URI, ETAG, *DECIDED.without("image"), LABEL, *EXPLAINED.columns),

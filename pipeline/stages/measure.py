@@ -19,6 +19,7 @@ from pipeline.metrics.category import (
     no_pixel_metrics,
     pixel_metrics,
     streamed_pixel_metrics,
+    verdict_metrics,
 )
 from pipeline.metrics.stream import histogram
 from pipeline.schema.tables import MEASURED
@@ -61,13 +62,17 @@ class MeasureCategory:
         self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.store, self.run)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return rows of MEASURED, for category and score of each image."""
+        """Return rows of MEASURED, for category, scores and threshold of each image."""
         category = block["category"][0].as_py()
         index = read_table(self.run.index(category))
         labels = index["label"].to_pylist()
         known = np.array([label is not None for label in labels], bool)
         truth = np.array([bool(label) for label in labels], bool)[known]
-        metrics = image_metrics(truth, block["score"].to_numpy()[known])
+        raw, final = (block[name].to_numpy()[known] for name in ("score_raw", "score_final"))
+        flagged = raw > block["threshold"].to_numpy()[known]
+        metrics = image_metrics(truth, raw if np.isnan(final).all() else final) | verdict_metrics(truth, flagged)
+        if not np.isnan(final).all():
+            metrics |= {f"raw_{name}": metric for name, metric in image_metrics(truth, raw).items()}
         empty: list[str] = []
         try:
             metrics |= self._pixel_metrics(category, index, np.flatnonzero(known), empty)

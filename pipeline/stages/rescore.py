@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.config import ScoreConfig
 from pipeline.schema.tables import RESCORED, with_count
 from pipeline.scoring.scorer import Layer, Scorer, make_scorer
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
+from pipeline.tables.known import Known
 from pipeline.tables.references import feature_refs
 from pipeline.tables.thresholds import threshold
 
@@ -30,7 +32,7 @@ class RescoreCategory:
         self._scorer = make_scorer(self.config, self.layer)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return image, score, threshold and rule, for category, image and score_raw.
+        """Return rows of RESCORED, for category, image and score_raw.
 
         References of earlier nights take part with the raw scores that they had then.
         """
@@ -40,17 +42,31 @@ class RescoreCategory:
         positions, raw = references["position"].to_numpy(), references["score_raw"].to_numpy()
         earlier = positions < 0
         embeddings = self.store.embeddings(feature_refs(index) + feature_refs(references.filter(pa.array(earlier))))
-        scores = self._scorer.rescore(np.concatenate([own, raw[earlier]]), embeddings)[: len(own)]
-        of_references = np.concatenate([own[positions[~earlier]], raw[earlier]])
+        scores = self._scorer.rescore(np.concatenate([own, raw[earlier]]), embeddings)
         inputs = index["input"].to_numpy(zero_copy_only=False)
-        labels = index["label"].filter(index["input"]).to_pylist()
-        found = threshold(self.config.decision.image, category, of_references, own[inputs], labels)
+        listed = index.filter(index["input"])
+        normal = pc.equal(references["anomalous"], False).fill_null(False).to_numpy(zero_copy_only=False)
+        known = Known(
+            own=own[inputs],
+            references=np.concatenate([own[positions[~earlier]], raw[earlier]]),
+            window=raw[earlier & normal],
+            labels=listed["label"].to_pylist(),
+            reviewed=listed["reviewed"].to_pylist(),
+        )
+        found, count = threshold(self.config.decision.image, category, known), len(own)
+        said = {
+            "threshold": found.value,
+            "threshold_low": found.low,
+            "threshold_high": found.high,
+            "false_alarms": found.false_alarms,
+            "recall": found.recall,
+        }
         return MADE.of(
             {
                 "image": block["image"],
-                "score": scores,
-                "threshold": pa.array([found.value] * len(scores), pa.float64()),
-                "rule": [found.rule] * len(scores),
-                "count": [1] * len(scores),
+                "score_final": pa.nulls(count, pa.float64()) if scores is None else scores[:count],
+                "rule": [found.rule] * count,
+                **{name: pa.array([value] * count, pa.float64()) for name, value in said.items()},
+                "count": [1] * count,
             }
         )

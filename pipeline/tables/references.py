@@ -101,7 +101,8 @@ class Chooser:
         candidates = index.select(["uri", "etag", "file", "row"]).append_column(
             "position", pa.array(np.arange(index.num_rows))
         )
-        candidates = candidates.append_column("score_raw", pa.nulls(index.num_rows, pa.float64()))
+        for name in ("score_raw", "anomalous"):
+            candidates = candidates.append_column(name, pa.nulls(index.num_rows, REFERENCES[name].type))
         if config.source == "pinned":
             candidates = candidates.filter(index["pinned"])
             self._need_pinned(category, candidates.num_rows)
@@ -128,7 +129,7 @@ class Chooser:
         stored = self.store.find(category).images
         now = set(zip(index["uri"].to_pylist(), index["etag"].to_pylist(), strict=True))
         found = []
-        for row in rows.select(["uri", "etag", "score_raw"]).to_pylist():
+        for row in rows.select(["uri", "etag", "score_raw", "anomalous"]).to_pylist():
             kept = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint, self.values.key(category)))
             if kept is not None and (row["uri"], row["etag"]) not in now:
                 found.append({"file": kept.file, "row": kept.row, "position": -1, **row})

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.catalog import Catalog
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
-from pipeline.schema.scores import with_manifest
+from pipeline.schema.scores import times_threshold, with_manifest
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import DECIDED, EXPLAINED, IMAGE_STATS, SCORES
 from pipeline.tables.drift import Drift, distribution_drift, share_drift
@@ -51,7 +51,7 @@ def with_references(encoded: pa.Table, compared: pa.Table) -> pa.Table:
 
 def with_catalog(extracted: pa.Table, todo: pa.Table) -> pa.Table:
     """Return what extracting found out of images, with what the catalog says of them; both in the same order."""
-    for name in ("uri", "etag", "category", "label", "masks", "pinned", "input"):
+    for name in ("uri", "etag", "category", "label", "reviewed", "masks", "pinned", "input"):
         extracted = extracted.append_column(name, todo[name])
     return extracted
 
@@ -67,14 +67,14 @@ def decided_now(
 
     Args:
         images: what extracting and choosing references said of each input.
-        reduced: score, score_raw, stderr, threshold, rule and map_uri of those that were scored.
+        reduced: rows of REDUCED, of those that were scored.
         pixel_thresholds: by category.
         run_id: this run's.
         now: its start.
     """
     table = images.join(reduced.drop_columns("category"), "image").sort_by("image").combine_chunks()
     scored = pc.is_null(table["reason"])
-    if unscored := pc.sum(pc.and_(scored, pc.is_null(table["score"]))).as_py():
+    if unscored := pc.sum(pc.and_(scored, pc.is_null(table["score_raw"]))).as_py():
         raise IncompleteRun(f"{unscored} images have neither a score nor a reason; nothing was published")
     categories: list[str] = table["category"].to_pylist()
     of_pixels = pa.array([pixel_thresholds.get(category) for category in categories], pa.float64())
@@ -84,6 +84,7 @@ def decided_now(
             table,
             {
                 "status": pc.if_else(scored, "scored", "quarantined"),
+                "score": times_threshold(table["score_raw"], table["threshold"]),
                 "anomalous": pc.greater(table["score_raw"], table["threshold"]),
                 "pixel_threshold": pc.if_else(scored, of_pixels, pa.scalar(None, pa.float64())),
                 "scored_by": pc.if_else(scored, run_id, pa.scalar(None, pa.string())),

@@ -1,55 +1,36 @@
 """Where the line between normal and anomalous lies, on scores and on pixels of maps: functions of arrays."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import USUAL, RuleConfig, ScoreConfig
+from pipeline.config import RuleConfig, ScoreConfig
+from pipeline.tables.known import Known
+from pipeline.tables.verdict import Threshold, automatic, of_labels
 
 PIXEL_BINS = 4096  # of the distances 0..2: a threshold on pixels is found to 0.0005
 LARGEST = 2.0
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """A threshold, None where there is nothing to find it from, and the rule that it was found by, as rows name it."""
-
-    value: float | None
-    rule: str
-
-
-def threshold(
-    rule: RuleConfig,
-    category: str,
-    references: NDArray[np.floating],
-    own: NDArray[np.floating],
-    labels: Sequence[bool | None] = (),
-) -> Threshold:
+def threshold(rule: RuleConfig, category: str, known: Known) -> Threshold:
     """Return the value above which a category's scores are anomalous.
 
-    The usual quantile decides where a rule has no value for the category, or needs labels that are not of both kinds.
-
-    Args:
-        rule: settings.
-        category: its name, for which the rule may have another value.
-        references: scores of the reference images, (R,).
-        own: scores of this run's images, (N,).
-        labels: of this run's images, N of them: true for defects, None where unknown. Needed by fitted rules only.
+    Rule auto decides where a rule has no value for the category, or needs labels that are not of both kinds.
     """
-    kind, value = rule.of(category), _value(rule, category, USUAL["image"])
+    kind, value = rule.of(category), rule.value_of(category, "image")
+    if kind == "auto":
+        return automatic(known, value)
     if rule.fitted:
-        known = np.array([label is not None for label in labels], bool) & np.isfinite(own)
-        defects = np.array([bool(label) for label in labels], bool)[known]
-        if defects.all() or not defects.any():
-            return threshold(RuleConfig(), category, references, own)
+        labelled = known.labelled()
+        if not labelled.has(1):
+            return automatic(known, RuleConfig().value_of(category, "image"))
         recall = value if kind == "recall" else None
-        return Threshold(fitted(own[known], defects, recall), "best_f1" if recall is None else f"recall {value:g}")
+        return of_labels("best_f1" if recall is None else f"recall {value:g}", labelled, recall)
     said = f"{kind} {value:g}"
     if kind == "fixed":
         return Threshold(value, said)
-    values = references if kind == "quantile" else own
+    values = known.references if kind == "quantile" else known.own
     values = values[np.isfinite(values)]
     if not len(values):
         return Threshold(None, said)
@@ -59,35 +40,29 @@ def threshold(
     return Threshold(float(np.quantile(values, 1 - value, method="inverted_cdf")), said)
 
 
-def fitted(scores: NDArray[np.floating], defects: NDArray[np.bool_], recall: float | None) -> float:
-    """Return the highest threshold that finds a share of the defects, or with no recall that of the best F1.
-
-    Thresholds lie in the middle between neighbouring scores, where they are as far as can be from both. `scores` (n,)
-    from 0 up, `defects` (n,) with both kinds.
-    """
-    values = np.unique(scores)
-    lines = (np.append(0.0, values[:-1]) + values) / 2  # rising; the first has all above it
-    found = defects.sum() - np.searchsorted(np.sort(scores[defects]), lines, "right")
-    wrong = (~defects).sum() - np.searchsorted(np.sort(scores[~defects]), lines, "right")
-    if recall is not None:
-        enough = np.flatnonzero(found >= recall * defects.sum() - 1e-9)
-        return float(lines[enough[-1] if len(enough) else 0])
-    f1 = 2 * found / (found + wrong + defects.sum())
-    return float(lines[np.flatnonzero(f1 == f1.max())[-1]])  # of equals the highest: fewer to look at
-
-
 def count_pixels(maps: NDArray[np.floating]) -> NDArray[np.int64]:
     """Count the values of maps, of any shape, in PIXEL_BINS equal bins of 0..2."""
     bins = np.clip(maps.ravel() * (PIXEL_BINS / LARGEST), 0, PIXEL_BINS - 1).astype(np.int64)
     return np.bincount(bins, minlength=PIXEL_BINS)
 
 
-def pixel_threshold(rule: RuleConfig, category: str, counts: NDArray[np.int64]) -> float | None:
-    """Return the value above which a category's pixels are anomalous: the upper edge of a bin.
+def pixel_threshold(
+    rule: RuleConfig, category: str, counts: NDArray[np.int64], of_images: float | None
+) -> float | None:
+    """Return the value above which a category's pixels are anomalous.
 
-    `counts` (PIXEL_BINS,) are of the references' maps, or of this run's for rule share.
+    Rule auto takes that of images: a map of an image that is not flagged is empty, but for single peaks. The others
+    take the upper edge of a bin.
+
+    Args:
+        rule: settings.
+        category: its name, for which the rule may have another value.
+        counts: (PIXEL_BINS,) of the references' maps, or of this run's for rule share.
+        of_images: the threshold on images' scores.
     """
-    kind, value = rule.of(category), _value(rule, category, USUAL["pixel"])
+    kind, value = rule.of(category), rule.value_of(category, "pixel")
+    if kind == "auto":
+        return of_images
     if kind == "fixed":
         return value
     if not counts.sum():
@@ -98,7 +73,10 @@ def pixel_threshold(rule: RuleConfig, category: str, counts: NDArray[np.int64]) 
 
 
 def pixel_thresholds(
-    config: ScoreConfig, window: Mapping[str, NDArray[np.int64]], counts: Mapping[str, NDArray[np.int64]]
+    config: ScoreConfig,
+    window: Mapping[str, NDArray[np.int64]],
+    counts: Mapping[str, NDArray[np.int64]],
+    of_images: Mapping[str, float | None],
 ) -> dict[str, float | None]:
     """Return each category's threshold on pixels; the window's maps count where its images are the references.
 
@@ -106,15 +84,11 @@ def pixel_thresholds(
         config: settings.
         window: counts of the values of maps of earlier runs, by category.
         counts: of this run.
+        of_images: thresholds on images' scores, by category.
     """
     rule, found = config.decision.pixel, {}
     for category, pixels in counts.items():
         if config.references.source == "window" and rule.of(category) == "quantile" and category in window:
             pixels = pixels + window[category]
-        found[category] = pixel_threshold(rule, category, pixels)
+        found[category] = pixel_threshold(rule, category, pixels, of_images.get(category))
     return found
-
-
-def _value(rule: RuleConfig, category: str, usual: float) -> float:
-    value = rule.categories.get(category, rule.value)
-    return usual if value is None else value

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from pipeline.metrics.category import Metric, mean_metrics
 from pipeline.report.columns import USED, finite_columns
-from pipeline.report.summary import anomalous_in, categories_of, counts_of, ranked_by, reasons_of
+from pipeline.report.summary import anomalous_in, categories_of, counts_of, reasons_of
 from pipeline.report.table import HEADINGS
 from pipeline.report.values import flat
-from pipeline.schema.record import DriftRecord, RunRecord
+from pipeline.schema.record import DecisionRecord, DriftRecord, RunRecord
 
 CHUNK = 1000  # rows of a file, and pictures of a folder
 BINS = 60  # of a category's histogram
@@ -69,10 +69,17 @@ def run_facts(
         "reasons": list(reasons_of(scores).items()),
         "metrics": [[name, HEADINGS[name]] for name in names],
         "mean": _metrics(mean_metrics(metrics.values())) if metrics else None,
-        "ranked_by": ranked_by(scores),
         "colours": list(extras.colours),
         "categories": [
-            _category(name, run.run_id, scores, metrics.get(name), run.drift.get(name, {}), extras)
+            _category(
+                name,
+                run.run_id,
+                scores,
+                metrics.get(name),
+                run.drift.get(name, {}),
+                run.decisions.get(name),
+                extras,
+            )
             for name in categories_of(scores)
         ],
     }
@@ -95,6 +102,7 @@ def _category(
     scores: pa.Table,
     metrics: Mapping[str, Metric] | None,
     drift: Mapping[str, DriftRecord],
+    decision: DecisionRecord | None,
     extras: PageExtras,
 ) -> dict[str, object]:
     of = scores.filter(pc.equal(scores["category"], name))
@@ -109,6 +117,7 @@ def _category(
         "threshold": threshold,
         "pixel_threshold": _last(deciding["pixel_threshold"]),
         "rule": _last(deciding["rule"]),
+        "decision": None if decision is None else decision.model_dump(),
         "histogram": _histogram(own["score_raw"].drop_null().to_numpy(), extras.window.get(name), threshold),
         "metrics": None if metrics is None else _metrics(metrics),
         "scale": list(extras.scales[name]) if name in extras.scales else None,

@@ -27,6 +27,17 @@ function thresholdOf(n) {
   return decision.moved[category] ? decision.thresholds[category] : rows.threshold[n];
 }
 
+/** The score: score_raw over the threshold that decides about an image; null where there is none of them. */
+function scoreOf(n) {
+  const threshold = thresholdOf(n);
+  return rows.score_raw[n] === null || threshold === null ? null : rows.score_raw[n] / Math.max(threshold, 1e-9);
+}
+
+/** What images are ranked by, the highest first. */
+function rankKey(n) {
+  return scoreOf(n) ?? rows.score_raw[n] ?? -Infinity;
+}
+
 /** True, false, or null where nothing was scored or there is no threshold. */
 function isAnomalous(n) {
   if (rows.score_raw[n] === null) return null;

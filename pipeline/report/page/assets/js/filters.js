@@ -32,7 +32,7 @@ const ORDERS = {
 
 /** Have filters and thresholds survive a reload of this tab. */
 function startKeeping() {
-  filter.order = LAKESCORE.facts.ranked_by;
+  filter.order = "score";
   addEventListener("pagehide", () => {
     const thresholds = decision.thresholds.map((value, category) => (decision.moved[category] ? value : null));
     remember(runKey(), JSON.stringify({ filter, thresholds }), "sessionStorage");

@@ -100,7 +100,6 @@ function grid() {
 function tile(n, tabindex = "0") {
   const scored = rows.status[n] === "scored";
   const anomalous = isAnomalous(n);
-  const other = LAKESCORE.facts.ranked_by === "score" ? "score_raw" : "score";
   return el(
     "a",
     { class: `tile ${anomalous ? "anomalous" : ""}`, href: `#image/${n}`, tabindex, title: shown(rows.uri[n]), "data-n": n },
@@ -108,9 +107,9 @@ function tile(n, tabindex = "0") {
     el(
       "span",
       { class: "line" },
-      el("b", {}, scored ? figure(rows[LAKESCORE.facts.ranked_by][n]) : "quarantined"),
+      el("b", {}, scored ? figure(scoreOf(n)) : "quarantined"),
       el("span", { class: "name quiet" }, shown(LAKESCORE.facts.categories[rows.category[n]].name)),
-      scored ? el("span", { class: "quiet other" }, `${other === "score" ? "score" : "raw"} ${figure(rows[other][n])}`) : null,
+      scored ? el("span", { class: "quiet other" }, `raw ${figure(rows.score_raw[n])}`) : null,
     ),
     el("span", { class: "name" }, el("bdi", {}, tail(rows.uri[n], 2))),
     el("span", { class: "line quiet" }, anomalous ? anomalyBadge() : el("span", { class: "name" }, shown(rows.reason[n] ?? "")), labelBadge(n, anomalous)),
@@ -194,5 +193,5 @@ function sortKey(order, n) {
     const threshold = thresholdOf(n);
     return threshold === null ? -1e9 : -Math.abs(raw - threshold);
   }
-  return rows[order][n] ?? -Infinity;
+  return order === "score" ? rankKey(n) : rows[order][n] ?? -Infinity;
 }

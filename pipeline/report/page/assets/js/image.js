@@ -121,7 +121,7 @@ function findings(n) {
   const known = label === null ? "none" : `${label ? "defect" : "normal"}${marks.has(rows.uri[n]) ? ", marked here" : ""}`;
   const facts = [
     ["category", shown(category.name)],
-    [LAKESCORE.facts.ranked_by === "score" ? "score" : "score, of its night", figure(rows.score[n], 4)],
+    ["score", scoreOf(n) === null ? DASH : `${figure(scoreOf(n), 3)} times the threshold`],
     ["rank", rankOf(n)],
     ["score_raw", figure(rows.score_raw[n], 4)],
     ["standard error", figure(rows.stderr[n], 4)],
@@ -143,13 +143,12 @@ function findings(n) {
 
 /** Where the image stands among the scored ones of its category, 1 for the worst. */
 function rankOf(n) {
-  const ranking = rows[LAKESCORE.facts.ranked_by];
-  if (ranking[n] === null) return DASH;
+  if (rows.score_raw[n] === null) return DASH;
   let [above, all] = [0, 0];
   for (let other = 0; other < rows.count; other++) {
-    if (rows.category[other] !== rows.category[n] || ranking[other] === null) continue;
+    if (rows.category[other] !== rows.category[n] || rows.score_raw[other] === null) continue;
     all++;
-    if (ranking[other] > ranking[n]) above++;
+    if (rankKey(other) > rankKey(n)) above++;
   }
   return `${count(above + 1)} of ${count(all)}`;
 }

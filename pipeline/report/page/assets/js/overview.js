@@ -12,6 +12,7 @@ function showOverview() {
     sums(facts),
     reasons(facts),
     categoriesTable(facts),
+    decisions(facts),
     el("section", { "aria-labelledby": "worst-title" }, el("h2", { id: "worst-title" }, "Worst of each category"), el("ul", { id: "worst", class: "strip" })),
     madeWith(facts),
   );
@@ -108,6 +109,20 @@ function categoriesTable(facts) {
   );
 }
 
+/** How the threshold of each category was found, and how sure that is. */
+function decisions({ categories }) {
+  const lines = categories.filter((category) => category.decision).map(({ name, decision }) => {
+    const { rule, threshold, low, high, false_alarms, recall, unsure, clear } = decision;
+    const parts = [`${shown(name)}: ${rule}, threshold ${figure(threshold)}`];
+    if (low !== null) parts.push(`between ${figure(low)} and ${figure(high)} in 9 of 10 draws, ${counted(unsure, "image")} between them`);
+    if (false_alarms !== null) parts.push(`about ${figure(100 * false_alarms, 2)} % of normal images are expected above it`);
+    if (recall !== null) parts.push(`${figure(100 * recall, 2)} % of the labelled defects were found by the other labels`);
+    if (clear === false) parts.push("no gap: trust the order of the images more than the line");
+    return el("li", {}, `${parts.join("; ")}.`);
+  });
+  return lines.length ? el("details", { class: "decisions" }, el("summary", {}, "How anomalous images were told from normal ones"), el("ul", {}, ...lines)) : null;
+}
+
 function spread(category) {
   const { histogram: found, threshold } = category;
   if (!found) return el("span", { class: "quiet" }, "nothing was scored");
@@ -147,8 +162,7 @@ function noMetrics(facts) {
 function showWorst() {
   const each = Math.max(1, Math.floor(WORST / LAKESCORE.facts.categories.length));
   const left = LAKESCORE.facts.categories.map(() => each);
-  const order = LAKESCORE.facts.ranked_by;
-  const worst = ordered(order).filter((n) => rows[order][n] !== null && !isCarried(n) && left[rows.category[n]]-- > 0).slice(0, 2 * WORST);
+  const worst = ordered("score").filter((n) => rows.score_raw[n] !== null && !isCarried(n) && left[rows.category[n]]-- > 0).slice(0, 2 * WORST);
   if (LAKESCORE.facts.counts.carried) byId("worst-title").textContent = "Worst of each category, of the images that this run scored";
   byId("worst").parentElement.hidden = !worst.length;
   fill(byId("worst"), ...worst.map((n) => el("li", {}, tile(n))));
