@@ -23,7 +23,7 @@ class GemmSearch:
 
     def nearest(self, queries: Tensor, references: Tensor) -> Tensor:
         """Return distances (A, P, B) from each patch of queries (A, P, D) to each image of references (B, Q, D)."""
-        frame, (left, right) = self._products.operands(queries, references)
+        frame, (left, right) = self._products.operands([queries, references], queries.mean(dim=(0, 1)))
         left = left.turned()
         best = torch.empty((*queries.shape[:2], len(references)), device=queries.device)
         for rows in self._tiles(queries):
@@ -37,7 +37,7 @@ class GemmSearch:
 
         The distance of an image to itself is not computed: it is inf.
         """
-        frame, (right,) = self._products.operands(images)
+        frame, (right,) = self._products.operands([images], images.mean(dim=(0, 1)))
         best = torch.full((*images.shape[:2], len(images)), -torch.inf, device=images.device)
         for rows in self._tiles(images):
             left = right[rows].turned()

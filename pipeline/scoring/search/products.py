@@ -1,7 +1,7 @@
 """Squared distances as one matrix product of rounded vectors, and what each precision means on each device."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -70,9 +70,8 @@ class Products:
         self._amx = dtype == "bf16" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
         self._buffer = torch.empty(0, dtype=self._sums)
 
-    def operands(self, *blocks: Tensor) -> tuple[Frame, list[Operand]]:
+    def operands(self, blocks: Iterable[Tensor], centre: Tensor) -> tuple[Frame, list[Operand]]:
         """Round the vectors of blocks of images (B, P, D), fp32, alike, and say how."""
-        centre = blocks[0].mean(dim=(0, 1))
         if self._dtype != "int8":
             return Frame(centre), [self._float_operand(block, centre) for block in blocks]
         rotation = _rotation(_block(len(centre))).to(centre)

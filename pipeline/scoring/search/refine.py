@@ -1,5 +1,7 @@
 """Small distances, taken again: a difference of products loses the digits of a near-duplicate."""
 
+from collections.abc import Callable, Iterable, Iterator
+
 import torch
 from torch import Tensor
 
@@ -14,8 +16,25 @@ FP32_SHARE = 1 / 16
 SHARES = {"fp16": 0.015, "bf16": 0.03, "int8": 0.03}
 ROWS = 4096  # vectors computed again at a time
 
+# Some of K vectors (k,), the patches (q,) of a reference that they are compared with, and which of those count for
+# which vector (k, q), where not all do
+Part = tuple[Tensor, Tensor | slice, Tensor | None]
 
-def distances_from_squares(squares: Tensor, queries: Tensor, references: Tensor, norms: Tensor, dtype: str) -> Tensor:
+
+def whole_image(patch: Tensor) -> Iterator[Part]:
+    """Let vectors of patches (K,) be compared with all of a reference."""
+    for rows in torch.split(torch.arange(len(patch), device=patch.device), ROWS):
+        yield rows, slice(None), None
+
+
+def distances_from_squares(
+    squares: Tensor,
+    queries: Tensor,
+    references: Tensor,
+    norms: Tensor,
+    dtype: str,
+    compared: Callable[[Tensor], Iterable[Part]] = whole_image,
+) -> Tensor:
     """Turn squared distances into distances, the small ones computed again in fp64.
 
     Args:
@@ -24,6 +43,8 @@ def distances_from_squares(squares: Tensor, queries: Tensor, references: Tensor,
         references: (B, Q, D), fp32.
         norms: (A, P), squared lengths of the queries in the products that gave the squares.
         dtype: precision of those products.
+        compared: which patches of a reference vectors of patches (K,) of the queries are compared with, in parts that
+            hold each vector once.
 
     Returns:
         (A, P, B), fp32.
@@ -31,11 +52,16 @@ def distances_from_squares(squares: Tensor, queries: Tensor, references: Tensor,
     below = (norms * FP32_SHARE).square() if dtype == "fp32" else norms * SHARES[dtype] ** 2  # (A, P)
     small = squares < below[:, :, None]
     distances = squares.clamp_(min=0).sqrt_()
-    for image in small.flatten(0, 1).any(dim=0).nonzero().flatten().tolist():
+    for image in small.any(dim=0).any(dim=0).nonzero().flatten().tolist():
         query, patch = small[:, :, image].nonzero(as_tuple=True)
         vectors = queries[query, patch]  # (K, D)
         # In fp64, and over all patches again: fp32 cannot tell which of several near-duplicates is the nearest
         patches = references[image].double()
-        again = [torch.cdist(rows.double(), patches).amin(dim=1) for rows in torch.split(vectors, ROWS)]
-        distances[query, patch, image] = torch.cat(again).float()
+        again = torch.empty(len(vectors), device=vectors.device)
+        for rows, columns, counts in compared(patch):
+            found = torch.cdist(vectors[rows].double(), patches[columns])
+            if counts is not None:
+                found.masked_fill_(~counts, torch.inf)
+            again[rows] = found.amin(dim=1).float()
+        distances[query, patch, image] = again
     return distances

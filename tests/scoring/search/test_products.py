@@ -102,7 +102,7 @@ def test_digits_end_at_their_capacity() -> None:
 def test_int8_products_are_those_of_the_rounded_vectors_to_the_last_unit(patches: int, width: int) -> None:
     blocks = unit_vectors(0, 3, patches, width), unit_vectors(1, 2, patches + 1, width)
     products = Products("int8")
-    _, (left, right) = products.operands(*blocks)
+    _, (left, right) = products.operands(blocks, blocks[0].mean(dim=(0, 1)))
     assert left.vectors.dtype == torch.int8 and left.vectors.shape[1] % ALIGNMENT == 0
     found = products(left.turned(), right)
     assert found.shape == (3, patches, 2, patches + 1) and found.dtype == torch.int32
@@ -116,7 +116,7 @@ def test_int8_products_are_those_of_the_rounded_vectors_to_the_last_unit(patches
 def test_int8_holds_the_norm_of_every_vector(seed: int, width: int, scale: float) -> None:
     # All of almost the same length: rounding makes some of them longer than the longest was before.
     blocks = unit_vectors(seed, 2, 20, width), scale * unit_vectors(seed + 1, 1, 20, width)
-    _, operands = Products("int8").operands(*blocks)
+    _, operands = Products("int8").operands(blocks, blocks[0].mean(dim=(0, 1)))
     for operand in operands:
         steps = operand.vectors[..., :width].double()
         factors, partners = (
