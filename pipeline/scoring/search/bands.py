@@ -77,7 +77,7 @@ class Bands:
 
     def ordered(self, images: Tensor, band: int) -> Tensor:
         """Return the vectors (p, N, D) of a band of images (N, P, D)."""
-        return images[:, self._orders[band].to(images.device)].transpose(0, 1)
+        return images.transpose(0, 1).index_select(0, self._orders[band].to(images.device))
 
     def put(self, values: Tensor, band: int, into: Tensor) -> None:
         """Write values (p, N) of a band to their patches of images (N, P)."""

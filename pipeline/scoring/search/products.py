@@ -76,7 +76,7 @@ class Products:
             return Frame(centre), [self._float_operand(block, centre) for block in blocks]
         rotation = _rotation(_block(len(centre))).to(centre)
         rotated = [_rotated(block - centre, rotation) for block in blocks]
-        largest = torch.stack([torch.linalg.vector_norm(block, ord=torch.inf) for block in rotated]).max()
+        largest = torch.stack([value for block in rotated for value in block.aminmax()]).abs().max()
         longest = torch.stack([torch.linalg.vector_norm(block, dim=2).max() for block in rotated]).max()
         # norms fit their digits, even if rounding moves every value by half a step away from zero
         most = (2 * DIGITS * LARGEST**2) ** 0.5 - len(centre) ** 0.5 / 2
