@@ -7,7 +7,8 @@ from pipeline.scoring.search.bands import Bands, Square
 from pipeline.scoring.search.products import ALIGNMENT, Frame, Operand, Products
 from pipeline.scoring.search.refine import distances_from_squares
 
-TILE = 1024  # vectors of one square in a product: its result stays in cache on its way to the maxima
+TILE = 640  # vectors of one square in a product, and three times as many of others: its result stays in cache
+LINE = 64  # fp32 values below which torch takes maxima of lines one value after the other
 
 
 class NearSearch:
@@ -39,7 +40,7 @@ class NearSearch:
                 for square in self._bands.squares():
                     one, into = left[square.band][square.places].turned(), _part(best, square, rows, columns)
                     for block in self._bands.windows(square):
-                        _keep(into, self._products(one, right[block.band][block.places]).amax(dim=2))
+                        _keep(into, _largest(self._products(one, right[block.band][block.places])))
         return self._distances(best, frame, queries, references, operands)
 
     def mutual(self, images: Tensor) -> Tensor:
@@ -67,12 +68,12 @@ class NearSearch:
             for row, line in enumerate(into.split(1)):  # of the square, with itself and those below
                 start = row * into.shape[1]
                 products = self._products(left[start : start + into.shape[1]], right[start:])
-                _keep(line, products.amax(dim=2))
                 _keep(back[:, square.everywhere][:, start:], products.amax(dim=0))
+                _keep(line, _largest(products))
             for block in self._bands.following(square):
                 products = self._products(left, operands[block.band][block.places])
-                _keep(into, products.amax(dim=2))
                 _keep(back[:, block.everywhere], products.amax(dim=0))
+                _keep(into, _largest(products))
         self._bring(best, back, tile, tile)
 
     def _across(self, best: Tensor, left: list[Operand], right: list[Operand], rows: slice, columns: slice) -> None:
@@ -82,8 +83,8 @@ class NearSearch:
             one, into = left[square.band][square.places].turned(), _part(best, square, rows, columns)
             for block in self._bands.windows(square):
                 products = self._products(one, right[block.band][block.places])
-                _keep(into, products.amax(dim=2))
                 _keep(back[:, block.everywhere], products.amax(dim=0))
+                _keep(into, _largest(products))
         self._bring(best, back, rows, columns)
 
     def _back(self, best: Tensor, rows: slice, columns: slice) -> Tensor:
@@ -130,6 +131,19 @@ def _part(best: Tensor, square: Square, rows: slice, columns: slice) -> Tensor:
     return best[square.ys, square.xs, rows, columns]
 
 
+def _largest(products: Tensor) -> Tensor:
+    """Return the maxima (a, n, m) over the patches of the right side of products (a, n, b, m), which are overwritten."""
+    if products.shape[3] >= LINE or products.dtype != torch.float32:
+        return products.amax(dim=2)
+    count = products.shape[2]
+    while count > 1:  # by halves, whose lines are longer
+        half = count // 2
+        one, other = products[:, :, :half], products[:, :, count - half : count]
+        torch.maximum(one, other, out=one)
+        count -= half
+    return products[:, :, 0]
+
+
 def _keep(into: Tensor, maxima: Tensor) -> None:
-    """Keep the larger of each two values; the maxima may lie in another shape."""
-    torch.maximum(into, maxima.view_as(into) if maxima.is_contiguous() else maxima.reshape(into.shape), out=into)
+    """Keep the larger of each two values; the maxima may have the patches of a square in one dimension."""
+    torch.maximum(into, maxima.reshape(into.shape), out=into)
