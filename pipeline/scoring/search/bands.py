@@ -9,7 +9,7 @@ from torch import Tensor
 from pipeline.plan.squares import around, cut
 from pipeline.scoring.search.refine import ROWS, Part
 
-MERGED = 32  # vectors computed again at once, if squares side by side have as many: a call costs as much as some vectors
+MERGED = 64  # vectors computed again at a time, if squares side by side have as many: every call costs some more
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class Bands:
             torch.cat([places[square.ys, square.xs].flatten() for square in self.squares() if square.band == band])
             for band in range(len(self._squares.rows))
         ]
+        self._numbers = torch.empty(grid, dtype=torch.int64)  # of the squares, in order
+        for number, square in enumerate(self.squares()):
+            self._numbers[square.ys, square.xs] = number
 
     def __len__(self) -> int:
         return len(self._orders)
@@ -86,7 +89,7 @@ class Bands:
     def parts(self, patch: Tensor) -> Iterator[Part]:
         """Let vectors of patches (K,) be compared with the patches of their windows; see `refine`."""
         columns = len(self._squares.columns)
-        of_square = self._numbers().to(patch.device)
+        of_square = self._numbers.flatten().to(patch.device)
         square = of_square[patch]  # (K,)
         order, counts = square.argsort(), torch.bincount(square, minlength=len(self) * columns).tolist()
         stop = 0
@@ -108,13 +111,6 @@ class Bands:
                     yield first, square
                 if have >= MERGED or not have:
                     first = square + 1
-
-    def _numbers(self) -> Tensor:
-        """Return the number of each patch's square (P,)."""
-        numbers = torch.empty(self._grid, dtype=torch.int64)
-        for number, square in enumerate(self.squares()):
-            numbers[square.ys, square.xs] = number
-        return numbers.flatten()
 
     def _near(self, first: int, last: int) -> Tensor:
         """Return the patches (Q,) in and around squares side by side."""

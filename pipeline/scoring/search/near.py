@@ -1,4 +1,4 @@
-"""Nearest patches among those near a patch's own place: products of squares of the grid with the squares around them."""
+"""Nearest patches near a patch's own place: products of squares of the grid with the squares around them."""
 
 import torch
 from torch import Tensor
@@ -65,7 +65,7 @@ class NearSearch:
         for square in self._bands.squares():
             right = operands[square.band][square.places]
             left, into = right.turned(), _part(best, square, tile, tile)
-            for row, line in enumerate(into.split(1)):  # of the square, with itself and those below
+            for row, line in enumerate(torch.split(into, 1)):  # of the square, with itself and those below
                 start = row * into.shape[1]
                 products = self._products(left[start : start + into.shape[1]], right[start:])
                 _keep(back[:, square.everywhere][:, start:], products.amax(dim=0))
@@ -132,7 +132,7 @@ def _part(best: Tensor, square: Square, rows: slice, columns: slice) -> Tensor:
 
 
 def _largest(products: Tensor) -> Tensor:
-    """Return the maxima (a, n, m) over the patches of the right side of products (a, n, b, m), which are overwritten."""
+    """Return the maxima (a, n, m) over the right patches of products (a, n, b, m), which are overwritten."""
     if products.shape[3] >= LINE or products.dtype != torch.float32:
         return products.amax(dim=2)
     count = products.shape[2]

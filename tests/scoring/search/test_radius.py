@@ -1,0 +1,72 @@
+"""The radius that keeps a share of distances: known shifts need known radii, and what is measured is what is taken."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.plan.squares import window_products
+from pipeline.scoring.search.gemm import GemmSearch
+from pipeline.scoring.search.near import NearSearch
+from pipeline.scoring.search.radius import RADII, SAME, WORTH_IT, choose_radius
+from tests.scoring.search.test_search import others, unit_vectors
+
+GRID = (20, 18)
+
+
+def cut_out(by: int, images: int = 3) -> Tensor:
+    """Return images (n, P, D) of one large scene, each seen `by` patches further along both sides."""
+    far = by * (images - 1)
+    scene = unit_vectors(0, GRID[0] + far, GRID[1] + far, 32)
+    views = [scene[i * by : i * by + GRID[0], i * by : i * by + GRID[1]].flatten(0, 1) for i in range(images)]
+    return torch.stack(views)
+
+
+def kept(vectors: Tensor, radius: int) -> float:
+    whole = others(GemmSearch().mutual(vectors))
+    return float((others(NearSearch("fp32", GRID, radius).mutual(vectors)) <= whole + SAME).float().mean())
+
+
+@pytest.mark.parametrize(("by", "radius"), [(0, 1), (1, 1), (2, 2), (3, 3)])
+def test_a_scene_that_moved_needs_the_radius_it_moved_by(by: int, radius: int) -> None:
+    # What has left the picture has its nearest patch anywhere: a fifth of the patches at most.
+    found, share = choose_radius(cut_out(by, 2), GRID, least_share=0.7)
+    assert found == radius and 0.7 <= share <= 1
+    assert share == pytest.approx(kept(cut_out(by, 2), radius), abs=1e-3)
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3, 4])
+def test_the_share_is_that_of_the_search_itself(radius: int) -> None:
+    vectors = cut_out(1, 4)
+    found, share = choose_radius(vectors, GRID, least_share=0.0, candidates=[radius])
+    assert found == radius and share == pytest.approx(kept(vectors, radius), abs=1e-3) and share < 1
+
+
+def test_the_smallest_that_keeps_enough_is_taken_in_any_order_of_the_candidates() -> None:
+    vectors = cut_out(1, 4)
+    shares = {radius: choose_radius(vectors, GRID, 0.0, [radius])[1] for radius in (1, 2, 3)}
+    assert shares[1] < shares[2] < shares[3]
+    for radius, share in shares.items():
+        assert choose_radius(vectors, GRID, share, [3, 1, 2]) == (radius, share)
+
+
+def test_patches_at_any_place_need_the_whole_image() -> None:
+    assert choose_radius(unit_vectors(0, 3, 360, 16), GRID) == (None, 1.0)
+
+
+def test_windows_that_save_too_little_are_not_taken() -> None:
+    same = unit_vectors(0, 1, 360, 16).expand(2, 360, 16)
+    too_large = [radius for radius in RADII if window_products(GRID, radius) > WORTH_IT * 360**2]
+    assert too_large and choose_radius(same, GRID, candidates=too_large) == (None, 1.0)
+    assert choose_radius(same, GRID) == (1, 1.0)
+    assert choose_radius(same[:, :4], (2, 2)) == (None, 1.0)
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_without_a_pair_the_whole_image_is_searched(images: int) -> None:
+    assert choose_radius(unit_vectors(0, images, 360, 16), GRID) == (None, 1.0)
+
+
+def test_vectors_of_any_length_are_left_as_they_are() -> None:
+    vectors = 0.3 * cut_out(1) + 5
+    before = vectors.clone()
+    assert choose_radius(vectors, GRID, 0.7)[0] == 2 and torch.equal(vectors, before)
