@@ -40,7 +40,7 @@ def unit_cost(unit: Unit, shape: Shape) -> Cost:
     images = queries if unit.whole else queries + unit.references
     values = shape.patches * shape.width
     return Cost(
-        products=pairs * shape.pair,
+        products=pairs * shape.pair * unit.share,
         aggregated=images * shape.degrees * values,
         read=images * values * shape.bytes,
     )

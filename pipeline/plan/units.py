@@ -34,12 +34,25 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Where a patch's nearest one is looked for: `radius` patches around its own place, None: in the whole image.
+
+    `kept` is the share of distances that stay as they are, `products` that of the pairs of patches that are compared.
+    """
+
+    radius: int | None = None
+    kept: float = 1.0
+    products: float = 1.0
+
+
+@dataclass(frozen=True)
 class Members:
     """The encoded images of a category: how many, and how many references they have.
 
     `population` is the number of images that the references were drawn from: theirs, where they were not drawn.
     `digest` changes with the images, the references and the settings of the run. `mutual` says that the references are
-    among the images.
+    among the images. `radius` and `share` are those of a `Window`: how far from its own place a patch is compared, and
+    the share of the pairs of patches that are.
     """
 
     total: int
@@ -47,6 +60,8 @@ class Members:
     population: int
     digest: str
     mutual: bool = True
+    radius: int | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,8 +70,8 @@ class Unit:
 
     A unit that holds the whole category, all of it references, multiplies each pair once. Positions count the
     category's encoded images; of a pass that goes through the references they are places among those, and `total` is
-    their number. `population`, `mutual` and `digest` are those of `Members`: what was computed for other images is
-    another unit.
+    their number. `population`, `digest`, `mutual`, `radius` and `share` are those of `Members`: what was computed for
+    other images, or within another radius, is another unit.
     """
 
     category: str
@@ -69,6 +84,8 @@ class Unit:
     reference_block: int
     digest: str
     mutual: bool = True
+    radius: int | None = None
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))  # rows of tables hold lists
@@ -80,7 +97,8 @@ class Unit:
     @property
     def id(self) -> str:
         """A name for files: the same for the same work, whatever the category may be called."""
-        digest = hashlib.sha256(f"{self.category}\0{self.digest}".encode()).hexdigest()[:16]
+        of = f"{self.category}\0{self.digest}" + ("" if self.radius is None else f"\0{self.radius}")
+        digest = hashlib.sha256(of.encode()).hexdigest()[:16]
         layers = ".".join(f"{layer:02d}" for layer in self.layers)
         return f"{digest}-{layers}-{self.start:07d}-{self.stop:07d}"
 
@@ -125,6 +143,8 @@ def plan_units(
                         references,
                         members.digest,
                         members.mutual,
+                        members.radius,
+                        members.share,
                     )
                 )
     return sorted(units, key=lambda unit: (unit.stop - unit.start) * unit.references, reverse=True)
@@ -136,10 +156,12 @@ def _blocks(category: str, members: Members, shape: Shape, memory: float, operat
     vector = shape.patches * shape.width
     row = 4 * shape.patches * members.references  # fp32 distances of one image to its references
 
+    pair = shape.pair * members.share
+
     # Whole category: tokens, one comparison's vectors, centred and rounded, and a temporary; distances with a mask and
     # the selection of the smallest
     whole = total * (vector * (shape.bytes + 4 * 4) + 3 * row)
-    if all_with_all and whole <= memory and (total <= FEWEST_QUERIES or total * total / 2 * shape.pair <= operations):
+    if all_with_all and whole <= memory and (total <= FEWEST_QUERIES or total * total / 2 * pair <= operations):
         return total, total
 
     reference = vector * (shape.bytes + 4 * 4)
@@ -156,5 +178,5 @@ def _blocks(category: str, members: Members, shape: Shape, memory: float, operat
     query += result * (references - 1)
     queries = int((memory - references * reference) // query)
     # a reference is read and aggregated once for all queries of the unit, so that few of them waste its making
-    most = max(FEWEST_QUERIES, int(operations // (members.references * shape.pair)))
+    most = max(FEWEST_QUERIES, int(operations // (members.references * pair)))
     return min(queries, total, most), references

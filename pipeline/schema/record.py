@@ -69,6 +69,17 @@ class DriftRecord(_Record):
     drifted: bool
 
 
+class WindowRecord(_Record):
+    """Where a category's nearest patches were looked for."""
+
+    radius: int | None
+    """Patches around a patch's own place; null: the whole image."""
+    kept: float
+    """Share of the distances that stay as they are in the whole image, measured on a sample."""
+    products: float
+    """Share of the pairs of patches that were compared."""
+
+
 class DecisionRecord(_Record):
     """How the threshold of a category was found, how sure it is, and what it did."""
 
@@ -165,6 +176,8 @@ class RunRecord(_Record):
     started: AwareDatetime
     finished: AwareDatetime
     counts: Counts
+    windows: dict[str, WindowRecord]
+    """By category; none in runs of before there was another than the whole image."""
     decisions: dict[str, DecisionRecord]
     """By category; none in runs of before that was told."""
     drifted: list[str] | None
@@ -271,7 +284,7 @@ def upgrade(raw: Mapping[str, Any]) -> dict[str, Any]:
         raise NewerVersion(f"it is of version {version}, and this one knows up to {VERSION}")
     if version == VERSION:
         return dict(raw)
-    found: dict[str, Any] = {"decisions": {}} | dict(raw) | {"version": VERSION}
+    found: dict[str, Any] = {"windows": {}, "decisions": {}} | dict(raw) | {"version": VERSION}
     if version < 3:
         found = {"drifted": None, "drift": {}, "estimate": None, "nodes": {"images": {}, "units": {}}} | found
         found["attempt"] = 0

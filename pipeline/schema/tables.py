@@ -147,6 +147,15 @@ REFERENCES = TableSchema(
 )
 NEAR_DUPLICATES = TableSchema("Pairs of a category's image and reference that are not compared.", (POSITION, REFERENCE))
 COMPARED = TableSchema("What an encoded image is compared with.", (IMAGE, REFERENCES_COUNT, REASON))
+WINDOWS = TableSchema(
+    "Where the nearest patch is looked for in a category.",
+    (
+        CATEGORY,
+        Column("radius", pa.int64(), "How far from a patch's own place; null: in the whole image.", "patches"),
+        Column("kept", pa.float64(), "Distances that stay as they are in the whole image, of a sample.", "share"),
+        Column("products", pa.float64(), "Pairs of patches that are compared.", "share"),
+    ),
+)
 
 # ---- what scoring finds
 
@@ -163,6 +172,10 @@ UNITS = TableSchema(
         Column("reference_block", pa.int64(), "References that are held at a time.", "images"),
         Column("digest", pa.string(), "Digest of images, references and settings: of others, it is another unit."),
         Column("mutual", pa.bool_(), "Whether the references are among the images."),
+        Column(
+            "radius", pa.int64(), "How far from its own place a patch is compared; null: the whole image.", "patches"
+        ),
+        Column("share", pa.float64(), "Pairs of patches that are compared.", "share"),
     ),
 )
 UNIT = Column("unit", pa.int64(), "Number of a unit in its pass.")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.plan.cost import Cost
-from pipeline.plan.units import Members, Unit
+from pipeline.plan.units import Members, Unit, Window
 
 Array = NDArray[np.float32]
 UnitResult = NDArray[np.floating]  # of a unit of any pass
@@ -113,6 +113,13 @@ class Scorer(Protocol):
 
     def __init__(self, config: ScoreConfig, layer: Layer) -> None:
         """Raises `ConfigError` where the settings do not fit the encoder."""
+
+    @property
+    def usual_window(self) -> Window:
+        """Return what a plan takes for a category's window before it is known."""
+
+    def window(self, features: CategoryFeatures, layers: Sequence[int]) -> Window:
+        """Find out where the nearest patches of a category are looked for."""
 
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float

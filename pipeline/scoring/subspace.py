@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost
-from pipeline.plan.units import Members, Unit
-from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult, highest
+from pipeline.plan.units import Members, Unit, Window
+from pipeline.scoring.scorer import (
+    Array,
+    CategoryFeatures,
+    FeatureRef,
+    Layer,
+    Matches,
+    Tuning,
+    UnitResult,
+    highest,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +45,13 @@ class SubspaceScorer:
         self._fitted: tuple[object, tuple[int, ...], Tensor, Tensor] | None = (
             None  # features, layers, mean (D,), components (D, k)
         )
+
+    @property
+    def usual_window(self) -> Window:
+        return Window()
+
+    def window(self, features: CategoryFeatures, layers: Sequence[int]) -> Window:
+        return Window()
 
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float

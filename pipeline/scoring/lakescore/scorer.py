@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.plan.cost import Cost, unit_cost
-from pipeline.plan.units import Members, Shape, Unit, plan_units
+from pipeline.plan.squares import window_products
+from pipeline.plan.units import Members, Shape, Unit, Window, plan_units
 from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.scoring.musc.mutual import Search
 
 DEGREES = 2  # neighbourhoods in a descriptor
+SAMPLE = 8  # references whose patches show how near the nearest ones lie
 TILES = {"cpu": 1024, "cuda": 8192}  # patches a side of one product, where nothing was measured
 PRODUCTS = {"cpu": 5e10, "cuda": 1e13}  # multiply-adds a second of modest machines
 
@@ -43,6 +45,35 @@ class LakeScorer:
         """What is compared."""
         width = self._layer.width * self._layer.count
         return Shape(self._layer.patches, width, self._layer.bytes, DEGREES, comparisons=1, compared=width)
+
+    @property
+    def usual_window(self) -> Window:
+        radius = self._search.radius
+        if self._searches_whole():
+            return Window()
+        return self._window(max(1, max(self._layer.grid) // 8) if radius == "auto" else int(radius), 1.0)
+
+    def window(self, features: CategoryFeatures, layers: Sequence[int]) -> Window:
+        """Find out how near the nearest patches of a category lie, on a seeded sample of its references."""
+        if self._searches_whole() or self._search.radius != "auto":
+            return self.usual_window
+        import torch
+
+        from pipeline.scoring.lakescore.rounds import read_tokens
+        from pipeline.scoring.search.radius import choose_radius
+
+        count = len(features.references)
+        chosen = np.sort(np.random.default_rng(0).permutation(count)[:SAMPLE])
+        with torch.inference_mode():
+            [vectors] = self._descriptor()(read_tokens(features, [features.references[i] for i in chosen], layers))
+            radius, kept = choose_radius(vectors, self._layer.grid)
+        return Window() if radius is None else self._window(radius, kept)
+
+    def _window(self, radius: int, kept: float) -> Window:
+        return Window(radius, kept, window_products(self._layer.grid, radius) / self._layer.patches**2)
+
+    def _searches_whole(self) -> bool:
+        return self._search.radius == "whole" or self._search.kind == "faiss"
 
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
@@ -147,8 +178,9 @@ class LakeScorer:
         """Return the search; made once, since it may hold memory of a GPU."""
         from pipeline.scoring.search.tuning import make_search
 
-        if self._searching is None or self._searching[0] != (tuning, device):
-            self._searching = (tuning, device), make_search(tuning, self._search.dtype, device)
+        if self._searching is None or self._searching[0] != (unit.radius, tuning, device):
+            search = make_search(tuning, self._search.dtype, device, self._layer.grid, unit.radius)
+            self._searching = (unit.radius, tuning, device), search
         return self._searching[1]
 
     def _descriptor(self) -> Descriptor:

@@ -12,8 +12,17 @@ from numpy.typing import NDArray
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost, unit_cost
-from pipeline.plan.units import Members, Shape, Unit, plan_units
-from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult, highest
+from pipeline.plan.units import Members, Shape, Unit, Window, plan_units
+from pipeline.scoring.scorer import (
+    Array,
+    CategoryFeatures,
+    FeatureRef,
+    Layer,
+    Matches,
+    Tuning,
+    UnitResult,
+    highest,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +62,13 @@ class MuscScorer:
             comparisons=1 if self._method.fuse_degrees else degrees,
             compared=self._layer.width if self._method.projection == "none" else self._method.projection_width,
         )
+
+    @property
+    def usual_window(self) -> Window:
+        return Window()
+
+    def window(self, features: CategoryFeatures, layers: Sequence[int]) -> Window:
+        return Window()
 
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float

@@ -13,6 +13,7 @@ from pipeline.scoring.musc.lnamd import lnamd
 from pipeline.scoring.musc.mutual import Search
 from pipeline.scoring.scorer import Tuning
 from pipeline.scoring.search.gemm import TILE, GemmSearch
+from pipeline.scoring.search.near import NearSearch
 
 TILES = {"cpu": (512, TILE, 1536, 2048), "cuda": (TILE, 4096, 8192, 16384)}
 PATCHES = {"cpu": 4096, "cuda": 32768}  # of the images that are searched, about
@@ -20,9 +21,20 @@ ROUNDS = 3
 WORTH_IT = 1.05  # times faster than the default before another is taken: less is noise
 
 
-def make_search(tuning: Tuning, dtype: str = "fp32", device: str = "cpu") -> Search:
-    """Return the search that was chosen, ready on a device ("cpu" or "cuda")."""
+def make_search(
+    tuning: Tuning,
+    dtype: str = "fp32",
+    device: str = "cpu",
+    grid: tuple[int, int] = (0, 0),
+    radius: int | None = None,
+) -> Search:
+    """Return the search that was chosen, ready on a device ("cpu" or "cuda").
+
+    Within a radius, in patches of a grid (H, W), there is one way only.
+    """
     keep_fp32_sums()
+    if radius is not None:
+        return NearSearch(dtype, grid, radius)
     if tuning.kind == "gemm":
         return GemmSearch(dtype, tuning.tile)
     from pipeline.scoring.search.faiss import FaissSearch  # the library takes seconds to import
