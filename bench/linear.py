@@ -1,4 +1,4 @@
-"""The cost of a lake that grows: seconds, peak memory and tokens read of scoring, by method, references fixed or all.
+"""The cost of a lake that grows: seconds, peak memory and tokens read of scoring, by preset, references fixed or all.
 
     python -m bench.linear
 
@@ -26,14 +26,15 @@ from pipeline.plan.cost import Cost
 from pipeline.plan.sampling import choose_references
 from pipeline.plan.units import UNIT_OPERATIONS, Members
 from pipeline.scoring.scorer import make_scorer
-from pipeline.stages.score import layer_of
+from pipeline.stages.score import features_of, layer_of
+from pipeline.stages.windows import within
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LAYER = 0
+LAYERS = {"paper": (0, 1, 2, 3), "lakescore": (1, 2), "subspace": (0, 1, 2, 3)}
 MEMORY_GB = 0.3
 EXPONENT_AIM, MEMORY_AIM = 1.1, 15.0
 BLOCK = 32
@@ -58,7 +59,7 @@ class Sizes:
         return self.grid[0] * self.grid[1]
 
 
-FULL = Sizes((10, 10), 128, (200, 400, 800, 1600, 3200), (200, 400, 800), references=64, apart=True)
+FULL = Sizes((10, 10), 64, (200, 400, 800, 1600, 3200), (200, 400, 800), references=64, apart=True)
 TOY = Sizes((3, 3), 8, (6, 12), (6, 12), references=3, apart=False)
 
 
@@ -68,18 +69,18 @@ class Case:
 
     root: str
     sizes: Sizes
-    method: Literal["musc", "subspace"]
+    preset: Literal["paper", "lakescore", "subspace"]
     mode: Literal["sample", "all"]
     images: int
 
     @property
     def run(self) -> RunFolder:
-        return RunFolder(Location.parse(self.root) / "out", f"{self.method}-{self.mode}-{self.images}")
+        return RunFolder(Location.parse(self.root) / "out", f"{self.preset}-{self.mode}-{self.images}")
 
     @property
     def config(self) -> ScoreConfig:
         output = str(Path(self.root) / "out")
-        method = {"name": self.method}
+        method = {"preset": self.preset}
         return ScoreConfig.model_validate({"input": {"uri": self.root}, "output": {"uri": output}, "method": method})
 
 
@@ -87,7 +88,7 @@ class Case:
 class Row:
     """What a case took, as the table shows it; memory in MB."""
 
-    method: str
+    preset: str
     references: str
     images: int
     units: int
@@ -99,17 +100,28 @@ class Row:
 
 
 def main(report: Report, sizes: Sizes) -> None:
-    report.title(f"A lake that grows, {sizes.grid[0]} x {sizes.grid[1]} patches of {sizes.width} values, one layer")
+    report.title(f"A lake that grows, {sizes.grid[0]} x {sizes.grid[1]} patches of {sizes.width} values")
     with tempfile.TemporaryDirectory() as root, Processes(sizes.apart) as call:
         write_features(root, sizes)
-        sampled = [measure(call, Case(root, sizes, "musc", "sample", images)) for images in sizes.images]
-        full = [measure(call, Case(root, sizes, "musc", "all", images)) for images in sizes.images_all]
+        sampled = [measure(call, Case(root, sizes, "lakescore", "sample", images)) for images in sizes.images]
+        paper = [measure(call, Case(root, sizes, "paper", "sample", images)) for images in sizes.images]
+        full = [measure(call, Case(root, sizes, "lakescore", "all", images)) for images in sizes.images_all]
+        full_paper = [measure(call, Case(root, sizes, "paper", "all", images)) for images in sizes.images_all]
         subspace = [measure(call, Case(root, sizes, "subspace", "all", images)) for images in sizes.images]
-    columns = ["method", "references", "images", "units", "multiply-adds", "GB read", "seconds", "peak MB", "driver MB"]
+    columns = ["preset", "references", "images", "units", "multiply-adds", "GB read", "seconds", "peak MB", "driver MB"]
     name = f"Scoring, {sizes.references} references or all, {MEMORY_GB:g} GB for a worker"
-    report.table(name, columns, [astuple(row) for row in sampled + full + subspace])
+    report.table(name, columns, [astuple(row) for row in sampled + paper + full + full_paper + subspace])
     report.figure(f"exponent of time, {sizes.references} references", exponent(sampled), EXPONENT_AIM, most=True)
+    report.figure(f"exponent of time, paper, {sizes.references} references", exponent(paper), EXPONENT_AIM, most=True)
     report.figure("exponent of time, all references", exponent(full))
+    for ours, theirs, what in (
+        (sampled, paper, f"{sizes.references} references"),
+        (full, full_paper, "all references"),
+    ):
+        for place in (0, -1):
+            name = f"lakescore against paper, {ours[place].images} images, {what}"
+            report.figure(f"{name}: products", ours[place].products / theirs[place].products)
+            report.figure(f"{name}: seconds", ours[place].seconds / theirs[place].seconds)
     report.figure("exponent of time, subspace", exponent(subspace), EXPONENT_AIM, most=True)
     peaks = {
         "worker": [row.worker for row in sampled],
@@ -122,7 +134,13 @@ def main(report: Report, sizes: Sizes) -> None:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        lines = ((sampled, f"musc, {sizes.references} references"), (full, "musc, all"), (subspace, "subspace, all"))
+        lines = (
+            (sampled, f"lakescore, {sizes.references} references"),
+            (paper, f"paper, {sizes.references} references"),
+            (full, "lakescore, all"),
+            (full_paper, "paper, all"),
+            (subspace, "subspace, all"),
+        )
         for found, label in lines:
             axes.loglog([row.images for row in found], [row.seconds for row in found], "o-", label=label)
         axes.set_xlabel("images of the category")
@@ -137,33 +155,36 @@ def exponent(rows: list[Row]) -> float:
     return float(np.polyfit(np.log([row.images for row in rows]), np.log([row.seconds for row in rows]), 1)[0])
 
 
-def store_at(root: str, sizes: Sizes) -> FeatureStore:
-    return FeatureStore(Location.parse(root) / "features", sizes.grid, sizes.width, (LAYER,), "float16")
+def store_at(root: str, sizes: Sizes, layers: tuple[int, ...]) -> FeatureStore:
+    place = Location.parse(root) / "features" / str(len(layers))
+    return FeatureStore(place, sizes.grid, sizes.width, layers, "float16")
 
 
 def write_features(root: str, sizes: Sizes) -> None:
-    """Write random tokens, and an index of where they lie."""
-    store, generator = store_at(root, sizes), np.random.default_rng(0)
-    images, places = max(sizes.images + sizes.images_all), list[tuple[str, int]]()
-    for first in range(0, images, BLOCK):
-        count = min(BLOCK, images - first)
-        tokens = generator.normal(size=(count, 1, sizes.patches, sizes.width)).astype(np.float16)
-        names = [f"{number:05d}" for number in range(first, first + count)]
-        file = store.write("part", feature_rows(names), tokens, np.zeros((count, 1), np.float32))
-        places += [(file, row) for row in range(count)]
-    (Path(root) / "places.json").write_text(json.dumps(places))
+    """Write random tokens, alike at the same place of all images, and an index of where they lie."""
+    images = max(sizes.images + sizes.images_all)
+    for layers in set(LAYERS.values()):
+        store, generator, places = store_at(root, sizes, layers), np.random.default_rng(0), list[tuple[str, int]]()
+        of_places = 2 * generator.normal(size=(1, 1, sizes.patches, sizes.width))
+        for first in range(0, images, BLOCK):
+            count = min(BLOCK, images - first)
+            tokens = of_places + generator.normal(size=(count, len(layers), sizes.patches, sizes.width))
+            names = [f"{number:05d}" for number in range(first, first + count)]
+            file = store.write("part", feature_rows(names), tokens.astype(np.float16), np.zeros((count, 1), np.float32))
+            places += [(file, row) for row in range(count)]
+        (Path(root) / f"places-{len(layers)}.json").write_text(json.dumps(places))
 
 
 def measure(call: Processes, case: Case) -> Row:
     """Plan in one process and score in another."""
     driver = call(drive, case)
     units, products, gigabytes, seconds, worker = call(work, case)
-    return Row(case.method, case.mode, case.images, units, products, gigabytes, seconds, worker, driver)
+    return Row(case.preset, case.mode, case.images, units, products, gigabytes, seconds, worker, driver)
 
 
 def drive(case: Case) -> float:
     """Choose the references and write the lists, as the driver does; return the peak memory in MB."""
-    places = json.loads((Path(case.root) / "places.json").read_text())[: case.images]
+    places = json.loads((Path(case.root) / f"places-{len(LAYERS[case.preset])}.json").read_text())[: case.images]
     uris = [f"{number:05d}" for number in range(case.images)]
     settings = case.config.references.model_copy(update={"mode": case.mode, "count": case.sizes.references})
     write_lists(case.run, "part", places, choose_references(settings, uris))
@@ -174,11 +195,12 @@ def work(case: Case) -> tuple[int, float, float, float, float]:
     """Score all units, in one thread pool of all cores; return units, products, GB, seconds and peak memory in MB."""
     sizes = case.sizes
     references = sizes.references if case.mode == "sample" else case.images
-    store = store_at(case.root, sizes)
+    store = store_at(case.root, sizes, LAYERS[case.preset])
     scorer = make_scorer(case.config, layer_of(store))
-    members = {"part": Members(case.images, references, case.images, f"{case.mode}{case.images}")}
+    window = scorer.window(features_of(store, case.run, "part"), store.layers)
+    members = within({"part": Members(case.images, references, case.images, case.run.run_id)}, {"part": window})
     operations = UNIT_OPERATIONS["cpu"] / 100
-    passes = [scorer.units(of, members, [LAYER], MEMORY_GB * 1e9, operations) for of in range(scorer.passes)]
+    passes = [scorer.units(of, members, store.layers, MEMORY_GB * 1e9, operations) for of in range(scorer.passes)]
     seconds = score_here(passes, case.config, store, case.run)
     units = list(chain.from_iterable(passes))
     cost = sum(map(scorer.cost, units), Cost())

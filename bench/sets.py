@@ -1,5 +1,7 @@
 """Images encoded by the sample's encoder, and the three sets of real ones that accuracy is measured on."""
 
+import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +21,11 @@ from pipeline.config import EncoderConfig, InputConfig
 from pipeline.encoders.encoder import Encoder
 from pipeline.images import decode
 from pipeline.io.storage import Location
+from pipeline.sample.lake import write_sample
 from pipeline.sample.weights import ENCODER, sample_weights
 from pipeline.views import View
 
+KEPT = Path("out/bench/features")
 SHARED = Path(os.environ.get("LAKESCORE_SHARED", Path(__file__).parents[2] / "shared"))
 
 
@@ -52,18 +56,62 @@ def real_sets(side: int, images: int | None) -> list[Set]:
 
     Raises `NotRun` where they are not there.
     """
-    if not (SHARED / "data").is_dir():
-        raise NotRun(f"{SHARED / 'data'} is absent; set LAKESCORE_SHARED to the folder that holds data/")
-    catalog = build_catalog(InputConfig(uri=str(SHARED / "data")))
-    encoder = Encoder(sample_encoder(side))
+    return sets_of(_shared("data"), side, images)
+
+
+def judged_sets(side: int, images: int | None) -> list[Set]:
+    """Load the sets that methods are judged on: those of ../shared/data and more_data, and the embedded sample.
+
+    Raises `NotRun` where the first are not there.
+    """
+    more = SHARED / "more_data"
+    roots = [_shared("data"), *([more] if more.is_dir() else []), _sample()]
+    return [of for root in roots for of in sets_of(root, side, images)]
+
+
+def sample_set(category: str, side: int, images: int | None) -> Set:
+    """Load and encode a category of the embedded sample."""
+    [found] = sets_of(_sample(), side, images, category)
+    return found
+
+
+def sets_of(root: Path, side: int, images: int | None, only: str | None = None) -> list[Set]:
+    """Load and encode the categories of a folder: all images, or of each so many, half of them anomalous.
+
+    What was encoded is kept below out/bench, so that a second call takes seconds.
+    """
+    catalog, encoder = build_catalog(InputConfig(uri=str(root))).table, Encoder(sample_encoder(side))
     sets = []
-    for name in pc.unique(catalog.table["category"]).to_pylist():
-        rows = catalog.table.filter(pc.equal(catalog.table["category"], name))
+    for name in [only] if only else pc.unique(catalog["category"]).to_pylist():
+        rows = catalog.filter(pc.equal(catalog["category"], name))
         if images is not None:
             both = [rows.filter(pc.equal(rows["label"], label)) for label in (False, True)]
             rows = pa.concat_tables([of.slice(0, images // 2) for of in both])
-        sets.append(_encoded(name, rows, encoder, side))
+        content = json.dumps([encoder.spec.fingerprint, rows["uri"].to_pylist(), rows["etag"].to_pylist()])
+        path = KEPT / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.pt"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            found = _encoded(name, rows, encoder, side)
+            torch.save({"tokens": found.tokens, "embeddings": found.embeddings, "masks": found.masks}, path)
+        kept = torch.load(path, weights_only=False)
+        labels = np.array([row["label"] for row in rows.to_pylist()], bool)
+        short, uris = name.rpartition("/")[2], rows["uri"].to_pylist()
+        sets.append(
+            Set(short, kept["tokens"], kept["embeddings"], labels, kept["masks"], uris, encoder.spec.grid, side)
+        )
     return sets
+
+
+def _sample() -> Path:
+    folder = Path("out/bench/sample")
+    write_sample(Location.parse(str(folder)))
+    return folder
+
+
+def _shared(name: str) -> Path:
+    if not (SHARED / name).is_dir():
+        raise NotRun(f"{SHARED / name} is absent; set LAKESCORE_SHARED to the folder that holds {name}/")
+    return SHARED / name
 
 
 def _encoded(name: str, rows: pa.Table, encoder: Encoder, side: int) -> Set:

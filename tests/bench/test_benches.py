@@ -21,14 +21,24 @@ from tests.conftest import not_run
 
 # The tables of each bench, by how their headings begin, and how many rows they have at the toy size
 TABLES = {
+    "answers": {
+        "image AUROC in percent": 5,
+        "image AP in percent": 5,
+        "pixel AP in percent": 5,
+        "AUPRO in percent": 5,
+        "Gain of lakescore over the paper": 9,
+        "Verdicts without labels or window": 4,
+        "Verdicts by a window": 9,
+    },
     "accuracy": {"Figures of the paper's way": 1, "Change, percent points": 13, "Image AUROC in percent over": 6},
     "extract": {"Images per second": 5, "The worker of one thread": 8, "The tasks before it": 2},
-    "linear": {"Scoring, 3 references or all": 6},
+    "linear": {"Scoring, 3 references or all": 10},
     "listing": {"Catalog and plan": 2},
     "metrics": {"Seconds": 2, "Peak memory beside maps": 4, "Streamed, 65536 levels": 4},
     "mutual": {"N=4 P=256 D=64 cpu": 7},
     "nights": {"Nights": 3},
     "page": {"Opened": 1},
+    "presets": {"Scoring of a category": 2},
     "sample": {"Image AUROC in percent": 4},
     "workers": {
         "4 units of 10 images": 2,

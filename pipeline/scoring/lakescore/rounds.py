@@ -31,16 +31,9 @@ class Rounds:
     def whole(self, features: CategoryFeatures) -> Array:
         """Return patch scores (N, P) of all images of a category, both rounds on the same distances."""
         [vectors] = self.descriptor(self._tokens(features, features.images))
-        own = torch.arange(len(vectors), device=self.device)
         distances = self.search.mutual(vectors)
         exclude(distances, torch.from_numpy(features.excluded_pairs).to(self.device))
-        stays = clean(pooled(interval_average(distances, own, FIRST)))
-        alone = ~(distances[:, 0].isfinite() & stays).any(dim=1)  # no reference of theirs stays
-        scores = torch.empty(distances.shape[:2], device=self.device)
-        scores[alone] = interval_average(distances[alone], own[alone], SECOND)
-        distances[:, :, ~stays] = torch.inf
-        scores[~alone] = interval_average(distances[~alone], own[~alone], SECOND)
-        found: Array = scores.cpu().numpy()
+        found: Array = both_rounds(distances).cpu().numpy()
         return found
 
     def first(self, features: CategoryFeatures, references: Places) -> Array:
@@ -87,6 +80,21 @@ class Rounds:
 
     def _tokens(self, features: CategoryFeatures, images: Sequence[FeatureRef]) -> Tensor:
         return read_tokens(features, images, self.unit.layers).to(self.device)
+
+
+def both_rounds(distances: Tensor) -> Tensor:
+    """Return patch scores (N, P) by distances (N, P, N) of all images of a category to each other; overwritten.
+
+    Distances that do not count are inf, for all patches of an image.
+    """
+    own = torch.arange(len(distances), device=distances.device)
+    stays = clean(pooled(interval_average(distances, own, FIRST)))
+    alone = ~(distances[:, 0].isfinite() & stays).any(dim=1)  # no reference of theirs stays
+    scores = torch.empty(distances.shape[:2], device=distances.device)
+    scores[alone] = interval_average(distances[alone], own[alone], SECOND)
+    distances[:, :, ~stays] = torch.inf
+    scores[~alone] = interval_average(distances[~alone], own[~alone], SECOND)
+    return scores
 
 
 def read_tokens(features: CategoryFeatures, images: Sequence[FeatureRef], layers: Sequence[int]) -> Tensor:
