@@ -7,6 +7,9 @@ memory allows, and between two images at a time, as it does otherwise; and a FAI
 that all other patches are looked up in. The peak is a large square product of the same precision in
 the same run; ours counts only the half of the products that must be computed. With a GPU the same is measured there,
 after parity with the CPU was checked.
+
+The search near a patch's own place, with a radius of an eighth of the side, is measured against the whole image's on
+two layers of a small encoder, side by side; images there are noise on a field that changes slowly from patch to patch.
 """
 
 from collections.abc import Callable
@@ -19,14 +22,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from bench.report import Cell, Report, interleaved, start
+from pipeline.plan.squares import window_products
 from pipeline.precision import DTYPES as PRECISIONS
 from pipeline.precision import keep_fp32_sums
 from pipeline.scoring.musc.mutual import interval_average
 from pipeline.scoring.search.faiss import FaissSearch
 from pipeline.scoring.search.gemm import GemmSearch
+from pipeline.scoring.search.near import NearSearch
 from pipeline.scoring.search.tuning import tune
 
 DTYPES = ("fp32", "bf16", "fp16", "int8")
+NEAR_DTYPES = ("fp32", "int8")
 FAISS_AIM, PEAK_AIM = 5.0, 80.0
 TOLERANCE = {"fp32": 1e-5, "fp16": 5e-4, "bf16": 3e-3, "int8": 8e-3}
 INTERVAL = 0.3
@@ -36,14 +42,20 @@ Shape = tuple[int, int, int]  # (N, P, D)
 
 @dataclass(frozen=True)
 class Sizes:
-    """Shapes (N, P, D), each with the aims against cdist; rows of the square product that says what the peak is."""
+    """Shapes (N, P, D), each with the aims against cdist; rows of the square product that says what the peak is; shapes
+    that are searched near each patch's place, each with its aim against the whole image in fp32."""
 
     shapes: tuple[tuple[Shape, dict[str, float]], ...]
     peak: int
+    near: tuple[tuple[Shape, float], ...]
 
 
-FULL = Sizes((((83, 256, 384), {"fp32": 12.0, "bf16": 30.0}), ((12, 1369, 1024), {"fp32": 3.0, "bf16": 10.0})), 4096)
-TOY = Sizes((((4, 256, 64), {}),), 64)
+FULL = Sizes(
+    (((83, 256, 384), {"fp32": 12.0, "bf16": 30.0}), ((12, 1369, 1024), {"fp32": 3.0, "bf16": 10.0})),
+    4096,
+    (((100, 256, 768), 4.0), ((40, 576, 768), 6.0), ((16, 1369, 768), 6.0)),
+)
+TOY = Sizes((((4, 256, 64), {}),), 64, (((4, 256, 64), 4.0),))
 
 
 def main(report: Report, sizes: Sizes) -> None:
@@ -54,6 +66,8 @@ def main(report: Report, sizes: Sizes) -> None:
     for device in devices:
         for shape, aims in sizes.shapes:
             bars[f"N={shape[0]} P={shape[1]} D={shape[2]} {device}"] = measure(report, shape, aims, device, sizes.peak)
+        for shape, aim in sizes.near:
+            measure_near(report, shape, aim, device)
     if "cuda" not in devices:
         print("\nNo GPU here: the CUDA path was not run. This same command checks and times it where there is one.")
 
@@ -120,6 +134,45 @@ def tokens_like(shape: Shape) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     common = torch.randn((1, 1, shape[2]), generator=generator)
     return F.normalize(common + torch.randn(shape, generator=generator), dim=-1)
+
+
+@torch.inference_mode()
+def measure_near(report: Report, shape: Shape, aim: float, device: str) -> None:
+    """Measure the search near each patch's place against that of the whole image."""
+    images, patches, width = shape
+    side = int(patches**0.5)
+    grid, radius = (side, side), side // 8
+    vectors = smooth_tokens(shape).to(device)
+    rows: list[list[Cell]] = []
+    for dtype in NEAR_DTYPES:
+        whole, near = (
+            GemmSearch(dtype, tune("gemm", dtype, grid, width, width, device).tile),
+            NearSearch(dtype, grid, radius),
+        )
+        expected, found = whole.mutual(vectors), near.mutual(vectors)
+        is_other = expected.isfinite()
+        kept = float((found <= expected + TOLERANCE[dtype])[is_other].float().mean())
+        functions = {"whole": partial(whole.mutual, vectors), "near": partial(near.mutual, vectors)}
+        seconds = interleaved({name: _synchronised(function) for name, function in functions.items()}, rounds=5)
+        times = seconds["whole"] / seconds["near"]
+        rows.append([dtype, seconds["whole"], seconds["near"], times, 100 * kept])
+    left = 100 * window_products(grid, radius) / patches**2
+    name = f"N={images} P={patches} D={width} {device}"
+    columns = ["precision", "whole image", "near", "times faster", "% of distances kept"]
+    report.table(
+        f"Seconds near each patch's place, {name}, radius {radius}, {left:.3g} % of the products", columns, rows
+    )
+    for row in rows:
+        report.figure(f"{name} {row[0]} near against whole", float(row[3]), aim if row[0] == "fp32" else None, "x")
+
+
+def smooth_tokens(shape: Shape) -> Tensor:
+    """Return unit vectors (N, P, D) whose nearest patches lie near their own place, none as near as a duplicate's."""
+    generator = torch.Generator().manual_seed(0)
+    side = int(shape[1] ** 0.5)
+    coarse = torch.randn((1, shape[2], 4, 4), generator=generator)
+    field = F.interpolate(coarse, size=(side, side), mode="bicubic").flatten(2).transpose(1, 2)  # (1, P, D)
+    return F.normalize(field + torch.randn(shape, generator=generator), dim=-1)
 
 
 def scores_by(distances: Callable[[Tensor], Tensor], vectors: Tensor) -> Tensor:

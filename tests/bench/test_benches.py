@@ -35,7 +35,7 @@ TABLES = {
     "linear": {"Scoring, 3 references or all": 10},
     "listing": {"Catalog and plan": 2},
     "metrics": {"Seconds": 2, "Peak memory beside maps": 4, "Streamed, 65536 levels": 4},
-    "mutual": {"N=4 P=256 D=64 cpu": 7},
+    "mutual": {"N=4 P=256 D=64 cpu": 7, "Seconds near each patch's place": 2},
     "nights": {"Nights": 3},
     "page": {"Opened": 1},
     "presets": {"Scoring of a category": 2},
