@@ -75,7 +75,8 @@ class Products:
         if self._dtype != "int8":
             return Frame(centre), [self._float_operand(block, centre) for block in blocks]
         rotation = _rotation(_block(len(centre))).to(centre)
-        rotated = [_rotated(block - centre, rotation) for block in blocks]
+        middle = _rotated(centre, rotation)
+        rotated = [_rotated(block, rotation).sub_(middle) for block in blocks]
         largest = torch.stack([value for block in rotated for value in block.aminmax()]).abs().max()
         longest = torch.stack([torch.linalg.vector_norm(block, dim=2).max() for block in rotated]).max()
         # norms fit their digits, even if rounding moves every value by half a step away from zero
@@ -85,7 +86,8 @@ class Products:
 
     def _float_operand(self, images: Tensor, centre: Tensor) -> Operand:
         width, columns = images.shape[2], 1 if self._dtype == "fp32" else ALIGNMENT // 2
-        vectors = images.new_zeros((*images.shape[:2], width + 2 * columns))
+        vectors = images.new_empty((*images.shape[:2], width + 2 * columns))
+        vectors[..., width:] = 0
         centred = torch.sub(images, centre, out=vectors[..., :width])
         ones, factors = vectors[..., width : width + columns], vectors[..., width + columns :]
         if self._dtype == "fp32":
