@@ -30,11 +30,13 @@ from pipeline.stages.evidence import FindEvidence
 from pipeline.stages.heal import CheckFiles, healing
 from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
 from pipeline.stages.reduce import Reduced, Reduction
+from pipeline.stages.regions import FindRegions, find_regions
 from pipeline.stages.score import ScoreUnits, score
 from pipeline.stages.windows import FindWindow, find_windows, within
 from pipeline.store.depths import keep_depths
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.decisions import decisions_of
+from pipeline.tables.regions import regions_table
 from pipeline.tables.rows import decided_now, drifts, scores_table, with_catalog, with_references
 from pipeline.tables.selection import unseen
 from pipeline.tables.thresholds import pixel_thresholds
@@ -78,7 +80,11 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     of_images = {category: of.threshold for category, of in decisions.items()}
     thresholds = pixel_thresholds(config, prepared.history.pixels, reduced.pixels, of_images)
     decided = decided_now(images.filter(images["input"]), reduced.images, thresholds, folder.run_id, prepared.started)
+    find = FindRegions(config, prepared.layer, view, store, folder, MAP_SCALE)
+    decided, found_regions = find_regions(images, decided, find, tasks)
     scores = scores_table(catalog, decided, prepared.selection.carried)
+    regions = regions_table(found_regions, prepared.history.regions, prepared.selection.carried, folder.run_id)
+    clock.lap("regions")
     extras = None
     if most := config.report.images:
         lock.check()
@@ -94,7 +100,7 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     lock.check()
     if extras is not None:
         write_page(folder.report, run, scores, reduced.metrics, replace(extras, window=window_scores(prepared.history)))
-    run = publish(folder, catalog, scores, reduced, run)
+    run = publish(folder, catalog, scores, regions, reduced, run)
     count_published(scores, len(run.drifted or ()))
     return Result(folder, scores, reduced.metrics, run)
 

@@ -137,6 +137,15 @@ class View:
         wide, high = lengths if self.turned in (0, 180) else lengths[::-1]
         return np.array([wide, high]) * self.scale(image_size)
 
+    def part_on_image(self, corner: Any, lengths: Any, image_size: tuple[int, int]) -> Points:
+        """Return left, top, width and height (4,), on an image, of a part of the view: its upper left corner, its size.
+
+        Corner and size are x, y in pixels of the view.
+        """
+        corners = np.array([corner, np.add(corner, lengths)], np.float64)
+        first = self.on_image(corners, image_size).min(axis=0)  # turned, it is another corner
+        return np.concatenate([first, self.lengths_on_image(lengths, image_size)])
+
     def pixels_of_area(self, area: float, image_size: tuple[int, int]) -> float:
         """Return how many pixels of the view cover an area in pixels of an image of (width, height)."""
         height, width = self._box_size

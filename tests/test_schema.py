@@ -65,12 +65,13 @@ def test_each_column_says_what_it_is_in_one_sentence(name: str) -> None:
 def test_scores_change_with_their_version() -> None:
     """Whoever changes this list counts VERSION up, and has `upgrade_scores` read what was written before."""
     evidence = "list<item: struct<uri: string, etag: string, x: float, y: float, distance: float>>"
-    assert VERSION == 3
+    assert VERSION == 4
     assert [(column.name, str(column.type)) for column in SCORES.columns] == [
         *((name, "string") for name in ("category", "uri", "etag", "status", "reason", "detail")),
         *((name, "double") for name in ("score", "score_raw", "stderr")),
         *(("references", "int64"), ("anomalous", "bool"), ("rule", "string")),
         *((name, "double") for name in ("threshold", "pixel_threshold")),
+        *(("regions", "int64"), ("area_share", "double")),
         *((name, "int32") for name in ("width", "height")),
         *((name, "float") for name in ("brightness", "contrast", "sharpness")),
         *(("map_uri", "string"), ("scored_by", "string"), ("scored_at", "timestamp[s, tz=UTC]"), ("label", "bool")),
@@ -149,6 +150,12 @@ def test_the_first_versions_run_json_tells_what_it_can() -> None:
     assert (run.counts.scored, run.counts.carried, run.counts.anomalous) == (1, None, None)
     assert (run.drifted, run.drift, run.nodes.units) == (None, {}, {})
     assert run.setting("references") is None and RunRecord.read(json.dumps(run.told()).encode()) == run
+
+
+def test_the_third_versions_run_json_listed_its_files_but_no_regions() -> None:
+    told = facts("old") | {"version": 3, "attempt": 2}
+    run = RunRecord.read(json.dumps(told).encode())
+    assert run.told() == told | {"version": VERSION}
 
 
 def test_settings_of_before_have_the_names_of_today() -> None:

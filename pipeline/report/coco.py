@@ -94,10 +94,9 @@ def regions(
         corner = np.array([columns.start, rows.start])
         across = np.array(mask.shape[::-1])
         polygons = [view.on_image(polygon + corner, size) for polygon in outlines(mask)]
-        first = view.on_image(np.array([corner, corner + across]), size).min(axis=0)  # turned, it is another corner
         yield {
             "segmentation": [polygon.ravel().round(DIGITS).tolist() for polygon in polygons],
-            "bbox": np.concatenate([first, view.lengths_on_image(across, size)]).round(DIGITS).tolist(),
+            "bbox": view.part_on_image(corner, across, size).round(DIGITS).tolist(),
             "area": round(float(mask.sum() * view.scale(size).prod()), DIGITS),
             "score": float(distances[rows, columns][mask].max()),
         }

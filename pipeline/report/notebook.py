@@ -47,6 +47,11 @@ class Run:
         return self.result.scores
 
     @property
+    def regions(self) -> pa.Table:
+        """A row for each region of the anomalous images; raises `StorageError` when they cannot be read."""
+        return self.result.published.regions()
+
+    @property
     def metrics(self) -> dict[str, dict[str, Metric]]:
         """By category, then name: a value, or the reason why there is none."""
         return self.result.metrics

@@ -44,6 +44,10 @@ THRESHOLD_FACTS = (
     Column("false_alarms", pa.float64(), "Normal images that are expected above it.", "share"),
     Column("recall", pa.float64(), "Defects that are expected above it.", "share"),
 )
+REGIONS_COUNT = Column(
+    "regions", pa.int64(), "How many regions of its map stand out; 0 where it is not anomalous, null where not known."
+)
+AREA_SHARE = Column("area_share", pa.float64(), "How much of the image they cover.", "share of the image")
 PIXEL_THRESHOLD = Column("pixel_threshold", pa.float64(), "Value above which pixels of its map are.", "distance")
 IMAGE_STATS = TableSchema(
     "What an image looks like, in three numbers.",
@@ -237,17 +241,16 @@ PIXELS = TableSchema(
 
 # ---- one row for each input
 
-MATCHES = pa.list_(
-    pa.struct(
-        [
-            ("uri", pa.string()),
-            ("etag", pa.string()),
-            ("x", pa.float32()),  # middle of the patch, in shares of width and height
-            ("y", pa.float32()),
-            ("distance", pa.float32()),
-        ]
-    )
+MATCH = pa.struct(
+    [
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("x", pa.float32()),  # middle of the patch, in shares of width and height
+        ("y", pa.float32()),
+        ("distance", pa.float32()),
+    ]
 )
+MATCHES = pa.list_(MATCH)
 EXPLAINED = TableSchema(
     "Evidence for an image that the report draws.",
     (
@@ -266,7 +269,8 @@ DECIDED = TableSchema(
         Column("status", pa.string(), "scored or quarantined."),
         *(REASON, DETAIL, SCORE, SCORE_RAW, SCORE_FINAL, STDERR, REFERENCES_COUNT),
         Column("anomalous", pa.bool_(), "Whether score_raw is above the threshold; null where there is none."),
-        *(RULE, THRESHOLD, PIXEL_THRESHOLD, WIDTH, HEIGHT, *IMAGE_STATS.columns, MAP_URI),
+        *(RULE, THRESHOLD, PIXEL_THRESHOLD, REGIONS_COUNT, AREA_SHARE),
+        *(WIDTH, HEIGHT, *IMAGE_STATS.columns, MAP_URI),
         Column("scored_by", pa.string(), "The run that scored it."),
         Column("scored_at", pa.timestamp("s", "UTC"), "When that run started."),
     ),
@@ -279,6 +283,40 @@ SCORES = TableSchema(
     (CATEGORY, URI, ETAG, *DECIDED.without("image"), LABEL, *EXPLAINED.columns),
 )
 KEPT = TableSchema("What later runs read of scores.", SCORES.without("label"))
+
+# ---- regions of anomalous images
+
+FLAGGED = TableSchema(
+    "An image that this run scored and calls anomalous.",
+    (IMAGE, CATEGORY, URI, ETAG, MAP_URI, PIXEL_THRESHOLD, WIDTH, HEIGHT),
+)
+REGIONS = TableSchema(
+    "regions.parquet: where anomalous images are, a row for each region of their maps that stands out.",
+    (
+        *(CATEGORY, URI, ETAG),
+        Column("region", pa.int64(), "Its number in the image, from 1, the highest peak first."),
+        Column("x", pa.float64(), "Left edge of its box, in the upright original.", "pixels"),
+        Column("y", pa.float64(), "Upper edge of its box.", "pixels"),
+        Column("width", pa.float64(), "Width of its box.", "pixels"),
+        Column("height", pa.float64(), "Height of its box.", "pixels"),
+        Column("area", pa.float64(), "How much it covers of the original.", "pixels"),
+        Column("area_share", pa.float64(), "The same.", "share of the image"),
+        Column("peak", pa.float64(), "Largest value of the map in it.", "distance, 0 to 2"),
+        Column("peak_x", pa.float64(), "Where that is.", "share of width"),
+        Column("peak_y", pa.float64(), "Where that is.", "share of height"),
+        Column("reference", MATCH, "The patch of another image nearest to that of its peak; null where not known."),
+        Column("scored_by", pa.string(), "The run that scored the image."),
+    ),
+)
+FOUND = TableSchema(
+    "A region that a worker found, or an image whose regions it could not find.",
+    (
+        *(IMAGE, *REGIONS.without("region", "scored_by")),
+        Column("region", pa.int64(), "Its number in the image, from 1; null for an image whose map cannot be read."),
+        *(DETAIL, REGIONS_COUNT),
+        Column("all_share", pa.float64(), "How much all regions of the image cover.", "share of the image"),
+    ),
+)
 
 # ---- the report
 

@@ -1,9 +1,9 @@
 """What earlier runs below an output said of images: for references of earlier nights, for thresholds, for drift."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -16,7 +16,7 @@ from pipeline.io.parquet import DAMAGE
 from pipeline.io.storage import Location
 from pipeline.schema.record import Settings, setting
 from pipeline.schema.table import records
-from pipeline.schema.tables import KEPT
+from pipeline.schema.tables import KEPT, REGIONS
 from pipeline.store.published import Published
 from pipeline.store.run_folder import RunFolder
 from pipeline.values import LakeValues
@@ -33,11 +33,13 @@ class History:
     """Rows of earlier runs' scores, that of the last run for each content of each uri, and their images' pixels.
 
     `rows` has the columns of KEPT, and `same`: whether the run had the settings of this one. `pixels` counts, for each
-    category, the values of the anomaly maps that those runs made, in the bins of PIXELS.
+    category, the values of the anomaly maps that those runs made, in the bins of PIXELS. `regions` has the columns of
+    REGIONS, those of the images of `rows` by the same runs.
     """
 
     rows: pa.Table | None
     pixels: Mapping[str, NDArray[np.int64]]
+    regions: pa.Table = field(default_factory=REGIONS.empty)
 
     def scored(self) -> pa.Table | None:
         """Return the rows of images that have a score."""
@@ -86,7 +88,14 @@ def read_history(
     for run in runs:
         for of in run.pixels:
             pixels[of.category] = pixels.get(of.category, 0) + np.array(of.counts, np.int64)
-    return History(_newest(pa.concat_tables([run.rows for run in runs])) if runs else None, pixels)
+    if not runs:
+        return History(None, pixels)
+    numbers = range(len(runs))
+    rows = _newest(pa.concat_tables([_of_run(number, runs[number].rows) for number in numbers]))
+    regions = pa.concat_tables([_of_run(number, runs[number].regions) for number in numbers])
+    newest = set(_owners(rows))
+    regions = regions.filter(pa.array([owner in newest for owner in _owners(regions)], pa.bool_()))
+    return History(rows.drop_columns("run"), pixels, regions.select(REGIONS.names))
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,7 @@ class _Run:
     finished: datetime
     rows: pa.Table
     pixels: list[PixelCounts]
+    regions: pa.Table
 
 
 def _read(
@@ -126,7 +136,18 @@ def _read(
     rows = rows.filter(pc.is_in(rows["category"], value_set=pa.array(alike, pa.string())))
     pixels = [of for of in pixels if run.values.key(of.category) == values.key(of.category)]
     same = all(setting(run.settings, name) == setting(settings, name) for name in DECIDE)
-    return _Run(run.finished, rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_())), pixels)
+    rows = rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_()))
+    return _Run(run.finished, rows, pixels, published.regions())
+
+
+def _owners(table: pa.Table) -> Iterator[tuple[int, str, str]]:
+    """Yield run, uri and etag of each row."""
+    return zip(*(table[name].to_pylist() for name in ("run", "uri", "etag")), strict=True)
+
+
+def _of_run(number: int, table: pa.Table) -> pa.Table:
+    """Return a table with the number of its run behind."""
+    return table.append_column("run", pa.array([number] * table.num_rows, pa.int64()))
 
 
 def _newest(rows: pa.Table) -> pa.Table:

@@ -10,6 +10,7 @@ from pipeline.io.parquet import read_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.record import FileRecord, RunRecord
 from pipeline.schema.scores import upgrade_scores
+from pipeline.schema.tables import REGIONS
 from pipeline.store.checks import held_to
 from pipeline.store.run_folder import RunFolder
 
@@ -22,7 +23,7 @@ class Published:
     run: RunRecord
 
     def location(self, what: str) -> Location:
-        """Return where a file lies: scores, catalog, pixels, metrics, report. Raises `DamagedFile` for others."""
+        """Return where a file lies: scores, regions, catalog, pixels, metrics, report. Raises `DamagedFile` else."""
         return self.folder.results / self._listed(what).path
 
     def table(self, what: str) -> pa.Table:
@@ -37,6 +38,10 @@ class Published:
     def scores(self) -> pa.Table:
         """Read the scores of a run of any version as SCORES, and what a manifest had beside; raises `StorageError`."""
         return upgrade_scores(self.table("scores"))
+
+    def regions(self) -> pa.Table:
+        """Read the regions of a run as REGIONS: none where its version found none; raises `StorageError`."""
+        return REGIONS.completed(self.table("regions")) if "regions" in self.run.files else REGIONS.empty()
 
     def _listed(self, what: str) -> FileRecord:
         if what not in self.run.files:

@@ -61,7 +61,10 @@ class RunFolder:
         return self.results / self._own("report")
 
     def part(self, what: str) -> str:
-        """Return the path below the results of what readers read: scores, catalog, pixels, metrics, metrics_json."""
+        """Return the path below the results of what readers read.
+
+        That is scores, regions, catalog, pixels, metrics, metrics_json.
+        """
         if what == "scores":
             return f"scores/part-{self.attempt:05d}.parquet"
         return f"{self._own('metrics')}.json" if what == "metrics_json" else f"{self._own(what)}.parquet"
@@ -155,7 +158,7 @@ class RunFolder:
 
     def _remove_results(self) -> None:
         """Remove what an attempt that did not publish wrote for readers; no reader is led to what may not be."""
-        parts = ("scores", "catalog", "pixels", "metrics", "metrics_json")
+        parts = ("scores", "regions", "catalog", "pixels", "metrics", "metrics_json")
         for location in (*(self.results / self.part(what) for what in parts), self.output / self.maps, self.report):
             _remove(location)
         scores = self.results / self.part("scores")

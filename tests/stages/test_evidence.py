@@ -153,7 +153,7 @@ def test_references_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monkey
         return tokens(store, places, layer)
 
     monkeypatch.setattr(FeatureStore, "tokens", noted)
-    monkeypatch.setattr("pipeline.stages.evidence.BYTES", 2.5 * 4 * PATCHES * WIDTH)
+    monkeypatch.setattr("pipeline.stages.explain.BYTES", 2.5 * 4 * PATCHES * WIDTH)
     parts = night.found(0, 1, 2)
     assert max(largest) == 2
     for one, other in zip(whole, parts, strict=True):
@@ -191,7 +191,7 @@ def test_features_that_are_gone_cost_evidence_and_no_image(tmp_path: Path, left:
 def test_of_many_references_some_are_looked_at_and_never_the_image_or_its_burst(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.stages.evidence.LOOKED_AT", 5)
+    monkeypatch.setattr("pipeline.stages.explain.LOOKED_AT", 5)
     tokens = random_tokens()
     tokens[8] = tokens[4]
     night = Night(tmp_path, tokens)

@@ -10,11 +10,13 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import StoreUnavailable
+from pipeline.io.parquet import write_parquet
 from pipeline.io.storage import Location
+from pipeline.schema.record import OLD_FILES
 from pipeline.schema.table import TableSchema
-from pipeline.schema.tables import KEPT, SCORES
+from pipeline.schema.tables import KEPT, REGIONS, SCORES
 from pipeline.store.history import History, read_history
-from pipeline.store.published import Published
+from pipeline.store.published import Published, file_record
 from pipeline.store.run_folder import RunFolder, write_json, write_table
 from pipeline.values import LakeValues
 from tests.published import ENCODER, record
@@ -47,6 +49,7 @@ def publish(
     fingerprint: str = "f",
     changed: dict[str, Any] | None = None,
     bits: dict[str, int] | None = None,
+    regions: Sequence[dict[str, Any]] | None = None,
 ) -> RunFolder:
     """Publish a run that ended so many days ago, its rows with a manifest's further columns."""
     finished = TONIGHT - timedelta(days=days_ago)
@@ -60,6 +63,10 @@ def publish(
     counts = pa.array([[len(rows), 0, 1]], pa.list_(pa.int64()))
     write_table(folder.results / "pixels.parquet", pa.table({"category": ["nut"], "counts": counts}))
     told = {"encoder": ENCODER | {"fingerprint": fingerprint}, "settings": SETTINGS | (changed or {})}
+    if regions is not None:
+        (folder.results / "regions.parquet").write_bytes(content := write_parquet(REGIONS.rows(regions)))
+        files = {what: {"path": path, "size": None, "sha256": None} for what, path in OLD_FILES.items()}
+        told["files"] = files | {"regions": file_record("regions.parquet", content).model_dump()}
     folder.publish(record(run_id, told | {"bits": bits or {}, "finished": finished.isoformat(timespec="seconds")}))
     return folder
 
@@ -91,6 +98,19 @@ def test_rows_of_several_runs_stand_together_and_their_pixels_are_added(place: L
     assert scored is not None and scored["uri"].to_pylist() == ["a", "c"]
     assert scored["category"].to_pylist() == ["nut", "größe/ #1"] and scored["same"].to_pylist() == [True, True]
     assert {category: counts.tolist() for category, counts in whole.pixels.items()} == {"nut": [3, 0, 2]}
+
+
+def test_regions_are_those_of_the_run_that_gave_an_image_its_row(place: Location) -> None:
+    def region(uri: str, peak: float, etag: str = "1") -> dict[str, Any]:
+        return {"category": "nut", "uri": uri, "etag": etag, "region": 1, "peak": peak}
+
+    publish(place, "old", [image("a", 0.25)], days_ago=4)  # it knew of no regions
+    publish(place, "one", [image("a", 0.25), image("b", 0.5)], days_ago=3, regions=[region("a", 0.2), region("b", 0.3)])
+    two = [region("a", 0.4), region("a", 0.1, "gone")]
+    publish(place, "two", [image("a", 0.75), image("c", 0.1)], days_ago=2, regions=two)
+    regions = read(place).regions
+    assert regions.schema == REGIONS.arrow
+    assert {row["uri"]: row["peak"] for row in regions.to_pylist()} == {"b": 0.3, "a": 0.4}
 
 
 def test_a_category_of_whose_images_other_values_were_seen_is_left_out(place: Location) -> None:

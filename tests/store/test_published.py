@@ -17,7 +17,7 @@ from tests.published import first_facts, record, row, stored
 def attempt(folder: RunFolder, uri: str) -> RunFolder:
     """Begin an attempt, and write all that it leaves for readers but run.json."""
     begun = folder.begin_attempt()
-    for what in ("catalog", "pixels", "metrics"):
+    for what in ("catalog", "pixels", "metrics", "regions"):
         (begun.results / begun.part(what)).write_bytes(write_parquet(pa.table({"of": [begun.attempt]})))
     (begun.results / begun.part("scores")).write_bytes(write_parquet(stored([row("nut", uri, 0.5)])))
     (begun.results / begun.part("metrics_json")).write_bytes(b"{}")
@@ -27,7 +27,7 @@ def attempt(folder: RunFolder, uri: str) -> RunFolder:
 
 
 def publish(folder: RunFolder) -> Published:
-    parts = {what: folder.part(what) for what in ("scores", "catalog", "pixels", "metrics")}
+    parts = {what: folder.part(what) for what in ("scores", "regions", "catalog", "pixels", "metrics")}
     files = {what: file_record(path, (folder.results / path).read_bytes()) for what, path in parts.items()}
     told = {"attempt": folder.attempt, "files": {what: of.model_dump() for what, of in files.items()}}
     run = record(folder.run_id, told)
@@ -54,6 +54,8 @@ def test_each_attempt_has_names_of_its_own_and_the_first_the_plain_ones(place: L
         "metrics.parquet",
         "pixels-1.parquet",
         "pixels.parquet",
+        "regions-1.parquet",
+        "regions.parquet",
         "report-1/index.html",
         "report/index.html",
         "scores/part-00000.parquet",
@@ -69,7 +71,7 @@ def test_the_attempt_that_creates_run_json_is_read_and_the_others_leave_nothing(
     assert published.scores()["uri"].to_pylist() == ["ab"[winner]]
     assert published.table("catalog")["of"].to_pylist() == [winner]
     kept = contents(folder.results)
-    assert len(kept) == 8 and not folder.work.exists()
+    assert len(kept) == 9 and not folder.work.exists()
     # the other one wakes up, and goes on where it was
     for what in ("scores", "catalog"):
         (other.results / other.part(what)).write_bytes(b"late")
@@ -78,7 +80,7 @@ def test_the_attempt_that_creates_run_json_is_read_and_the_others_leave_nothing(
     assert contents(folder.results) == kept
 
 
-@pytest.mark.parametrize("what", ["scores", "catalog", "pixels", "metrics"])
+@pytest.mark.parametrize("what", ["scores", "regions", "catalog", "pixels", "metrics"])
 @pytest.mark.parametrize("how", ["cut", "flipped", "another"])
 def test_a_file_that_is_not_what_was_published_is_named(place: Location, what: str, how: str) -> None:
     published = publish(attempt(RunFolder(place, "night"), "a"))

@@ -71,7 +71,7 @@ def test_a_latest_that_names_no_run_is_replaced(place: Location, damaged: bytes)
     ("content", "said"),
     [
         (
-            json.dumps(facts("one") | {"version": 4}),
+            json.dumps(facts("one") | {"version": 5}),
             "was written by a newer version of LakeScore.*read it with that version",
         ),
         (json.dumps(facts("one") | {"tiles": 4}), "was written by a newer version of LakeScore: it has tiles; read it"),

@@ -1,0 +1,69 @@
+"""Explaining patches of a run at work: which patches of references come nearest to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.scoring.scorer import Matches, Scorer
+from pipeline.stages.score import features_of
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder, read_table
+from pipeline.views import View
+
+LOOKED_AT = 1000  # references of a category among which evidence is looked for, however many there are
+BYTES = 64e6  # of one layer of the images that are held at a time, in fp32; with what is made of them four times that
+
+Named = list[dict[str, Any]]  # a value of MATCHES
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Explains patches of images by the references of their category."""
+
+    scorer: Scorer
+    view: View
+    store: FeatureStore
+    run: RunFolder
+
+    def __call__(
+        self, category: str, images: Sequence[int], patches: NDArray[np.int64], count: int
+    ) -> list[list[Named]]:
+        """Return the `count` nearest references to patches (A, K) of A images of a category, nearest first.
+
+        Neither the image itself is among them nor its near duplicates. Raises `StorageError`.
+        """
+        index, references = read_table(self.run.index(category)), read_table(self.run.references(category))
+        features = features_of(self.store, self.run, category)
+        of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
+        positions = [of_image[image] for image in images]
+        chosen = np.unique(np.linspace(0, references.num_rows - 1, LOOKED_AT).round().astype(np.int64))
+        matches = self.scorer.explain(
+            patches,
+            [features.images[position] for position in positions],
+            [features.references[place] for place in chosen],
+            features,
+            self.store.layers,
+            max(1, int(BYTES // (4 * self.store.grid[0] * self.store.grid[1] * self.store.width))),
+        )
+        of_reference = references["position"].to_numpy()
+        looked_at = references.take(chosen).select(["uri", "etag"]).to_pylist()
+        each = patches.shape[1]
+        explained = []
+        for image, position in enumerate(positions):
+            excluded = of_reference == position
+            excluded[features.excluded_pairs[features.excluded_pairs[:, 0] == position, 1]] = True
+            own = range(each * image, each * (image + 1))
+            matches.distances[own.start : own.stop, excluded[chosen]] = np.inf
+            explained.append([self._named(matches, patch, looked_at, count) for patch in own])
+        return explained
+
+    def _named(self, matches: Matches, patch: int, references: Named, count: int) -> Named:
+        """Return what MATCHES says of the nearest references to a patch."""
+        named = []
+        for reference, place, distance in matches.nearest(patch, count):
+            x, y = self.view.centre(place)
+            named.append(references[reference] | {"x": x, "y": y, "distance": distance})
+        return named
