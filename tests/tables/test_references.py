@@ -25,7 +25,12 @@ from pipeline.values import LakeValues
 
 HOSTILE = ("a/b", "..", "größe", "x" * 300, "line\nbreak", "'quote\"", "category=1", " ")
 ENCODED = TableSchema("What is known of encoded images.", INDEX.without("position"))
-EARLIER = pa.schema([*((name, pa.string()) for name in ("category", "uri", "etag")), ("score_raw", pa.float64())])
+EARLIER = pa.schema(
+    [
+        *((name, pa.string()) for name in ("category", "uri", "etag")),
+        *(("score_raw", pa.float64()), ("anomalous", pa.bool_())),
+    ]
+)
 
 
 class Lake:

@@ -13,7 +13,7 @@ from pipeline.catalog import Catalog
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
 from pipeline.schema.scores import upgrade_scores
-from pipeline.schema.tables import CATALOG, COMPARED, DECIDED, EXPLAINED, EXTRACTED, SCORES, SELECTION
+from pipeline.schema.tables import CATALOG, COMPARED, DECIDED, EXPLAINED, EXTRACTED, REDUCED, SCORES, SELECTION
 from pipeline.tables.rows import counts, decided_now, drifts, scores_table, with_catalog, with_evidence, with_references
 
 NOW = datetime(2026, 3, 8, 1, 2, 3, 456_789, tzinfo=UTC)
@@ -27,13 +27,6 @@ IMAGES = pa.schema(
         ("references", pa.int64()),
     ]
 )
-REDUCED = pa.schema(
-    [
-        ("image", pa.int64()),
-        *((name, pa.string()) for name in ("category", "map_uri", "rule")),
-        *((name, pa.float64()) for name in ("score", "score_raw", "stderr", "threshold")),
-    ]
-)
 
 
 def images(*rows: dict[str, Any]) -> pa.Table:
@@ -45,12 +38,12 @@ def reduced(*rows: dict[str, Any]) -> pa.Table:
     usual = {
         "category": "nut",
         "map_uri": "maps/a.png",
-        "score": 0.5,
         "score_raw": 0.8,
         "stderr": 0.0,
+        "threshold": 1.6,
         "rule": "share 0.1",
     }
-    return pa.Table.from_pylist([usual | row for row in rows], schema=REDUCED)
+    return REDUCED.rows([usual | row for row in rows])
 
 
 def found(some: pa.Table, scored: pa.Table, now: datetime = NOW) -> pa.Table:
@@ -88,6 +81,7 @@ def test_scored_and_quarantined_images_are_told_apart_in_any_order() -> None:
     assert [row["anomalous"] for row in rows] == [True, None, None, False]
     assert [row["rule"] for row in rows] == ["share 0.1", None, "fixed 1", "share 0.1"]
     assert [row["pixel_threshold"] for row in rows] == [1.5, None, None, 1.5]
+    assert [row["score"] for row in rows] == [pytest.approx(1.2), None, None, pytest.approx(0.8)]
     assert [row["scored_by"] for row in rows] == ["tonight", None, "tonight", "tonight"]
     assert rows[0]["scored_at"] == NOW.replace(microsecond=0) and rows[1]["scored_at"] is None
     assert (rows[1]["reason"], rows[1]["detail"], rows[1]["score"]) == ("damaged", "why", None)
@@ -110,7 +104,7 @@ def test_an_image_without_score_and_without_reason_ends_the_run() -> None:
 
 @pytest.mark.parametrize("some", [images(), images({"reason": "empty"}, {"reason": "alone"})])
 def test_a_run_that_scores_nothing_has_rows_all_the_same(some: pa.Table) -> None:
-    table = found(some, REDUCED.empty_table())
+    table = found(some, REDUCED.empty())
     assert table.schema == DECIDED.arrow and table["status"].to_pylist() == ["quarantined"] * some.num_rows
     scores = scores_table(catalog(some.num_rows), table, None)
     assert counts(scores, "tonight")["scored"] == 0 and counts(scores, "tonight")["anomalous"] == 0
@@ -175,7 +169,7 @@ def test_a_label_is_that_of_tonights_catalog_and_not_the_one_that_was_carried() 
     before = scores_table(catalog(1), found(images({}), reduced({"image": 0})), None)
     assert before["label"].to_pylist() == [True]
     unlabelled = catalog(1).table.set_column(3, "label", pa.array([None], pa.bool_()))
-    now = found(images(), REDUCED.empty_table())
+    now = found(images(), REDUCED.empty())
     carried = before.append_column("image", pa.array([0]))
     scores = scores_table(Catalog("folder", unlabelled, pa.table({}), 0), now, carried)
     assert scores["label"].to_pylist() == [None] and scores["scored_by"].to_pylist() == ["tonight"]

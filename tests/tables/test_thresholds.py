@@ -10,17 +10,18 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from pipeline.config import RuleConfig, ScoreConfig
+from pipeline.tables.known import Known
 from pipeline.tables.thresholds import (
     LARGEST,
     PIXEL_BINS,
-    Threshold,
     count_pixels,
     pixel_threshold,
     pixel_thresholds,
     threshold,
 )
+from pipeline.tables.verdict import Threshold, of_batch
 
-Rule = Literal["quantile", "share", "fixed", "recall", "best_f1"]
+Rule = Literal["auto", "quantile", "share", "fixed", "recall", "best_f1"]
 BIN = LARGEST / PIXEL_BINS
 NOTHING = np.empty(0)
 SCORES = arrays(np.float64, st.integers(1, 60), elements=st.floats(0, 2))
@@ -32,7 +33,12 @@ def rule(name: Rule, value: float, **categories: float) -> RuleConfig:
 
 
 def line(config: RuleConfig, category: str, references: NDArray[Any], own: NDArray[Any]) -> float | None:
-    return threshold(config, category, references, own).value
+    return threshold(config, category, Known(own, references)).value
+
+
+def pixel_line(config: RuleConfig, category: str, counts: NDArray[Any]) -> float | None:
+    """Return the threshold on pixels of a rule that does not look at that of images."""
+    return pixel_threshold(config, category, counts, None)
 
 
 def above(scores: NDArray[Any], found: float | None) -> int:
@@ -77,7 +83,7 @@ def test_a_higher_quantile_and_a_smaller_share_give_no_lower_line(
         lines = [line(rule(name, value), "a", scores, scores) for value in (lower, higher)]  # type: ignore[arg-type]
         assert lines[0] is not None and lines[1] is not None and lines[0] <= lines[1]
         counts = count_pixels(scores)
-        lines = [pixel_threshold(rule(name, value), "a", counts) for value in (lower, higher)]  # type: ignore[arg-type]
+        lines = [pixel_line(rule(name, value), "a", counts) for value in (lower, higher)]  # type: ignore[arg-type]
         assert lines[0] is not None and lines[1] is not None and lines[0] <= lines[1]
 
 
@@ -91,10 +97,11 @@ def test_scores_that_are_no_numbers_are_left_out() -> None:
 def test_a_category_that_a_rule_has_no_value_for_is_decided_as_usual(name: Rule) -> None:
     config = RuleConfig(rule=name, categories={"listed": 0.25})
     references, own = np.linspace(0, 1, 101), np.linspace(1, 2, 101)
-    found = threshold(config, "new", references, own)
-    assert found.value == pytest.approx(0.95) and found.rule == "quantile 0.95"
-    assert threshold(config, "listed", references, own).rule == f"{name} 0.25"
-    assert pixel_threshold(config, "new", count_pixels(references)) == pytest.approx(1, abs=0.001)
+    found = threshold(config, "new", Known(own, references))
+    assert found == threshold(RuleConfig(), "new", Known(own, references))
+    assert found.value == pytest.approx(of_batch(own)) and found.rule == "auto: batch"
+    assert threshold(config, "listed", Known(own, references)).rule == f"{name} 0.25"
+    assert pixel_threshold(config, "new", count_pixels(references), found.value) == found.value
 
 
 @pytest.mark.parametrize("nothing", [NOTHING, np.array([np.nan, np.inf])])
@@ -104,16 +111,16 @@ def test_nothing_gives_no_line_unless_it_is_fixed(nothing: NDArray[Any]) -> None
     assert line(rule("share", 0.5), "a", some, nothing) is None
     assert line(rule("fixed", 0.5), "a", nothing, nothing) == 0.5
     for name in ("quantile", "share"):
-        assert pixel_threshold(rule(name, 0.5), "a", count_pixels(NOTHING)) is None
-    assert pixel_threshold(rule("fixed", 0.5), "a", count_pixels(NOTHING)) == 0.5
+        assert pixel_line(rule(name, 0.5), "a", count_pixels(NOTHING)) is None
+    assert pixel_line(rule("fixed", 0.5), "a", count_pixels(NOTHING)) == 0.5
 
 
 def test_a_category_may_have_a_value_of_its_own() -> None:
     scores, config = np.linspace(0, 1, 11), rule("quantile", 0.5, odd=0.9)
     assert line(config, "odd", scores, NOTHING) == pytest.approx(0.9)
     assert line(config, "any", scores, NOTHING) == pytest.approx(0.5)
-    assert pixel_threshold(config, "odd", count_pixels(scores)) == pytest.approx(0.9, abs=BIN)
-    assert pixel_threshold(config, "any", count_pixels(scores)) == pytest.approx(0.5, abs=BIN)
+    assert pixel_line(config, "odd", count_pixels(scores)) == pytest.approx(0.9, abs=BIN)
+    assert pixel_line(config, "any", count_pixels(scores)) == pytest.approx(0.5, abs=BIN)
 
 
 @given(st.integers(0, 999), st.integers(1, 400), st.sampled_from([0.001, 0.05, 0.5, 0.95, 0.999, 1.0]))
@@ -122,14 +129,14 @@ def test_a_threshold_on_pixels_is_the_upper_edge_of_the_bin_of_the_quantile(
 ) -> None:
     maps = np.random.default_rng(seed).gamma(4, 0.1, pixels).clip(0, 2).astype(np.float32)
     exact = float(np.quantile(maps.astype(np.float64), value, method="inverted_cdf"))
-    found = pixel_threshold(rule("quantile", value), "a", count_pixels(maps))
+    found = pixel_line(rule("quantile", value), "a", count_pixels(maps))
     assert found is not None and exact <= found <= exact + BIN * (1 + 1e-6)
 
 
 @given(st.integers(0, 999), st.sampled_from([0.001, 0.05, 0.1, 0.5, 1.0]))
 def test_at_most_the_share_of_pixels_lies_above(seed: int, value: float) -> None:
     maps = np.random.default_rng(seed).gamma(4, 0.1, 400).astype(np.float32)
-    assert above(maps, pixel_threshold(rule("share", value), "a", count_pixels(maps))) <= value * 400 + 1e-9
+    assert above(maps, pixel_line(rule("share", value), "a", count_pixels(maps))) <= value * 400 + 1e-9
 
 
 @given(st.integers(0, 999))
@@ -148,8 +155,11 @@ def test_the_ends_of_the_scale_are_counted() -> None:
 
 def test_rows_name_the_rule_and_the_value_of_their_category() -> None:
     scores, config = np.linspace(0, 1, 11), rule("fixed", 0.125, **{"a/b'": 1})
-    assert [threshold(config, name, scores, scores).rule for name in ("any", "a/b'")] == ["fixed 0.125", "fixed 1"]
-    assert threshold(rule("quantile", 0.5), "a", NOTHING, NOTHING) == Threshold(None, "quantile 0.5")
+    assert [threshold(config, name, Known(scores, scores)).rule for name in ("any", "a/b'")] == [
+        "fixed 0.125",
+        "fixed 1",
+    ]
+    assert threshold(rule("quantile", 0.5), "a", Known(NOTHING, NOTHING)) == Threshold(None, "quantile 0.5")
 
 
 OWN = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
@@ -158,7 +168,7 @@ LABELS = [False, False, True, False, True, None]
 
 def test_a_fitted_threshold_lies_in_the_middle_between_two_labelled_scores() -> None:
     def fit(config: RuleConfig) -> tuple[Any, str]:
-        found = threshold(config, "a", NOTHING, OWN, LABELS)
+        found = threshold(config, "a", Known(OWN, NOTHING, labels=LABELS))
         return pytest.approx(found.value), found.rule
 
     assert fit(rule("best_f1", 0)) == (0.25, "best_f1")  # F1 of 4/5; above 0.45 it is 2/3
@@ -170,38 +180,14 @@ def test_a_fitted_threshold_lies_in_the_middle_between_two_labelled_scores() -> 
 @pytest.mark.parametrize("labels", [[None] * 6, [True] * 6, [False, None] * 3])
 @pytest.mark.parametrize("name", ["recall", "best_f1"])
 def test_labels_of_one_kind_leave_the_default_rule(name: Rule, labels: list[bool | None]) -> None:
-    references = np.linspace(0, 1, 101)
-    found = threshold(rule(name, 0.5), "a", references, OWN, labels)
-    assert found.value == pytest.approx(0.95) and found.rule == "quantile 0.95"
+    known = Known(OWN, np.linspace(0, 1, 101), labels=labels)
+    found = threshold(rule(name, 0.5), "a", known)
+    assert found == threshold(RuleConfig(), "a", known) and found.rule == "auto: batch"
 
 
 def test_labelled_images_without_a_score_are_no_ground_for_a_threshold() -> None:
     own, labels = np.array([0.1, np.nan, 0.3]), [False, True, False]
-    assert threshold(rule("best_f1", 0), "a", OWN, own, labels).rule == "quantile 0.95"
-
-
-@given(SCORES, st.integers(0, 999), st.floats(0.01, 1))
-def test_no_other_threshold_fits_better(scores: NDArray[Any], seed: int, recall: float) -> None:
-    labels = np.random.default_rng(seed).uniform(size=len(scores)) < 0.4
-    labels[:1], labels[-1:] = True, False
-    if labels.all() or not labels.any():
-        return
-
-    def f1(at: float) -> float:
-        return 2 * int((labels & (scores > at)).sum()) / max(1, int((scores > at).sum() + labels.sum()))
-
-    def found(at: float) -> float:
-        return float((scores[labels] > at).mean())
-
-    lines = [0.0, *(scores / 2), *scores, *((a + b) / 2 for a in scores for b in scores)]
-    best = threshold(rule("best_f1", 0), "a", NOTHING, scores, list(labels)).value
-    assert best is not None and f1(best) == max(map(f1, lines))
-    high = threshold(rule("recall", recall), "a", NOTHING, scores, list(labels)).value
-    assert high is not None
-    enough = [at for at in lines if found(at) >= recall - 1e-9]
-    if enough:  # none finds a defect whose distance is 0
-        assert found(high) >= recall - 1e-9
-        assert (scores > high).sum() == min((scores > at).sum() for at in enough)
+    assert threshold(rule("best_f1", 0), "a", Known(own, OWN, labels=labels)).rule == "auto: batch"
 
 
 def pixels(level: int) -> Any:
@@ -212,7 +198,10 @@ def pixels(level: int) -> Any:
 
 @pytest.mark.parametrize(
     ("source", "rule", "expected"),
-    [("window", "quantile", 1.5), ("window", "share", 0.5), ("batch", "quantile", 0.5), ("window", "fixed", 0.9)],
+    [
+        *(("window", "quantile", 1.5), ("window", "share", 0.5), ("batch", "quantile", 0.5), ("window", "fixed", 0.9)),
+        ("window", "auto", 0.3),
+    ],
 )
 def test_the_windows_pixels_count_where_its_images_are_references(source: str, rule: str, expected: float) -> None:
     config = ScoreConfig.model_validate(
@@ -220,10 +209,13 @@ def test_the_windows_pixels_count_where_its_images_are_references(source: str, r
             "input": {"uri": "lake"},
             "output": {"uri": "out"},
             "references": {"source": source},
-            "decision": {"pixel": {"rule": rule, "value": 0.9}},
+            "decision": {"pixel": {"rule": rule, "value": 0.02 if rule == "auto" else 0.9}},
         }
     )
     window, counts = {"nut": pixels(6), "gone": pixels(7)}, {"nut": pixels(2), "new": pixels(3)}
-    found = pixel_thresholds(config, window, counts)
+    found = pixel_thresholds(config, window, counts, {"nut": 0.3})
     assert list(found) == ["nut", "new"] and found["nut"] == pytest.approx(expected, abs=0.01)
+    if rule == "auto":  # that of images, which this category has none of
+        assert found["new"] is None
+        return
     assert found["new"] == pytest.approx(0.9 if rule == "fixed" else 0.75, abs=0.01)

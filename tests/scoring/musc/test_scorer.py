@@ -12,9 +12,8 @@ from pipeline.scoring.scorer import Layer
 
 
 def config(**method: Any) -> ScoreConfig:
-    return ScoreConfig.model_validate(
-        {"input": {"uri": "in"}, "output": {"uri": "out"}, "encoder": {"name": "timm:any"}, "method": method}
-    )
+    groups = {"encoder": {"name": "timm:any"}, "method": {"preset": "paper"} | method}
+    return ScoreConfig.model_validate({"input": {"uri": "in"}, "output": {"uri": "out"}} | groups)
 
 
 @pytest.mark.parametrize(
