@@ -299,13 +299,13 @@ class RuleConfig(_Group):
         if self.rule in SAID and not values:
             raise ValueError(f"rule {self.rule} needs a value, or values of categories")
         for value in values:
-            if not 0 <= value <= (2 if self.rule == "fixed" else 1):
-                raise ValueError(f"{value:g} is no value of rule {self.rule}: {_USUAL_RANGE}")
             if self.rule == "auto" and not 0 < value < 0.5:
                 raise ValueError(
                     f"{value:g} is no value of rule auto, whose value is a share of false alarms such as 0.02; for a "
                     "quantile take rule quantile"
                 )
+            if not 0 <= value <= (2 if self.rule == "fixed" else 1):
+                raise ValueError(f"{value:g} is no value of rule {self.rule}: {_USUAL_RANGE}")
         return self
 
     def of(self, category: str) -> str:

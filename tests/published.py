@@ -17,7 +17,9 @@ from pipeline.schema.tables import SCORES, VERSION
 from pipeline.store.run_folder import RunFolder, write_table
 
 # Columns that runs have from the second version of scores on
-EARLY = SCORES.only("category", "uri", "etag", "status", "reason", "score", "score_raw", "stderr", "references")
+EARLY = SCORES.only(
+    "category", "uri", "etag", "status", "reason", "score", "score_raw", "score_final", "stderr", "references"
+)
 FINGERPRINT = "0123456789abcdef"
 COUNTS: dict[str, Any] = {
     "images": 5,
@@ -75,7 +77,7 @@ def facts(run_id: str, **changed: Any) -> dict[str, Any]:
         "input": {"uri": "/lake", "layout": "auto"},
         "encoder": {"name": "timm:some_vit", "layers": None},
         "references": {"source": "window", "mode": "auto", "count": 256},
-        "search": {"kind": "auto", "dtype": "fp32"},
+        "search": {"kind": "auto", "dtype": "fp32", "radius": "auto"},
         "metrics": "exact",
     }
     for name, value in changed.items():
@@ -89,6 +91,7 @@ def facts(run_id: str, **changed: Any) -> dict[str, Any]:
         "started": "2030-01-01T10:00:00+00:00",
         "finished": "2030-01-01T10:01:05+00:00",
         "counts": COUNTS,
+        "decisions": {},
         "drifted": ["nut"],
         "drift": {},
         "layout": "folder",
@@ -111,7 +114,7 @@ def first_facts(run_id: str) -> dict[str, Any]:
     told["counts"] |= {"features_reused": 2, "other_files": 1}
     groups = {name: told["settings"][name] for name in ("input", "encoder", "metrics")}
     told |= {"settings": groups, "config": groups | {"output": {"uri": "/out", "run_id": run_id}}}
-    later = ("version", "attempt", "files", "drifted", "drift", "estimate", "nodes")
+    later = ("version", "attempt", "files", "decisions", "drifted", "drift", "estimate", "nodes")
     return {name: value for name, value in told.items() if name not in later}
 
 

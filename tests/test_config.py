@@ -1,4 +1,4 @@
-"""Settings: the paper's defaults, and one tree that YAML and the command line fill alike."""
+"""Settings: their defaults, and one tree that YAML and the command line fill alike."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import ScoreConfig
+from pipeline.config import OWN_SETTINGS, ScoreConfig
 from pipeline.errors import ConfigError
 from tests.running import parse
 
@@ -41,7 +41,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "encoder.dtype": ("bf16", "bf16"),
     "encoder.store": ("fp32", "fp32"),
     "encoder.batch_size": ("3", 3),
-    "method.name": ("subspace", "subspace"),
+    "method.preset": ("paper", "paper"),
     "method.variance": ("0.9", 0.9),
     "method.degrees": ("[1, 7]", (1, 7)),
     "method.interval": ("0.25", 0.25),
@@ -60,13 +60,14 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "references.near_duplicates": ("0.99", 0.99),
     "search.kind": ("gemm", "gemm"),
     "search.dtype": ("int8", "int8"),
+    "search.radius": ("7", 7),
     "search.memory_gb": ("1.5", 1.5),
     "decision.image.rule": ("fixed", "fixed"),
     "decision.image.value": ("0.25", 0.25),
-    "decision.image.categories": ('{"007": 0.5}', {"007": 0.5}),
+    "decision.image.categories": ('{"007": 0.25}', {"007": 0.25}),
     "decision.pixel.rule": ("share", "share"),
     "decision.pixel.value": ("0.125", 0.125),
-    "decision.pixel.categories": ('{"a b": 0.75}', {"a b": 0.75}),
+    "decision.pixel.categories": ('{"a b": 0.375}', {"a b": 0.375}),
     "drift.distance": ("0.5", 0.5),
     "drift.quarantine": ("0.25", 0.25),
     "drift.significance": ("0.01", 0.01),
@@ -86,6 +87,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
 
 # settings that cannot stand alone -> what they need beside them
 NEEDED: dict[str, dict[str, Any]] = {
+    **{f"method.{name}": {"method.preset": preset} for preset, names in OWN_SETTINGS.items() for name in names},
     "decision.image.rule": {"decision.image.value": 0.5},
     "decision.pixel.rule": {"decision.pixel.categories": {"nut": 0.5}},
     "ray.encode.max": {"ray.encode.min": 1},
@@ -129,10 +131,12 @@ REFUSED: list[tuple[str, Any]] = [
     ("encoder.size", [224, 224, 3]),
     ("encoder.size", [224, 2.5]),
     ("encoder.layers", ["last"]),
+    ("encoder.layers", "last"),
     ("encoder.dtype", "int8"),
     ("encoder.store", "bf16"),
     ("encoder.batch_size", -1),
-    ("method.name", "padim"),
+    ("method.preset", "padim"),
+    ("method.preset", "musc"),
     ("method.variance", 0),
     ("method.variance", 1.5),
     ("method.degrees", []),
@@ -158,6 +162,10 @@ REFUSED: list[tuple[str, Any]] = [
     ("search.kind", "hnsw"),
     ("search.dtype", "tf32"),
     ("search.dtype", "int4"),
+    ("search.radius", 0),
+    ("search.radius", -3),
+    ("search.radius", 2.5),
+    ("search.radius", "half"),
     ("search.memory_gb", 0),
     ("search.memory_gb", float("inf")),
     ("ray.encode.min", 0),
@@ -195,6 +203,18 @@ def tree(**values: Any) -> dict[str, Any]:
     return root
 
 
+def together(preset: str) -> dict[str, tuple[str, Any]]:
+    """Return SETTINGS that can all be given at once, with a preset."""
+    others = {f"method.{name}" for of, names in OWN_SETTINGS.items() if of != preset for name in names}
+    chosen = {name: of for name, of in SETTINGS.items() if name not in others}
+    if preset != "lakescore":
+        del chosen["search.radius"]
+    return chosen | {"method.preset": (preset, preset)}
+
+
+PRESETS = ("lakescore", *OWN_SETTINGS)
+
+
 def write_yaml(folder: Path, values: Any, name: str = "score.yaml") -> str:
     path = folder / name
     path.write_text(yaml.safe_dump(values))
@@ -208,8 +228,15 @@ def run_job(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_defaults_are_the_papers() -> None:
+def test_by_default_two_middle_layers_are_compared_and_thresholds_find_themselves() -> None:
     config = ScoreConfig.model_validate(tree())
+    assert config.method.preset == "lakescore" and config.encoder.layers == "middle"
+    assert config.search.radius == "auto" and config.references.mode == "auto"
+    assert config.decision.image.rule == config.decision.pixel.rule == "auto"
+
+
+def test_defaults_of_the_preset_paper_are_the_papers() -> None:
+    config = ScoreConfig.model_validate(tree(**{"method.preset": "paper"}))
     assert config.encoder.name == "open_clip:ViT-L-14-336-quickgelu/openai"
     assert config.encoder.size == 518
     assert config.encoder.layers is None  # the last block of each quarter: tests/encoders
@@ -236,6 +263,70 @@ def test_every_setting_is_explained() -> None:
                 assert field.description, f"{model.__name__}.{name}"
 
     check(ScoreConfig)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_layers_that_are_told_stay_and_those_that_are_not_are_the_presets(preset: str) -> None:
+    usual = "middle" if preset == "lakescore" else None
+    assert parse([*REQUIRED, f"--method.preset={preset}"]).encoder.layers == usual
+    for written, meant in (("5,11", (5, 11)), ("middle", "middle")):
+        config = parse([*REQUIRED, f"--method.preset={preset}", f"--encoder.layers={written}"])
+        assert config.encoder.layers == meant
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_settings_of_another_preset_are_refused_with_its_name(preset: str, tmp_path: Path) -> None:
+    for of, names in OWN_SETTINGS.items():
+        for name in names:
+            written, meant = SETTINGS[f"method.{name}"]
+            value = list(meant) if isinstance(meant, tuple) else meant
+            values = tree(**{"method.preset": preset, f"method.{name}": value})
+            calls = ([*REQUIRED, f"--method.preset={preset}", f"--method.{name}={written}"],)
+            for arguments in (*calls, ["--config", write_yaml(tmp_path, values)]):
+                if of == preset:
+                    assert parse(arguments).method.preset == preset
+                    continue
+                message = f"^method: .*{name} is a setting of preset {of}: preset {preset} has none"
+                with pytest.raises(ConfigError, match=message):
+                    parse(arguments)
+
+
+@pytest.mark.parametrize("preset", OWN_SETTINGS)
+def test_a_radius_is_of_preset_lakescore_and_needs_a_search_that_has_one(preset: str) -> None:
+    for radius in ("auto", "whole"):
+        assert parse([*REQUIRED, f"--method.preset={preset}", f"--search.radius={radius}"]).search.radius == radius
+    with pytest.raises(ConfigError, match=f"search.radius is a setting of preset lakescore: preset {preset} has none"):
+        parse([*REQUIRED, f"--method.preset={preset}", "--search.radius=7"])
+    with pytest.raises(ConfigError, match="faiss searches whole images; use kind gemm or auto for a radius"):
+        parse([*REQUIRED, "--search.kind=faiss", "--search.radius=7"])
+
+
+@pytest.mark.parametrize(("old", "new"), [("musc", "paper"), ("subspace", "subspace")])
+def test_the_old_name_of_a_preset_means_the_new_one_and_warns(
+    old: str, new: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = parse([*REQUIRED, f"--method.preset={new}"])
+    assert not caplog.messages
+    assert parse([*REQUIRED, f"--method.name={old}"]) == expected
+    assert parse(["--config", write_yaml(tmp_path, tree(**{"method.name": old}))]) == expected
+    assert len(caplog.messages) >= 2
+    assert all("method.name is called method.preset now" in said for said in caplog.messages)
+    assert '"name"' not in expected.method.model_dump_json()
+    with pytest.raises(ConfigError, match="^method: .*method.name 'padim' is unknown"):
+        parse([*REQUIRED, "--method.name=padim"])
+
+
+@pytest.mark.parametrize("what", ["image", "pixel"])
+@pytest.mark.parametrize("value", [0, 0.5, 0.95, 1.5])
+def test_a_quantile_is_no_value_of_rule_auto_which_is_told(what: str, value: float) -> None:
+    message = (
+        rf"^decision.{what}: .*{value:g} is no value of rule auto.*such as 0\.02; for a quantile take rule quantile"
+    )
+    for flag in (f"value={value}", f"categories={{nut: {value}}}"):
+        with pytest.raises(ConfigError, match=message):
+            parse([*REQUIRED, f"--decision.{what}.{flag}"])
+        rule = "fixed" if value > 1 else "quantile"
+        assert parse([*REQUIRED, f"--decision.{what}.rule={rule}", f"--decision.{what}.{flag}"])
 
 
 def test_settings_cannot_be_changed_once_made() -> None:
@@ -296,7 +387,7 @@ def test_run_id_may_be_any_plain_name(run_id: str) -> None:
 
 
 def test_window_of_zero_alone_is_allowed() -> None:
-    assert ScoreConfig.model_validate(tree(**{"method.windows": [0]})).method.windows == (0,)
+    assert parse([*REQUIRED, "--method.preset=paper", "--method.windows=0"]).method.windows == (0,)
 
 
 @pytest.mark.parametrize("pool", ["encode", "score"])
@@ -355,16 +446,21 @@ def test_old_name_of_a_setting_means_the_new_one_and_warns(tmp_path: Path, caplo
     assert "burst" not in new.model_dump_json()
 
 
-def test_all_settings_together_are_the_same_by_yaml_and_by_flags(tmp_path: Path) -> None:
-    values = {name: list(meant) if isinstance(meant, tuple) else meant for name, (_, meant) in SETTINGS.items()}
+@pytest.mark.parametrize("preset", PRESETS)
+def test_all_settings_together_are_the_same_by_yaml_and_by_flags(preset: str, tmp_path: Path) -> None:
+    chosen = together(preset)
+    values = {name: list(meant) if isinstance(meant, tuple) else meant for name, (_, meant) in chosen.items()}
     from_yaml = parse(["--config", write_yaml(tmp_path, tree(**values))])
-    from_flags = parse([f"--{name}={written}" for name, (written, _) in SETTINGS.items()])
+    from_flags = parse([f"--{name}={written}" for name, (written, _) in chosen.items()])
     assert from_yaml == from_flags
-    assert {name: value_of(from_yaml, name) for name in SETTINGS} == {name: m for name, (_, m) in SETTINGS.items()}
+    assert {name: value_of(from_yaml, name) for name in chosen} == {name: m for name, (_, m) in chosen.items()}
+
+
+PAPER = {"method.preset": "paper"}
 
 
 def test_flag_overrides_yaml_and_leaves_its_other_settings(tmp_path: Path) -> None:
-    file = write_yaml(tmp_path, tree(**{"method.interval": 0.5, "method.windows": [4], "encoder.size": 224}))
+    file = write_yaml(tmp_path, tree(**PAPER, **{"method.interval": 0.5, "method.windows": [4], "encoder.size": 224}))
     config = parse(["--config", file, "--method.interval", "0.7"])
     assert config.method.interval == 0.7
     assert config.method.windows == (4,)
@@ -372,20 +468,22 @@ def test_flag_overrides_yaml_and_leaves_its_other_settings(tmp_path: Path) -> No
 
 
 def test_later_yaml_overrides_an_earlier_one(tmp_path: Path) -> None:
-    first = write_yaml(tmp_path, tree(**{"method.interval": 0.5, "encoder.size": 224}), "a.yaml")
+    first = write_yaml(tmp_path, tree(**PAPER, **{"method.interval": 0.5, "encoder.size": 224}), "a.yaml")
     second = write_yaml(tmp_path, {"method": {"interval": 0.6}}, "b.yaml")
     config = parse(["--config", first, "--config", second])
     assert config.method.interval == 0.6
     assert config.encoder.size == 224
 
 
-def test_settings_survive_being_written_as_json() -> None:
-    config = parse([f"--{name}={written}" for name, (written, _) in SETTINGS.items()])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_settings_survive_being_written_as_json(preset: str) -> None:
+    config = parse([f"--{name}={written}" for name, (written, _) in together(preset).items()])
     assert ScoreConfig.model_validate(config.model_dump(mode="json")) == config
 
 
-def test_printed_configuration_can_be_fed_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = [f"--{name}={written}" for name, (written, _) in SETTINGS.items()]
+@pytest.mark.parametrize("preset", PRESETS)
+def test_printed_configuration_can_be_fed_back(preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [f"--{name}={written}" for name, (written, _) in together(preset).items()]
     with pytest.raises(SystemExit) as caught:
         parse([*flags, "--print_config"])
     assert caught.value.code == 0
@@ -399,7 +497,7 @@ def test_configuration_can_be_printed_before_any_setting_is_known(capsys: pytest
     assert caught.value.code == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["method"] == {
-        "name": "musc",
+        "preset": "lakescore",
         "variance": 0.99,
         "degrees": [1, 3, 5],
         "interval": 0.3,
@@ -511,21 +609,23 @@ def test_shares_and_distances_have_no_usual_value(of: str, rule: str) -> None:
     with pytest.raises(ConfigError, match=f"decision.{of}: .*rule {rule} needs a value"):
         parse([*REQUIRED, flag])
     decision = parse([*REQUIRED, flag, f"--decision.{of}.categories={{nut: 0.5}}"]).decision
-    assert getattr(decision, of).of("nut") == rule and getattr(decision, of).of("bolt") == "quantile"
+    assert getattr(decision, of).of("nut") == rule and getattr(decision, of).of("bolt") == "auto"
 
 
 def test_a_value_that_is_usual_is_the_same_setting_written_out_or_not() -> None:
     """Runs are compared by their settings: a window would else be lost for a word."""
-    for rule in ("quantile", "recall", "best_f1"):
-        short = parse([*REQUIRED, f"--decision.image.rule={rule}"]).decision
-        assert short == parse([*REQUIRED, f"--decision.image.rule={rule}", "--decision.image.value=0.95"]).decision
-    assert parse(REQUIRED).decision == parse([*REQUIRED, "--decision.pixel.value=0.999"]).decision
+    usual = {"image": (("auto", 0.02), ("quantile", 0.95), ("recall", 0.95)), "pixel": (("quantile", 0.999),)}
+    for what, rules in usual.items():
+        for rule, value in rules:
+            short = [*REQUIRED, f"--decision.{what}.rule={rule}"]
+            assert parse(short).decision == parse([*short, f"--decision.{what}.value={value}"]).decision
     assert parse(REQUIRED).decision.model_dump() == {
-        "image": {"rule": "quantile", "value": 0.95, "categories": {}},
-        "pixel": {"rule": "quantile", "value": 0.999, "categories": {}},
+        "image": {"rule": "auto", "value": 0.02, "categories": {}},
+        "pixel": {"rule": "auto", "value": None, "categories": {}},
     }
 
 
+NEEDS = {"method.degrees": ["--method.preset=paper"], "method.windows": ["--method.preset=paper"]}
 LISTS = {"encoder.layers": (5, 11), "method.degrees": (3, 5), "method.windows": (1, 8, 9), "encoder.size": (280, 700)}
 
 
@@ -536,13 +636,13 @@ def test_a_list_is_written_with_commas_in_yaml_and_as_a_flag(name: str, form: st
     group, _, field = name.partition(".")
     (tmp_path / "c.yaml").write_text(f"{group}:\n  {field}: {written}\n")
     for arguments in ([f"--{name}", written.replace(" ", "")], ["--config", str(tmp_path / "c.yaml")]):
-        assert getattr(getattr(parse([*REQUIRED, *arguments]), group), field) == LISTS[name]
+        assert getattr(getattr(parse([*REQUIRED, *NEEDS.get(name, []), *arguments]), group), field) == LISTS[name]
 
 
 @pytest.mark.parametrize("name", ["encoder.layers", "method.degrees", "method.windows"])
 def test_one_number_is_a_list_of_it_and_words_are_refused_without_names_of_types(name: str) -> None:
     group, _, field = name.partition(".")
-    assert getattr(getattr(parse([*REQUIRED, f"--{name}=7"]), group), field) == (7,)
+    assert getattr(getattr(parse([*REQUIRED, *NEEDS.get(name, []), f"--{name}=7"]), group), field) == (7,)
     for wrong in ("a,b", "1 2", "1,,2"):
         with pytest.raises(ConfigError, match=f"^{name}: ") as caught:
             parse([*REQUIRED, f"--{name}={wrong}"])
@@ -552,10 +652,10 @@ def test_one_number_is_a_list_of_it_and_words_are_refused_without_names_of_types
 @pytest.mark.parametrize("run_id", ["20261122", "007", "0x10", "0b1", "1_2", "2026-11-22", "12e"])
 def test_names_that_look_like_numbers_stay_as_they_are_written(run_id: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(
-        f"output:\n  run_id: {run_id}\ndecision:\n  image:\n    categories: {{01: 0.5, 7: 0.25}}\n"
+        f"output:\n  run_id: {run_id}\ndecision:\n  image:\n    categories: {{01: 0.125, 7: 0.25}}\n"
     )
     config = parse([*REQUIRED, "--config", str(tmp_path / "c.yaml")])
-    assert config.output.run_id == run_id and config.decision.image.categories == {"01": 0.5, "7": 0.25}
+    assert config.output.run_id == run_id and config.decision.image.categories == {"01": 0.125, "7": 0.25}
 
 
 @pytest.mark.parametrize("run_id", ["1.50", "1e3", "yes", ".inf"])

@@ -68,7 +68,7 @@ def test_scores_change_with_their_version() -> None:
     assert VERSION == 4
     assert [(column.name, str(column.type)) for column in SCORES.columns] == [
         *((name, "string") for name in ("category", "uri", "etag", "status", "reason", "detail")),
-        *((name, "double") for name in ("score", "score_raw", "stderr")),
+        *((name, "double") for name in ("score", "score_raw", "score_final", "stderr")),
         *(("references", "int64"), ("anomalous", "bool"), ("rule", "string")),
         *((name, "double") for name in ("threshold", "pixel_threshold")),
         *(("regions", "int64"), ("area_share", "double")),
@@ -95,7 +95,18 @@ def test_the_first_versions_scores_get_all_columns_and_keep_a_manifests() -> Non
     assert scores.column_names == [*SCORES.names, *own] and scores.select(SCORES.names).schema == SCORES.arrow
     [row] = scores.to_pylist()
     assert (row["score_raw"], row["references"], row["width"], row["map_uri"]) == (0.25, 7, 640, "a.png")
-    later = {"stderr", "anomalous", "rule", "threshold", "pixel_threshold", "scored_by", "scored_at", "evidence"}
+    assert row["score_final"] == 0.5
+    later = {
+        "score",
+        "stderr",
+        "anomalous",
+        "rule",
+        "threshold",
+        "pixel_threshold",
+        "scored_by",
+        "scored_at",
+        "evidence",
+    }
     assert {name for name in SCORES.names if row[name] is None} >= later
     assert [row[name] for name in own] == [1, 3, "theirs", 2]
     assert upgrade_scores(scores).equals(scores)
