@@ -191,7 +191,10 @@ class MethodConfig(_Group):
         if given["name"] not in OLD_NAMES:
             raise ValueError(f"method.name {given['name']!r} is unknown; it is called method.preset now")
         log.warning("method.name is called method.preset now; the next version will not know it")
-        return {"preset": OLD_NAMES[given["name"]]} | {name: value for name, value in given.items() if name != "name"}
+        preset = OLD_NAMES[given["name"]]
+        if given.get("preset", "lakescore") not in ("lakescore", preset):  # from a command line defaults come, too
+            raise ValueError(f"name {given['name']} and preset {given['preset']} are two presets")
+        return {name: value for name, value in given.items() if name != "name"} | {"preset": preset}
 
     @model_validator(mode="after")
     def _has_its_own_settings_only(self) -> Self:

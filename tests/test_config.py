@@ -312,6 +312,8 @@ def test_the_old_name_of_a_preset_means_the_new_one_and_warns(
     assert len(caplog.messages) >= 2
     assert all("method.name is called method.preset now" in said for said in caplog.messages)
     assert '"name"' not in expected.method.model_dump_json()
+    with pytest.raises(ConfigError, match="^method: .* are two presets"):
+        parse([*REQUIRED, f"--method.name={old}", f"--method.preset={'subspace' if old == 'musc' else 'paper'}"])
     with pytest.raises(ConfigError, match="^method: .*method.name 'padim' is unknown"):
         parse([*REQUIRED, "--method.name=padim"])
 
@@ -498,6 +500,7 @@ def test_configuration_can_be_printed_before_any_setting_is_known(capsys: pytest
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["method"] == {
         "preset": "lakescore",
+        "name": None,
         "variance": 0.99,
         "degrees": [1, 3, 5],
         "interval": 0.3,

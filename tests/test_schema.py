@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.schema import tables
 from pipeline.schema.record import NewerVersion, RunRecord
-from pipeline.schema.scores import upgrade_scores, with_manifest
+from pipeline.schema.scores import times_threshold, upgrade_scores, with_manifest
 from pipeline.schema.table import Column, TableSchema, count_by, records, set_columns
 from pipeline.schema.tables import SCORES, VERSION
 from tests.conftest import REPOSITORY
@@ -185,3 +185,61 @@ def test_a_run_json_whose_bit_flipped_is_damaged() -> None:
         flipped = written[:place] + chr(ord(written[place]) ^ 1) + written[place + 1 :]
         with pytest.raises((ValueError, NewerVersion)):
             RunRecord.read(flipped.encode())
+
+
+def test_before_version_4_score_was_the_final_one_and_no_multiple_of_the_threshold() -> None:
+    rows = [
+        {"uri": "/a", "score": 0.75, "score_raw": 0.3, "threshold": 0.2},
+        {"uri": "/b", "score": 0.25, "score_raw": 0.1, "threshold": 0.2},
+        {"uri": "/c", "score": 0.5, "score_raw": 0.1, "threshold": None},
+        {"uri": "/d", "score": None, "score_raw": None, "threshold": None},
+    ]
+    old = SCORES.rows(rows).drop_columns(["score_final"])
+    found = upgrade_scores(old)
+    assert found.column_names == SCORES.names
+    assert found["score_final"].to_pylist() == [0.75, 0.25, 0.5, None]
+    assert found["score"].to_pylist() == [pytest.approx(1.5), pytest.approx(0.5), None, None]
+    assert found.drop_columns(["score", "score_final"]) == SCORES.rows(rows).drop_columns(["score", "score_final"])
+    assert upgrade_scores(found).equals(found)
+
+
+def test_scores_of_today_stay_as_they_are() -> None:
+    today = SCORES.rows([{"uri": "/a", "score": 1.5, "score_raw": 0.3, "threshold": 0.2, "score_final": None}])
+    assert upgrade_scores(today).equals(today)
+
+
+def test_a_score_that_a_manifest_has_is_not_taken_for_ours() -> None:
+    """Version 1 wrote no thresholds; a column of words is somebody else's."""
+    old = SCORES.rows([{"uri": "/a", "score": 0.5, "score_raw": 0.3}]).drop_columns(["score_final", "threshold"])
+    kept = old.append_column("threshold", pa.array(["theirs"]))
+    found = upgrade_scores(kept)
+    assert found["score_final"].to_pylist() == [0.5] and found["score"].to_pylist() == [None]
+    assert found["manifest_threshold"].to_pylist() == ["theirs"]
+    empty = upgrade_scores(kept.slice(0, 0))
+    assert empty.num_rows == 0 and empty.select(SCORES.names).schema == SCORES.arrow
+
+
+@pytest.mark.parametrize(("threshold", "multiple"), [(0.0, 3e8), (1e-9, 3e8), (0.1, 3.0)])
+def test_a_threshold_of_nothing_has_a_multiple_all_the_same(threshold: float, multiple: float) -> None:
+    values = times_threshold(pa.chunked_array([[0.3]]), pa.chunked_array([[threshold]]))
+    assert values.to_pylist() == [pytest.approx(multiple)]
+
+
+@pytest.mark.parametrize(("old", "new"), [("musc", "paper"), ("subspace", "subspace"), (None, "paper")])
+def test_runs_of_before_version_4_have_the_preset_that_their_method_is_called_now(old: str | None, new: str) -> None:
+    method = {"degrees": [1, 3, 5], "interval": 0.3} | ({} if old is None else {"name": old, "variance": 0.99})
+    told = facts("old", method=method) | {"version": 3}
+    del told["decisions"], told["settings"]["search"]["radius"]
+    run = RunRecord.read(json.dumps(told).encode())
+    assert (run.version, run.decisions, run.attempt) == (VERSION, {}, 0)
+    assert run.setting("method.preset") == new and run.setting("method.name") is None
+    assert run.setting("method.degrees") == [1, 3, 5] and run.setting("search.radius") == "auto"
+    assert RunRecord.read(json.dumps(run.told()).encode()) == run
+
+
+def test_decisions_are_read_as_they_were_written() -> None:
+    decision = {"rule": "auto: batch", "threshold": 0.5, "low": 0.4, "high": 0.6, "false_alarms": 0.04}
+    decision |= {"recall": None, "flagged": 3, "unsure": 1, "clear": True}
+    run = record("one", {"decisions": {"nut": decision}})
+    assert run.told()["decisions"] == {"nut": decision}
+    assert run.decisions["nut"].flagged == 3 and run.decisions["nut"].recall is None

@@ -39,7 +39,7 @@ PATCHES = GRID[0] * GRID[1]
 class Night:
     """A category whose images are all scored, some of them references, and maps that say where their worst patch is."""
 
-    def __init__(self, folder: Path, tokens: NDArray[np.float32], **method: Any) -> None:
+    def __init__(self, folder: Path, tokens: NDArray[np.float32], preset: str = "paper", **method: Any) -> None:
         self.run = RunFolder(Location.parse(str(folder)), "tonight")
         self.store = FeatureStore(self.run.features, GRID, WIDTH, LAYERS, "float32")
         self.names = [f"{n}.png" for n in range(len(tokens))]
@@ -53,8 +53,9 @@ class Night:
         write_table(self.run.index(CATEGORY), index)
         self.compared_with(list(range(len(tokens))))
         self.near_duplicates([])
-        config = {"input": {"uri": "in"}, "output": {"uri": "out"}, "method": method}
-        layer = Layer(GRID, WIDTH, 4)
+        config = {"input": {"uri": "in"}, "output": {"uri": "out"}}
+        config["method"] = {"preset": preset, **method}
+        layer = Layer(GRID, WIDTH, 4, len(LAYERS))
         view = View((SIDE, SIDE), GRID)
         self.find = FindEvidence(ScoreConfig.model_validate(config), layer, view, self.store, self.run, MAP_SCALE)
         self.find.setup("cpu", 1)

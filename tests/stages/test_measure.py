@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +11,22 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.config import EncoderConfig, InputConfig, OutputConfig, ScoreConfig
+from pipeline.config import EncoderConfig, InputConfig, MethodConfig, OutputConfig, ScoreConfig
 from pipeline.io.storage import Location
-from pipeline.metrics.category import IMAGE, PIXEL, SPRO, Metric, PixelTruth, pixel_metrics
+from pipeline.metrics.category import (
+    IMAGE,
+    PIXEL,
+    SPRO,
+    VERDICT,
+    Metric,
+    PixelTruth,
+    image_metrics,
+    pixel_metrics,
+    verdict_metrics,
+)
 from pipeline.metrics.stream import MAP_SCALE
 from pipeline.plan.units import Unit
+from pipeline.schema.table import set_columns
 from pipeline.schema.tables import UNITS
 from pipeline.scoring.scorer import Layer
 from pipeline.stages import measure
@@ -30,7 +41,7 @@ LAYER = Layer((GRID, GRID), 8, 4)
 UNLABELLED = (0, 1, 2, 7)  # of blocks of three images, the first is unlabelled as a whole
 
 
-def category(folder: Path, layout: str) -> MeasureCategory:
+def category(folder: Path, layout: str, preset: Literal["paper", "lakescore"] = "paper") -> MeasureCategory:
     """Write what the stages before leave of a category `box`: an index, masks, patch scores in two units a layer."""
     generator = np.random.default_rng(0)
     rows = []
@@ -70,6 +81,7 @@ def category(folder: Path, layout: str) -> MeasureCategory:
         input=InputConfig(uri=str(folder)),
         output=OutputConfig(uri=str(folder / "out")),
         encoder=EncoderConfig(size=SIZE),
+        method=MethodConfig(preset=preset),
     )
     store = FeatureStore(run.features, (GRID, GRID), 8, (2, 5), "float32")
     stage = MeasureCategory(config, LAYER, View((SIZE, SIZE), (GRID, GRID)), store, run, layout)
@@ -77,9 +89,19 @@ def category(folder: Path, layout: str) -> MeasureCategory:
     return stage
 
 
+def scored(final: bool = True) -> pa.Table:
+    """Return what the stage before leaves: final scores that rise, and raw ones that fall, above 0.5 flagged."""
+    rising = np.linspace(0, 1, IMAGES)
+    unknown = np.full(IMAGES, np.nan)
+    columns = {"score_final": rising if final else unknown, "score_raw": rising[::-1], "threshold": [0.5] * IMAGES}
+    return pa.table({"category": ["box"] * IMAGES, **columns})
+
+
+RAW = tuple(f"raw_{name}" for name in IMAGE)
+
+
 def measured(stage: MeasureCategory) -> dict[str, Metric]:
-    scores = pa.table({"category": ["box"] * IMAGES, "score": np.linspace(0, 1, IMAGES)})
-    table = stage(scores)
+    table = stage(scored())
     assert table["count"].to_pylist() == [IMAGES] + [0] * (table.num_rows - 1)
     assert set(table["category"].to_pylist()) == {"box"}
     return {row["name"]: Metric(row["value"], row["reason"], row["error"]) for row in table.to_pylist()}
@@ -113,9 +135,10 @@ def test_a_category_that_does_not_fit_is_streamed_within_the_bound(
     monkeypatch.setattr(measure, "BLOCK", 3)
     streamed = measured(stage)
 
-    assert list(streamed) == list(exact) == [*IMAGE, *PIXEL, *([SPRO] if layout == "loco" else [])]
-    assert all(streamed[name] == exact[name] for name in IMAGE)
-    for name in list(streamed)[len(IMAGE) :]:
+    own = [*IMAGE, *VERDICT, *RAW]
+    assert list(streamed) == list(exact) == [*own, *PIXEL, *([SPRO] if layout == "loco" else [])]
+    assert all(streamed[name] == exact[name] for name in own)
+    for name in list(streamed)[len(own) :]:
         value, known, error = streamed[name].value, exact[name].value, streamed[name].error
         assert value is not None and known is not None and error is not None and exact[name].error is None
         assert abs(value - known) <= error + 1e-12 and error < 0.02, name
@@ -154,5 +177,32 @@ def test_masks_without_an_anomalous_pixel_are_counted(
     for image in ("003", "009"):
         empty = tmp_path / "box" / "ground_truth" / "bent" / image / "000.png"
         Image.fromarray(np.zeros((SIZE, SIZE), np.uint8)).save(empty)
-    rows = stage(pa.table({"category": ["box"] * IMAGES, "score": np.linspace(0, 1, IMAGES)})).to_pylist()
+    rows = stage(scored()).to_pylist()
     assert [(row["empty_masks"], row["example"]) for row in rows] == [(2, "3.png")] + [(0, None)] * (len(rows) - 1)
+
+
+def test_final_scores_are_measured_where_there_are_any_and_raw_ones_else(tmp_path: Path) -> None:
+    stage = category(tmp_path, "mvtec")
+    known = np.array([image for image in range(IMAGES) if image not in UNLABELLED])
+    truth, rising = known % 2 == 1, np.linspace(0, 1, IMAGES)[known]
+    final, raw = image_metrics(truth, rising), image_metrics(truth, np.linspace(1, 0, IMAGES)[known])
+    both = measured(stage)
+    assert {name: both[name] for name in IMAGE} == final != raw
+    assert {name: both[f"raw_{name}"] for name in IMAGE} == raw
+    table = stage(scored(final=False)).to_pylist()
+    alone = {row["name"]: Metric(row["value"], row["reason"], row["error"]) for row in table}
+    assert {name: alone[name] for name in IMAGE} == raw and not set(RAW) & set(alone)
+
+
+def test_verdicts_are_of_raw_scores_and_their_threshold(tmp_path: Path) -> None:
+    found = measured(category(tmp_path, "mvtec"))
+    known = np.array([image for image in range(IMAGES) if image not in UNLABELLED])
+    flagged = np.linspace(1, 0, IMAGES)[known] > 0.5
+    assert {name: found[name] for name in VERDICT} == verdict_metrics(known % 2 == 1, flagged)
+
+
+def test_without_a_threshold_nothing_is_flagged(tmp_path: Path) -> None:
+    stage = category(tmp_path, "mvtec")
+    table = set_columns(scored(), {"threshold": pa.nulls(IMAGES, pa.float64())})
+    found = {row["name"]: row["value"] for row in stage(table).to_pylist()}
+    assert (found["verdict_recall"], found["verdict_false_alarms"]) == (0, 0)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pipeline.config import RuleConfig, ScoreConfig
 from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
-from pipeline.schema.tables import IMAGE_STATS, MEASURED, REFERENCES, UNITS
+from pipeline.schema.table import set_columns
+from pipeline.schema.tables import IMAGE_STATS, MEASURED, REFERENCES, RESCORED, UNITS
 from pipeline.scoring.musc.rscin import rscin
 from pipeline.scoring.scorer import Layer
 from pipeline.stages.maps import WriteMaps
@@ -21,7 +22,9 @@ from pipeline.stages.reduce import say_empty_masks, say_what_is_not_fitted
 from pipeline.stages.rescore import RescoreCategory
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, write_array, write_table
+from pipeline.tables.known import Known
 from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
+from pipeline.tables.verdict import automatic, of_window
 from pipeline.views import View
 
 CATEGORY = "a/b'größe"
@@ -62,6 +65,8 @@ def lists(
     image: Any = None,
     pixel: Any = None,
     labels: list[bool | None] | None = None,
+    reviewed: list[bool] | None = None,
+    preset: str = "paper",
 ) -> Lists:
     """Write the index of OWN images, and references at these positions among them; -1 are images of earlier nights."""
     run = RunFolder(Location.parse(str(folder)), "tonight")
@@ -74,12 +79,14 @@ def lists(
 
     now, then = write(0, OWN), write(1, EARLIER)
     index = {"image": range(100, 100 + OWN), "uri": [f"{n}.png" for n in range(OWN)], "input": inputs or [True] * OWN}
+    index |= {"reviewed": reviewed or [False] * OWN}
     index |= {"label": labels or [None] * OWN, "file": [now] * OWN, "row": range(OWN), "position": range(OWN)}
-    write_table(run.index(CATEGORY), pa.table({name: list(values) for name, values in index.items()}))
+    table = pa.table({name: list(values) for name, values in index.items()})
+    write_table(run.index(CATEGORY), set_columns(table, {"label": table["label"].cast(pa.bool_())}))
     listed: list[dict[str, Any]] = []
     for position in positions:
         row = sum(reference["file"] == then for reference in listed)
-        own = {"file": now, "row": position, "score_raw": None}
+        own = {"file": now, "row": position, "score_raw": None, "anomalous": None}
         listed.append({"position": position} | (own if position >= 0 else before(row) | {"file": then, "row": row}))
     write_table(run.references(CATEGORY), REFERENCES.rows(listed))
     config = ScoreConfig.model_validate(
@@ -87,14 +94,15 @@ def lists(
             "input": {"uri": "in"},
             "output": {"uri": "out"},
             "encoder": {"size": SIDE},
+            "method": {"preset": preset},
             "decision": {"image": image or {}, "pixel": pixel or {}},
         }
     )
     return Lists(config, store, run)
 
 
-def before(row: int) -> dict[str, float]:
-    return {"score_raw": [0.9, 0.1, 0.5, 0.3, 0.7][row]}
+def before(row: int) -> dict[str, Any]:
+    return {"score_raw": [0.9, 0.1, 0.5, 0.3, 0.7][row], "anomalous": row == 0}
 
 
 RAW = np.array([0.2, 0.8, 0.4, 0.6, 1.0, 0.25])
@@ -105,7 +113,7 @@ def rescored(of: Lists) -> tuple[NDArray[Any], list[float | None]]:
     found = of.rescore(block)
     assert found["image"].to_pylist() == block["image"].to_pylist() and found["count"].to_pylist() == [1] * OWN
     assert found["threshold"].type == pa.float64()
-    return found["score"].to_numpy(), found["threshold"].to_pylist()
+    return found["score_final"].to_numpy(), found["threshold"].to_pylist()
 
 
 def together(raw: NDArray[Any], *embeddings: NDArray[Any]) -> NDArray[Any]:
@@ -113,7 +121,7 @@ def together(raw: NDArray[Any], *embeddings: NDArray[Any]) -> NDArray[Any]:
 
 
 def test_images_of_earlier_nights_take_part_with_the_scores_that_they_had(tmp_path: Path) -> None:
-    scores, thresholds = rescored(lists(tmp_path, [1, 4, -1, -1, -1], image={"value": 0.5}))
+    scores, thresholds = rescored(lists(tmp_path, [1, 4, -1, -1, -1], image={"rule": "quantile", "value": 0.5}))
     raw = np.concatenate([RAW, [0.9, 0.1, 0.5]])
     assert np.array_equal(scores, together(raw, vectors(0, OWN), vectors(1, EARLIER)[:3])[:OWN])
     assert np.abs(scores - together(RAW, vectors(0, OWN))).max() > 0.01
@@ -122,13 +130,13 @@ def test_images_of_earlier_nights_take_part_with_the_scores_that_they_had(tmp_pa
 
 @pytest.mark.parametrize("positions", [list(range(OWN)), [1, 4]])
 def test_without_earlier_nights_the_images_of_this_run_are_all_there_is(tmp_path: Path, positions: list[int]) -> None:
-    scores, thresholds = rescored(lists(tmp_path, positions, image={"value": 0.5}))
+    scores, thresholds = rescored(lists(tmp_path, positions, image={"rule": "quantile", "value": 0.5}))
     assert np.array_equal(scores, together(RAW, vectors(0, OWN)))
     assert thresholds == [pytest.approx(np.median(RAW[positions]))] * OWN
 
 
 def test_where_all_references_are_earlier_ones_their_scores_make_the_threshold(tmp_path: Path) -> None:
-    assert rescored(lists(tmp_path, [-1] * EARLIER, image={"value": 1}))[1] == [0.9] * OWN
+    assert rescored(lists(tmp_path, [-1] * EARLIER, image={"rule": "quantile", "value": 1}))[1] == [0.9] * OWN
 
 
 def test_a_share_is_of_this_runs_inputs_and_not_of_references(tmp_path: Path) -> None:
@@ -147,11 +155,64 @@ def test_labels_of_this_runs_inputs_fit_the_threshold(tmp_path: Path) -> None:
     assert of.rescore(block)["rule"].to_pylist() == ["best_f1"] * OWN
 
 
+def whole_row(of: Lists) -> dict[str, Any]:
+    """Return what the rows say, the same for all of them but for the image."""
+    block = pa.table({"category": [CATEGORY] * OWN, "image": list(range(100, 100 + OWN)), "score_raw": RAW})
+    table = of.rescore(block)
+    assert set(RESCORED.names) < set(table.column_names)
+    rows = table.drop_columns(["image", "score_final", "count"]).to_pylist()
+    assert all(row == rows[0] for row in rows)
+    first: dict[str, Any] = rows[0]
+    return first
+
+
+def test_auto_takes_the_images_that_are_to_be_scored_and_no_pinned_ones(tmp_path: Path) -> None:
+    found = whole_row(lists(tmp_path / "all", list(range(OWN))))
+    line = automatic(Known(RAW, RAW), 0.02)
+    assert found == {
+        "rule": "auto: batch",
+        "threshold": line.value,
+        "threshold_low": line.low,
+        "threshold_high": line.high,
+        "false_alarms": line.false_alarms,
+        "recall": None,
+    }
+    inputs = [True, True, True, True, False, True]
+    some = whole_row(lists(tmp_path / "some", [4], inputs))
+    assert some["threshold"] == automatic(Known(RAW[inputs], RAW), 0.02).value != line.value
+
+
+def test_auto_takes_the_labels_of_people_and_no_others(tmp_path: Path) -> None:
+    labels: list[bool | None] = [False, True, False, True, True, False]
+    given = whole_row(lists(tmp_path / "given", [0, 1], labels=labels, reviewed=[True] * OWN))
+    assert given["rule"] == "auto: labels" and given["threshold"] == pytest.approx(0.5)
+    assert (given["false_alarms"], given["recall"]) == (0, pytest.approx(2 / 3))  # 0.6 is the line of 0.4 and 0.8
+    assert whole_row(lists(tmp_path / "laid", [0, 1], labels=labels))["rule"] == "auto: batch"
+
+
+def test_of_a_window_only_images_that_were_not_flagged_make_the_threshold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.tables.verdict.FEWEST_OF_WINDOW", EARLIER - 1)
+    of = lists(tmp_path / "enough", [0, 1, *[-1] * EARLIER])
+    unflagged = np.array([before(row)["score_raw"] for row in range(1, EARLIER)])
+    found = whole_row(of)
+    assert found["rule"] == "auto: window 0.02" and found["threshold"] == of_window(unflagged, 0.02)
+    monkeypatch.setattr("pipeline.tables.verdict.FEWEST_OF_WINDOW", EARLIER)
+    assert whole_row(lists(tmp_path / "few", [0, 1, *[-1] * EARLIER]))["rule"] == "auto: batch"
+
+
+@pytest.mark.parametrize("preset", ["lakescore", "subspace"])
+def test_raw_scores_of_other_presets_are_final(tmp_path: Path, preset: str) -> None:
+    scores, thresholds = rescored(lists(tmp_path, [1, 4, -1], preset=preset))
+    assert np.isnan(scores).all() and None not in thresholds
+
+
 def test_a_category_whose_labels_are_of_one_kind_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    rules = pa.table({"category": ["a", "b", "b"], "rule": ["recall 0.9", "quantile 0.95", "quantile 0.95"]})
+    rules = pa.table({"category": ["a", "b", "b"], "rule": ["recall 0.9", "auto: batch", "auto: batch"]})
     say_what_is_not_fitted(RuleConfig(rule="recall"), rules)
     assert caplog.messages == [
-        "threshold of 'b' by quantile 0.95 and not by recall, which needs normal and defective images with labels"
+        "threshold of 'b' by auto: batch and not by recall, which needs normal and defective images with labels"
     ]
 
 
