@@ -26,7 +26,7 @@ from bench.report import Cell, Report, start
 from bench.sets import Set, judged_sets
 from pipeline.metrics.category import PixelTruth, pixel_metrics
 from pipeline.scoring.lakescore.cleaning import clean, pooled
-from pipeline.scoring.lakescore.rounds import FIRST, SECOND, both_rounds
+from pipeline.scoring.lakescore.rounds import CLEANED, FIRST, both_rounds, second_round
 from pipeline.scoring.maps import anomaly_maps
 from pipeline.scoring.musc.mutual import interval_average
 from pipeline.scoring.musc.rscin import rscin
@@ -90,6 +90,13 @@ def one_round(of: Set, found: Distances, images: Tensor) -> Scored:
     return _pooled(interval_average(found.near(images), torch.arange(len(images)), 0.1))
 
 
+def recipe(of: Set, found: Distances, images: Tensor) -> Scored:
+    """One descriptor, and references cleaned at one tolerance only."""
+    distances, own = found.near(images), torch.arange(len(images))
+    stays = clean(pooled(interval_average(distances, own, FIRST)), 2.0)
+    return _pooled(interval_average(distances.masked_fill(~stays, torch.inf), own, CLEANED))
+
+
 def _pooled(patches: Tensor) -> Scored:
     return Scored(pooled(patches).double().numpy(), patches)
 
@@ -98,6 +105,7 @@ METHODS: dict[str, Callable[[Set, Distances, Tensor], Scored]] = {
     BASE: paper,
     "paper without RsCIN": paper_raw,
     "one descriptor, one round": one_round,
+    "one descriptor, cleaned": recipe,
     "lakescore, whole image": whole,
     OURS: lakescore,
 }
@@ -260,12 +268,12 @@ def decide_by_window(report: Report, sets: list[Set], distances: dict[str, Dista
 
 
 def _against(found: Distances, before: Tensor, images: Tensor) -> tuple[Array, Array]:
-    """Return the scores of a window's images against each other, and of others against those that stay."""
+    """Return the scores of a window's images against each other, and of others against them."""
     then = found.near(before)
-    stays = clean(pooled(interval_average(then.clone(), torch.arange(len(before)), FIRST)))
+    first = pooled(interval_average(then.clone(), torch.arange(len(before)), FIRST))
     of_window = pooled(both_rounds(then))
-    now = found.near(images, before[stays])
-    scores = pooled(interval_average(now, torch.full((len(images),), -1), SECOND))
+    strangers = torch.full((len(images),), -1)
+    scores = pooled(second_round(found.near(images, before), strangers, first, len(before))[0])
     return of_window.double().numpy(), scores.double().numpy()
 
 

@@ -7,7 +7,6 @@ high in the first round is no reference in the second.
 import torch
 from torch import Tensor
 
-TOLERANCE = 2.0  # deviations above the median at which an image is no reference any more
 POOLED = 0.01  # share of an image's patches that its score is the mean of
 
 
@@ -22,11 +21,14 @@ def pooled(patch_scores: Tensor) -> Tensor:
     return worst(patch_scores)[0].mean(dim=1)
 
 
-def clean(scores: Tensor) -> Tensor:
-    """Say which references (R,) stay, by their scores (R,) in the first round: at least half of them, and two."""
+def clean(scores: Tensor, tolerance: float) -> Tensor:
+    """Say which references (R,) stay, by their scores (R,) in the first round: at least half of them, and two.
+
+    `tolerance` is how far above the median they may be, in deviations as the median of all deviations tells them.
+    """
     median = scores.median()
     deviation = 1.4826 * (scores - median).abs().median()
-    enough = max(2, -(-len(scores) // 2), int((scores <= median + TOLERANCE * deviation).sum()))
+    enough = max(2, -(-len(scores) // 2), int((scores <= median + tolerance * deviation).sum()))
     stays = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
     stays[scores.argsort(stable=True)[:enough]] = True
     return stays

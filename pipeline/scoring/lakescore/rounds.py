@@ -11,10 +11,12 @@ from torch import Tensor
 from pipeline.plan.units import Unit
 from pipeline.scoring.lakescore.cleaning import clean, pooled
 from pipeline.scoring.lakescore.descriptor import Descriptor
-from pipeline.scoring.musc.mutual import PatchScores, Search, exclude, interval_average, query_scores
+from pipeline.scoring.musc.mutual import Search, exclude, interval_average, query_distances, sampling_error
 from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef
 
-FIRST, SECOND = 0.3, 0.05  # shares of the smallest distances that are averaged in each round
+FIRST = 0.3  # share of the smallest distances that is averaged in the first round
+EVERY, CLEANED = 0.1, 0.05  # and in the second, of all references and of those that stay
+TOLERANCES = (1.0, 2.0)  # of those that stay, see `clean`
 
 Places = NDArray[np.int64]
 
@@ -38,45 +40,32 @@ class Rounds:
 
     def first(self, features: CategoryFeatures, references: Places) -> Array:
         """Return the scores (A,) of some references, compared with all of them."""
-        every = np.arange(len(features.references))
-        found: Array = pooled(self._against(_of_references(features), references, every, FIRST).scores).cpu().numpy()
+        distances, own = self._against_all(_of_references(features), references)
+        found: Array = pooled(interval_average(distances, own, FIRST)).cpu().numpy()
         return found
 
     def second(self, features: CategoryFeatures, images: Places, first: Array) -> Array:
-        """Return patch scores and errors (2, A, P) of some images, compared with the references that stay."""
-        stays = clean(torch.from_numpy(first)).numpy()
-        others = np.full(len(features.images), stays.sum())
-        is_reference = features.self_index >= 0
-        others[is_reference] -= stays[features.self_index[is_reference]]
-        pairs = features.excluded_pairs
-        np.subtract.at(others, pairs[:, 0], stays[pairs[:, 1]])
-        alone = others[images] < 1  # no reference of theirs stays
-        found = np.empty((2, len(images), self.descriptor.patches), np.float32)
-        for chosen, references in ((~alone, np.flatnonzero(stays)), (alone, np.arange(len(stays)))):
-            if chosen.any():
-                of = self._against(features, images[chosen], references, SECOND)
-                found[:, chosen] = torch.stack([of.scores, of.errors]).cpu().numpy()
+        """Return patch scores and errors (2, A, P) of some images, by the first scores (R,) of all references."""
+        of_references = torch.from_numpy(first).to(self.device)
+        distances, own = self._against_all(features, images)
+        found: Array = torch.stack(second_round(distances, own, of_references, self.unit.population)).cpu().numpy()
         return found
 
-    def _against(self, features: CategoryFeatures, images: Places, references: Places, interval: float) -> PatchScores:
-        """Score some images against some references."""
-        place = np.full(len(features.references) + 1, -1)  # the last is of images that are no reference
-        place[references] = np.arange(len(references))
+    def _against_all(self, features: CategoryFeatures, images: Places) -> tuple[Tensor, Tensor]:
+        """Return the distances (A, P, R) of some images to all references, and their own places (A,) among these."""
         row = np.full(len(features.images), -1)
         row[images] = np.arange(len(images))
-        pairs = np.stack([row[features.excluded_pairs[:, 0]], place[features.excluded_pairs[:, 1]]], axis=1)
-        step, compared = self.unit.reference_block, [features.references[i] for i in references]
-        return query_scores(
+        pairs = np.stack([row[features.excluded_pairs[:, 0]], features.excluded_pairs[:, 1]], axis=1)
+        compared, step = features.references, self.unit.reference_block
+        [distances] = query_distances(
             self._tokens(features, [features.images[i] for i in images]),
-            torch.from_numpy(place[features.self_index[images]]).to(self.device),
             (self._tokens(features, compared[i : i + step]) for i in range(0, len(compared), step)),
             len(compared),
-            round(self.unit.population * len(compared) / len(features.references)),
             self.descriptor,
-            interval,
             self.search,
-            torch.from_numpy(pairs[(pairs >= 0).all(axis=1)]).to(self.device),
         )
+        exclude(distances, torch.from_numpy(pairs[pairs[:, 0] >= 0]).to(self.device))
+        return distances, torch.from_numpy(features.self_index[images]).to(self.device)
 
     def _tokens(self, features: CategoryFeatures, images: Sequence[FeatureRef]) -> Tensor:
         return read_tokens(features, images, self.unit.layers).to(self.device)
@@ -88,13 +77,40 @@ def both_rounds(distances: Tensor) -> Tensor:
     Distances that do not count are inf, for all patches of an image.
     """
     own = torch.arange(len(distances), device=distances.device)
-    stays = clean(pooled(interval_average(distances, own, FIRST)))
-    alone = ~(distances[:, 0].isfinite() & stays).any(dim=1)  # no reference of theirs stays
-    scores = torch.empty(distances.shape[:2], device=distances.device)
-    scores[alone] = interval_average(distances[alone], own[alone], SECOND)
-    distances[:, :, ~stays] = torch.inf
-    scores[~alone] = interval_average(distances[~alone], own[~alone], SECOND)
-    return scores
+    first = pooled(interval_average(distances, own, FIRST))
+    return second_round(distances, own, first, len(own))[0]
+
+
+def second_round(distances: Tensor, own: Tensor, first: Tensor, population: int) -> tuple[Tensor, Tensor]:
+    """Return patch scores (A, P) and their standard errors, the mean of what three choices of references give.
+
+    All references, and those that stay at two tolerances: none is the best at every share of defects. An image none of
+    whose references stays is compared with all.
+
+    Args:
+        distances: (A, P, R) to the nearest patch of each reference; overwritten. Those that do not count are inf.
+        own: (A,) place of each image among the references, -1 where it is none of them.
+        first: (R,) scores of the references in the first round.
+        population: number of images that the references were drawn from.
+    """
+    sampled = population > len(first)
+    scores, errors = _averaged(distances, own, EVERY, population if sampled else None)
+    for tolerance in TOLERANCES:
+        stays = clean(first, tolerance)
+        rows = distances.masked_fill(~stays, torch.inf)
+        alone = ~rows[:, 0].isfinite().any(dim=1)
+        rows[alone] = distances[alone]
+        share = int(stays.sum()) / len(stays)
+        found = _averaged(rows, own, CLEANED, round(population * share) if sampled else None)
+        scores, errors = scores + found[0], errors + found[1]
+    return scores / (1 + len(TOLERANCES)), errors / (1 + len(TOLERANCES))
+
+
+def _averaged(distances: Tensor, own: Tensor, interval: float, population: int | None) -> tuple[Tensor, Tensor]:
+    scores = interval_average(distances, own, interval)
+    if population is None:
+        return scores, torch.zeros_like(scores)
+    return scores, torch.stack([sampling_error(rows[None], interval, population) for rows in distances])
 
 
 def read_tokens(features: CategoryFeatures, images: Sequence[FeatureRef], layers: Sequence[int]) -> Tensor:

@@ -96,8 +96,26 @@ def query_scores(
         ValueError: when an image has no reference but itself, or another number of references came than promised.
     """
     _need_two(total + int(not (self_index >= 0).any()))
+    distances = query_distances(queries, references, total, aggregation, search)
+    for rows in distances:
+        exclude(rows, excluded_pairs)
+    scores = torch.stack([interval_average(rows, self_index, interval) for rows in distances]).mean(dim=0)
+    if population <= total:
+        return PatchScores(scores, torch.zeros_like(scores))
+    errors = [sampling_error(distances[:, i], interval, population) for i in range(len(queries))]
+    return PatchScores(scores, torch.stack(errors))
+
+
+def query_distances(
+    queries: Tensor, references: Iterable[Tensor], total: int, aggregation: Aggregation, search: Search
+) -> Tensor:
+    """Return the distances (r, A, P, R) of each comparison between queries and references, as `query_scores` has them.
+
+    Raises:
+        ValueError: when another number of references came than promised.
+    """
     aggregated = list(aggregation(queries))
-    distances = torch.empty((aggregation.comparisons, *queries.shape[:2], total), device=queries.device)  # (r, A, P, R)
+    distances = torch.empty((aggregation.comparisons, *queries.shape[:2], total), device=queries.device)
     seen = 0
     for block in references:
         if seen + len(block) > total:
@@ -107,13 +125,7 @@ def query_scores(
         seen += len(block)
     if seen != total:
         raise ValueError(f"{total} reference images were promised, {seen} came")
-    for rows in distances:
-        exclude(rows, excluded_pairs)
-    scores = torch.stack([interval_average(rows, self_index, interval) for rows in distances]).mean(dim=0)
-    if population <= total:
-        return PatchScores(scores, torch.zeros_like(scores))
-    errors = [sampling_error(distances[:, i], interval, population) for i in range(len(queries))]
-    return PatchScores(scores, torch.stack(errors))
+    return distances
 
 
 def interval_average(distances: Tensor, self_index: Tensor, interval: float) -> Tensor:
