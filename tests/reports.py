@@ -98,7 +98,7 @@ def make_scores(count: int, labels: bool) -> pa.Table:
                 "status": "quarantined" if quarantined else "scored",
                 "reason": reasons[n % 3] if quarantined else None,
                 "detail": "cannot be decoded: <b>broken</b> data stream" if quarantined else None,
-                "score": None if value is None else (value - 0.05) / 1.85,
+                "score": None if value is None else value / THRESHOLD,
                 "score_raw": value,
                 "stderr": None if value is None else 0.004,
                 "references": None if value is None else 256,
@@ -123,11 +123,11 @@ def make_scores(count: int, labels: bool) -> pa.Table:
 
 
 def carry(scores: pa.Table, count: int) -> pa.Table:
-    """Make the last rows those of an earlier night, whose final scores ran from 0 to 1 likewise."""
+    """Make the last rows those of an earlier night, with the threshold of that."""
     rows = scores.to_pylist()
     for row in rows[-count:]:
         if row["status"] == "scored":
-            row |= {"scored_by": BEFORE, "threshold": THRESHOLD_BEFORE, "score": 1 - row["score"]}
+            row |= {"scored_by": BEFORE, "threshold": THRESHOLD_BEFORE, "score": row["score_raw"] / THRESHOLD_BEFORE}
             row["anomalous"] = row["score_raw"] > THRESHOLD_BEFORE
     return pa.Table.from_pylist(rows, schema=scores.schema)
 

@@ -48,7 +48,10 @@ def offered(line: str) -> list[str]:
     ("line", "words"),
     [
         ("jobs/inspect_run.py --c", ["--category", "--compare"]),
-        ("./jobs/score_dataset.py --search.", ["--search.kind", "--search.dtype", "--search.memory_gb"]),
+        (
+            "./jobs/score_dataset.py --search.",
+            ["--search.kind", "--search.dtype", "--search.radius", "--search.memory_gb"],
+        ),
         ("jobs/score_dataset.py --search.kind ", ["auto", "gemm", "faiss"]),
         ("jobs/score_dataset.py --references.quadratic t", ["true"]),
         ("jobs/inspect_run.py pyproj", ["pyproject.toml"]),

@@ -15,7 +15,7 @@ def lake(folder: Path) -> Catalog:
 
 
 def decision(of: str, *categories: str) -> DecisionConfig:
-    return DecisionConfig.model_validate({of: {"categories": {name: 0.5 for name in categories}}})
+    return DecisionConfig.model_validate({of: {"categories": {name: 0.25 for name in categories}}})
 
 
 @pytest.mark.parametrize("of", ["image", "pixel"])

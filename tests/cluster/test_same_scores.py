@@ -153,7 +153,7 @@ def test_pinned_references_are_taken_with_fused_and_projected_vectors_in_units_o
         f"--references.pinned={tmp_path / 'pinned.csv'}",
         "--references.near_duplicates=1",
     ]
-    more += ["--method.fuse_degrees=true"]
+    more += ["--method.preset=paper", "--method.fuse_degrees=true"]
     more += ["--method.projection=pca", "--method.projection_width=8", "--search.memory_gb=0.0001"]
     result = run(lake, tmp_path / "out", *more)
     assert sum(result.run.nodes.units.values()) > 8

@@ -5,13 +5,17 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score, recall_score
 
 from pipeline.metrics.category import (
     AUPRO_LIMIT,
     IMAGE,
     PIXEL,
     SPRO_LIMIT,
+    VERDICT,
     Metric,
     PixelTruth,
     image_metrics,
@@ -19,6 +23,7 @@ from pipeline.metrics.category import (
     no_pixel_metrics,
     pixel_metrics,
     streamed_pixel_metrics,
+    verdict_metrics,
 )
 from pipeline.metrics.curves import ranking_metrics
 from pipeline.metrics.overlap import Region, aupro, pro_200
@@ -50,6 +55,40 @@ def test_image_metrics_are_named_in_their_order() -> None:
 def test_images_of_one_class_have_no_metric_and_say_which_class(anomalous: bool, word: str) -> None:
     metrics = image_metrics(np.full(5, anomalous), np.linspace(0, 1, 5))
     assert_absent(metrics, IMAGE, f"all 5 labelled images are {word}")
+
+
+def test_verdicts_are_counted_against_labels() -> None:
+    labels = np.array([True, True, True, True, False, False, False, False, False])
+    flagged = np.array([True, True, True, False, True, False, False, False, False])
+    found = verdict_metrics(labels, flagged)
+    assert list(found) == list(VERDICT)
+    assert [metric.value for metric in found.values()] == [pytest.approx(3 / 4), pytest.approx(3 / 4), 1 / 5]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_verdicts_are_those_of_scikit_learn_and_of_their_order_independent(pairs: list[tuple[bool, bool]]) -> None:
+    labels, flagged = (np.array([pair[at] for pair in pairs]) for at in (0, 1))
+    found = verdict_metrics(labels, flagged)
+    if labels.any():
+        assert found["verdict_f1"].value == pytest.approx(f1_score(labels, flagged, zero_division=0))
+        assert found["verdict_recall"].value == pytest.approx(recall_score(labels, flagged))
+    if not labels.all():
+        assert found["verdict_false_alarms"].value == pytest.approx(flagged[~labels].mean())
+    order = np.random.default_rng(0).permutation(len(labels))
+    assert verdict_metrics(labels[order], flagged[order]) == found
+
+
+def test_verdicts_that_cannot_be_counted_say_why() -> None:
+    nothing = np.zeros(0, bool)
+    defects, normal = np.ones(3, bool), np.zeros(3, bool)
+    assert {metric.value for metric in verdict_metrics(nothing, nothing).values()} == {None}
+    assert verdict_metrics(nothing, nothing)["verdict_f1"].reason == "no labels"
+    alone = verdict_metrics(normal, normal)
+    assert alone["verdict_false_alarms"] == Metric(0.0)
+    assert alone["verdict_f1"] == alone["verdict_recall"] == Metric(None, "no defects among the labelled images")
+    found = verdict_metrics(defects, defects)
+    assert found["verdict_f1"] == found["verdict_recall"] == Metric(1.0)
+    assert found["verdict_false_alarms"] == Metric(None, "no normal labelled images")
 
 
 def test_images_without_labels_have_no_metric() -> None:

@@ -42,11 +42,11 @@ def test_the_worst_of_each_category_are_shown_and_none_without_a_score() -> None
         assert worst_images(nothing, 2, "now").tolist() == []
 
 
-def test_tonights_anomalous_images_come_first_and_nights_compare_by_raw_scores() -> None:
-    rows = [("nut", 1.0, 0.5, "then", True), ("nut", 0.9, 0.8, "then", True), ("nut", 0.1, 0.6, "then", True)]
-    rows += [("nut", 0.3, 0.4, "now", True), ("nut", 1.0, 0.1, "now", False)]
+def test_tonights_anomalous_images_come_first_and_nights_compare_by_multiples_of_their_thresholds() -> None:
+    rows = [("nut", 2.0, 0.5, "then", True), ("nut", 1.9, 0.8, "then", True), ("nut", 1.1, 0.9, "then", True)]
+    rows += [("nut", 1.3, 0.4, "now", True), ("nut", 0.5, 0.1, "now", False)]
     found = [worst_images(nights(*rows), most, "now").tolist() for most in (1, 2, 3, 4)]
-    assert found == [[3], [1, 3], [1, 2, 3], [0, 1, 2, 3]]
+    assert found == [[3], [0, 3], [0, 1, 3], [0, 1, 2, 3]]
 
 
 def test_many_categories_share_what_a_report_may_hold(

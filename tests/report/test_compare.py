@@ -15,7 +15,9 @@ from tests.published import COUNTS, ENCODER, first_result, record, result, row
 
 def test_settings_that_differ_are_named_with_both_values_and_no_others() -> None:
     # `dtype` of the search came later
-    before = result("one", [], references__mode="all", method__degrees=[1, 3], search={"kind": "auto"})
+    before = result(
+        "one", [], references__mode="all", method__degrees=[1, 3], search={"kind": "auto", "radius": "auto"}
+    )
     after = result("two", [], references__mode="sample", method__degrees=[1, 3, 5], search__kind="faiss")
     told = {"encoder": ENCODER | {"fingerprint": "fed"}, "versions": {"python": "3.11.7", "torch": "2.15.0"}}
     elsewhere = {"config": {**after.run.config, "output": {"uri": "/elsewhere"}}}

@@ -51,7 +51,7 @@ def published(folder: Path, names: list[str], masks: bool = True, labels: bool =
             rows.append(row(name, uri, raw[image], **more))
             catalog.append({"uri": uri, "masks": [str(mask)] if label[image] and masks else []})
     rows.append(row(names[0], "bad", None))
-    # What another night scored has a score that is relative to that night's images
+    # What another night scored was measured then
     rows.append(row(names[0], "carried", 0.9, label=labels or None, scored_by="before", threshold=0.5))
     run = publish(folder, "one", rows, metrics, map_scale=SCALE)
     write_table(run.results / "catalog.parquet", pa.Table.from_pylist(catalog))
@@ -79,7 +79,7 @@ def legend(figure: Figure) -> list[str]:
 
 def measured(result: Result, category: str) -> tuple[NDArray[Any], NDArray[Any]]:
     rows = [row for row in result.scores.to_pylist() if row["category"] == category and row["scored_by"] == "one"]
-    return np.array([row["label"] for row in rows]), np.array([row["score"] for row in rows])
+    return np.array([row["label"] for row in rows]), np.array([row["score_raw"] for row in rows])
 
 
 def test_roc_curves_have_the_area_that_the_legend_tells(result: Result) -> None:

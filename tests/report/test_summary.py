@@ -1,13 +1,13 @@
 """A run's facts, from scores of any age."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.metrics.category import Metric
-from pipeline.report.summary import CategoryScores, Scored, ranked_by, summarise
-from tests.published import FINGERPRINT, first_result, result, row, table
+from pipeline.report.summary import CategoryScores, Decided, Scored, rank, summarise
+from tests.published import FINGERPRINT, first_result, record, result, row, table
 
 ROWS = [
     row("bolt", "/b1", 0.5, stderr=0.01, references=3, anomalous=True),
@@ -64,7 +64,7 @@ def test_settings_and_figures_come_from_run_json() -> None:
 
 def test_a_run_that_lacks_later_columns_and_facts_is_summarised() -> None:
     summary = summarise(first_result("old", ROWS[:3], without=["stderr", "references", "anomalous"]), 1)
-    assert summary.worst == [Scored("bolt", "/b1", 0.25, 0.5, None)]
+    assert summary.worst == [Scored("bolt", "/b1", None, 0.5, None)]  # it had no threshold
     assert summary.categories[0].anomalous is summary.anomalous is None
     assert asdict(summary.references) == {"source": None, "mode": None, "fewest": None, "most": None}
     assert asdict(summary.search) == {"kind": "gemm", "tile": None, "dtype": None}
@@ -78,9 +78,23 @@ def test_a_manifests_own_column_of_a_later_name_and_figures_that_are_not_finite_
     assert summary.worst == [Scored("a", "/2", 0.25, 0.5, None)]
 
 
-def test_scores_of_several_nights_are_ranked_by_the_raw_one() -> None:
-    rows = [row("nut", "/a", 0.5, scored_by="one"), row("nut", "/b", None, scored_by=None)]
-    other = row("bolt", "/c", 0.5, scored_by="two")
-    assert ranked_by(table(rows)) == ranked_by(table([*rows, other])) == "score"
-    assert ranked_by(table([*rows, other, row("bolt", "/d", 0.1, scored_by="one")])) == "score_raw"
-    assert ranked_by(table([row("nut", "/a", 0.5)])) == ranked_by(table([])) == "score"
+def test_images_are_ranked_by_the_multiple_of_their_threshold_and_by_raw_scores_where_there_is_none() -> None:
+    rows = [row("nut", "/a", 0.5, score=1.25), row("bolt", "/b", 0.9, score=0.75), row("nut", "/c", None)]
+    assert rank(table(rows)).to_pylist() == [1.25, 0.75, None]
+    assert rank(table([*rows, row("new", "/d", 0.25, score=None)])).to_pylist() == [1.25, 0.75, None, 0.25]
+    assert rank(table([])).to_pylist() == []
+    found = summarise(result("one", [*rows, row("new", "/d", 0.25, score=None)]), 3).worst
+    assert [(of.uri, of.score, of.score_raw) for of in found] == [
+        ("/a", 1.25, 0.5),
+        ("/b", 0.75, 0.9),
+        ("/d", None, 0.25),
+    ]
+
+
+def test_decisions_are_those_of_run_json() -> None:
+    decision = {"rule": "auto: batch", "threshold": 0.5, "low": 0.4, "high": 0.6, "false_alarms": 0.04}
+    decision |= {"recall": None, "flagged": 3, "unsure": 1, "clear": True}
+    run = replace(result("one", ROWS), run=record("one", {"decisions": {"nut": decision}}))
+    summary = summarise(run, 1)
+    assert summary.decisions == [Decided("nut", **decision)]
+    assert summarise(result("one", ROWS), 1).decisions == []

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pipeline.report.compare import compare
 from pipeline.report.summary import summarise
 from pipeline.report.table import HEADINGS
 from pipeline.report.text import comparison_text, headline, json_text, outcome_text, summary_text
-from tests.published import publish, result, row
+from tests.published import publish, record, result, row
 
 JOB = Path(__file__).parents[2] / "jobs" / "inspect_run.py"
 HOSTILE = "s3://lake/\x1b[2J\n\u202e\x9b" + "deep/" * 40 + "end.png"
@@ -94,6 +95,51 @@ def test_a_run_ends_with_counts_that_add_up_and_its_categories() -> None:
         "",
         "results: /out/runs/run_id=one",
     ]
+
+
+def decided(category: str, **changed: Any) -> dict[str, Any]:
+    usual = {"rule": "auto: batch", "threshold": 0.5, "low": 0.4, "high": 0.6, "false_alarms": 0.04, "recall": None}
+    return {category: usual | {"flagged": 12, "unsure": 2, "clear": True} | changed}
+
+
+def test_a_run_ends_with_how_it_decided_and_where_the_order_is_to_be_trusted_more_than_the_line() -> None:
+    nothing = {"low": None, "high": None, "false_alarms": None, "unsure": 0, "clear": None}
+    decisions = decided("a") | decided("b", unsure=7, clear=False) | decided("c", rule="fixed 0.5", **nothing)
+    decisions |= decided("d", rule="quantile 0.95", threshold=None, **nothing)
+    run = replace(result("one", [row(name, name, 0.5) for name in "abcd"]), run=record("one", {"decisions": decisions}))
+    for text in (outcome_text(summarise(run, 5), 100), summary_text(summarise(run, 5), 100)):
+        assert [
+            "category  rule           threshold    from      to  flagged  unsure  false alarms expected",
+            "------------------------------------------------------------------------------------------",
+            "a         auto: batch       0.5000  0.4000  0.6000       12       2                  4.0 %",
+            "b         auto: batch       0.5000  0.4000  0.6000       12       7                  4.0 %",
+            "c         fixed 0.5         0.5000       -       -       12       0                      -",
+            "d         quantile 0.95          -       -       -       12       0                      -",
+            "b: no gap between normal and anomalous, trust the order of the images more than the line",
+        ] == [
+            line.rstrip() for line in text.split("\n\n") if "rule" in line.split("\n")[0] for line in line.split("\n")
+        ]
+    told = json.loads(json_text(summarise(run, 5)))
+    assert [of["category"] for of in told["decisions"]] == list("abcd") and told["decisions"][1]["clear"] is False
+
+
+def test_decisions_fit_into_a_terminal_and_cannot_move_its_cursor() -> None:
+    name = "\x1b]0;title\x07" + "a" * 90
+    rows = [row(name, "/1", 0.5), row("b", "/2", 0.5)]
+    decisions = decided(name, clear=False) | decided("b", clear=False)
+    run = replace(result("one", rows), run=record("one", {"decisions": decisions}))
+    for width in (40, 80):
+        text = outcome_text(summarise(run, 5), width)
+        assert only_printable(text) and max(map(len, text.split("\n"))) <= width
+
+
+def test_figures_that_only_some_presets_have_stand_in_their_place() -> None:
+    metrics = {"image_auroc": Metric(0.9), "raw_image_auroc": Metric(0.8), "verdict_f1": Metric(0.7)}
+    metrics |= {"verdict_recall": Metric(None, "no defects among the labelled images"), "unheard_of": Metric(0.5)}
+    text = outcome_text(summarise(result("one", ROWS[:1], {"a": metrics}), 5), 200)
+    [headings] = [line for line in text.split("\n") if line.startswith("in percent")]
+    places = [headings.index(name) for name in ("I-AUROC", "raw I-AUROC", "V-F1", "P-AUROC", "unheard_of")]
+    assert places == sorted(places) and "no defects" not in text  # image metrics would say why
 
 
 def test_where_nothing_is_labelled_one_line_stands_for_the_table_of_metrics() -> None:

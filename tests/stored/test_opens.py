@@ -16,22 +16,27 @@ from tests.running import read_scores, run_job_here, run_script, settings
 from tests.stored.make import LAKE, RUNS, STORED, WEIGHTS, put_lake
 
 IMAGES, NEW = 18, 2  # of the lake, besides one that is empty; and of those, the ones that Tuesday scored
-WINDOW = {"references__source": "window", "references__days": 36500}  # as make.py has it
+# What the stored runs took by default: the paper's way, and quantiles
+PAPER = {"method__preset": "paper", "decision__image__rule": "quantile", "decision__pixel__rule": "quantile"}
+WINDOW = PAPER | {"references__source": "window", "references__days": 36500}  # as make.py has it
 # Of scores, in their order
 COLUMNS = (
-    *("category", "uri", "etag", "status", "reason", "detail", "score", "score_raw", "stderr", "references"),
-    *("anomalous", "rule", "threshold", "pixel_threshold", "regions", "area_share", "width", "height"),
+    *("category", "uri", "etag", "status", "reason", "detail", "score", "score_raw", "score_final", "stderr"),
+    "references",
     *(
+        "anomalous",
+        "rule",
+        "threshold",
+        "pixel_threshold",
+        "regions",
+        "area_share",
+        "width",
+        "height",
         "brightness",
         "contrast",
         "sharpness",
-        "map_uri",
-        "scored_by",
-        "scored_at",
-        "label",
-        "evidence",
-        "evidence_normal",
     ),
+    *("map_uri", "scored_by", "scored_at", "label", "evidence", "evidence_normal"),
 )
 DECIDED = ("status", "reason", "references", "anomalous", "rule", "width", "height", "label")
 
@@ -61,6 +66,12 @@ def flags(lake: Path, output: Path, **more: object) -> list[str]:
     assert encoder["weights"] == str(WEIGHTS)
     given = {f"encoder__{name}": encoder[name] for name in ("name", "weights", "weights_sha256", "size")}
     return as_flags(settings(lake, output, **given, output__run_id="today", **more))
+
+
+def upgraded(output: Path, run_id: str) -> pd.DataFrame:
+    """Return the scores of a stored run, as this version reads them."""
+    scores: pd.DataFrame = pipeline.open_run(str(output), run_id).to_pandas()
+    return scores
 
 
 def features(output: Path) -> dict[str, bytes]:
@@ -146,17 +157,16 @@ def test_a_night_carries_over_what_the_stored_window_scored(lake: Path, output: 
     counts = facts(output, "today")
     assert counts["carried"] == counts["scored"] == IMAGES and counts["features_reused"] == 0
     assert features(output) == before
-    scores, stored = (read_scores(output, run_id).query("status == 'scored'") for run_id in ("today", "tuesday"))
+    scores, stored = (upgraded(output, run_id).query("status == 'scored'") for run_id in ("today", "tuesday"))
     assert scores[["regions", "area_share"]].isna().all(axis=None)  # nobody looked for any then
-    then = [name for name in COLUMNS if name not in ("regions", "area_share")]
-    pd.testing.assert_frame_equal(scores[then], stored, check_exact=True)
+    pd.testing.assert_frame_equal(scores[list(COLUMNS)], stored, check_exact=True)
 
 
 @pytest.mark.usefixtures("ray_here", "tags_of_then")
 def test_a_batch_is_scored_from_the_stored_features_as_it_was(lake: Path, output: Path, tmp_path: Path) -> None:
-    before, stored = features(output), read_scores(output, "batch")
+    before, stored = features(output), upgraded(output, "batch")
     stored[["uri", "category", "label"]].to_csv(tmp_path / "batch.csv", index=False)  # the lake grew since
-    done = run_job_here(*flags(tmp_path / "batch.csv", output, input__roots=json.dumps([str(lake)])))
+    done = run_job_here(*flags(tmp_path / "batch.csv", output, **PAPER, input__roots=json.dumps([str(lake)])))
     assert done.returncode == 0, done.stderr
     assert facts(output, "today")["features_reused"] == IMAGES - NEW and features(output) == before
     scores = read_scores(output, "today")
@@ -168,9 +178,29 @@ def test_a_batch_is_scored_from_the_stored_features_as_it_was(lake: Path, output
         "threshold": 1e-6,
         "pixel_threshold": 1e-4,
         "score": 1e-5,
+        "score_final": 1e-5,
         "stderr": 0,
     }.items():
         np.testing.assert_allclose(scores[name], stored[name], rtol=0, atol=most, err_msg=name)
+
+
+@pytest.mark.parametrize("run_id", RUNS)
+def test_the_final_score_of_then_is_score_final_and_score_is_a_multiple(output: Path, run_id: str) -> None:
+    now, then = (of.query("status == 'scored'") for of in (upgraded(output, run_id), read_scores(output, run_id)))
+    assert now["score_final"].tolist() == then["score"].tolist()
+    assert now["score"].tolist() == (then["score_raw"] / then["threshold"]).tolist()
+    assert ((now["score"] > 1) == now["anomalous"].astype(bool)).all()
+    run = pipeline.open_run(str(output), run_id).run
+    assert run.setting("method.preset") == "paper" and run.setting("method.name") is None
+
+
+@pytest.mark.usefixtures("ray_here", "tags_of_then")
+def test_a_stored_window_is_none_of_another_preset(lake: Path, output: Path) -> None:
+    """Scores of two presets do not compare, and features of four layers are none of two."""
+    done = run_job_here(*flags(lake, output, **WINDOW | {"method__preset": "lakescore"}))
+    assert done.returncode == 0, done.stderr
+    counts = facts(output, "today")
+    assert (counts["carried"], counts["features_reused"], counts["scored"]) == (0, 0, IMAGES)
 
 
 @pytest.mark.usefixtures("ray_here")

@@ -94,6 +94,7 @@ def test_a_lake_without_one_good_image_is_published_with_the_reasons(ray_here: N
         ({"encoder.size": "100"}, "use 98 or 112"),
         ({"encoder.weights": "/nowhere.safetensors"}, "/nowhere.safetensors"),
         ({"method.degrees": "[2]"}, "method.degrees"),
+        ({"method.degrees": "[1]"}, "degrees is a setting of preset paper: preset lakescore has none"),
         ({"output.run_id": "../../etc"}, "output.run_id"),
         ({"input.uri": "gs://bucket/lake"}, "gs:// is not supported"),
     ],
