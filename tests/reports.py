@@ -70,7 +70,8 @@ def make_report(folder: Path, count: int, drawn: int, labels: bool = True, carri
         window={name: np.random.default_rng(9).normal(0.42, 0.09, 3 * count) for name in CATEGORIES[:2]},
     )
     kept = pc.sum(pc.equal(scores["scored_by"], BEFORE)).as_py() or 0
-    run = record(TONIGHT, {"drift": drift(), "drifted": ["bottle"], "counts": COUNTS | {"carried": kept}})
+    told = {"drift": drift(), "drifted": ["bottle"], "counts": COUNTS | {"carried": kept}, "decisions": decisions()}
+    run = record(TONIGHT, told)
     write_page(Location.parse(str(folder)), run, scores, metrics() if labels else {}, extras)
     for n in pictured:
         draw(folder, n, rows)
@@ -137,6 +138,18 @@ def metrics() -> dict[str, dict[str, Metric]]:
     return {
         name: {metric: Metric(value - 0.013 * place) for metric, value in found.items()}
         for place, name in enumerate(CATEGORIES)
+    }
+
+
+def decisions() -> dict[str, dict[str, Any]]:
+    sure = {"rule": "auto: batch", "threshold": THRESHOLD, "low": 0.58, "high": 0.66, "false_alarms": 0.04}
+    sure |= {"recall": None, "flagged": 90, "unsure": 7, "clear": True}
+    nothing = {"low": None, "high": None, "false_alarms": None, "unsure": 0, "clear": None}
+    return {
+        "bottle": sure,
+        "<b>bold</b>": sure | {"unsure": 41, "clear": False},
+        "__proto__": sure | {"rule": "fixed 0.62", **nothing},
+        "metal nut": sure | {"rule": "auto: labels", "recall": 0.75},
     }
 
 

@@ -46,6 +46,20 @@ def test_it_shows_each_category_with_its_distribution_and_metrics(page: Page) ->
     assert "drifted: brightness 0.451 → 0.520" in cells[2][0]
 
 
+def test_it_says_how_each_category_was_decided_and_how_sure_that_is(page: Page) -> None:
+    assert not page.js("return document.querySelector('.decisions ul').checkVisibility()")
+    page.js("document.querySelector('.decisions summary').click()")
+    lines = page.js("return [...document.querySelectorAll('.decisions li')].map(line => line.innerText)")
+    bold, proto, bottle, nut = lines
+    assert bottle == (
+        "bottle: auto: batch, threshold 0.620; between 0.580 and 0.660 in 9 of 10 draws, 7 images between them; "
+        "about 4.00 % of normal images are expected above it."
+    )
+    assert bold.startswith("<b>bold</b>: ") and bold.endswith("trust the order of the images more than the line.")
+    assert proto == "__proto__: fixed 0.62, threshold 0.620."
+    assert "75.00 % of the labelled defects were found by the other labels" in nut
+
+
 def test_a_term_leads_to_the_images_that_it_counts(page: Page) -> None:
     expected = page.text(".term.quarantined b")
     page.js("document.querySelector('.term.quarantined').click()")

@@ -4,6 +4,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.conftest import Page
+from tests.reports import THRESHOLD
 
 
 @pytest.fixture
@@ -153,3 +154,17 @@ def test_from_an_image_that_the_filters_hide_next_and_the_arrow_lead_to_the_same
     leads_to = page.js("return Number(byId('next').hash.split('/')[1])")
     page.press(Keys.ARROW_RIGHT)
     page.wait(f"return shownImage === {leads_to}")
+
+
+def test_an_image_tells_its_multiple_of_the_threshold_and_its_rank_also_of_one_that_was_moved(page: Page) -> None:
+    of = page.made.scores.to_pylist()
+    n = next(n for n, row in enumerate(of) if row["score_raw"] is not None and row["category"] == "bottle")
+    same = [row["score_raw"] for row in of if row["category"] == "bottle" and row["score_raw"] is not None]
+    rank = 1 + sum(value > of[n]["score_raw"] for value in same)
+    page.open(f"#image/{n}")
+    for threshold in (THRESHOLD, 0.31):
+        page.js("moveThreshold(rows.category[arguments[0]], arguments[1]); showImage(arguments[0])", n, threshold)
+        assert f"{of[n]['score_raw'] / threshold:.3f} times the threshold" in page.text(".findings")
+        assert f"{rank:,} of {len(same):,}" in page.text(".findings")
+    lost = next(n for n, row in enumerate(of) if row["score_raw"] is None)
+    assert page.js("return scoreOf(arguments[0])", lost) is None and page.js("return rankOf(arguments[0])", lost) == "–"

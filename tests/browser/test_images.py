@@ -57,6 +57,29 @@ def test_the_worst_come_first_and_quarantined_ones_last(images: Page) -> None:
     assert scores[: len(known)] == known
 
 
+def expected_order(of: list[dict[str, Any]], thresholds: list[float]) -> list[float]:
+    """Return how many times its threshold each scored image is, the highest first."""
+    names = sorted(CATEGORIES)
+    scored = [row for row in of if row["score_raw"] is not None]
+    return sorted((row["score_raw"] / thresholds[names.index(row["category"])] for row in scored), reverse=True)
+
+
+def test_tiles_tell_and_rank_by_multiples_of_the_threshold_also_of_one_that_was_moved(images: Page) -> None:
+    for moved in (None, 0.31):
+        thresholds = [THRESHOLD] * len(CATEGORIES)
+        if moved is not None:
+            thresholds[2] = moved
+            images.js("moveThreshold(2, arguments[0])", moved)
+        expected = expected_order(rows(images), thresholds)
+        order = images.js("return ordered('score')")
+        told = [images.js("return scoreOf(arguments[0])", n) for n in order[:20]]
+        assert told == pytest.approx(expected[:20])
+        script = "const t = document.createElement('ul'); t.append(tile(arguments[0])); return t.innerText"
+        assert f"{told[0]:.3f}" in images.js(script, order[0])
+    assert images.js("return rows.category[arguments[0]]", order[0]) == 2  # whose multiples doubled
+    images.js("moveThreshold(2, arguments[0])", THRESHOLD)
+
+
 def test_nearest_to_the_threshold(images: Page) -> None:
     images.choose("order", "threshold")
     raw = images.made.scores["score_raw"].to_numpy()[listed(images)[:500]]

@@ -41,11 +41,11 @@ def test_the_first_screen_shows_tonights_images_and_says_how_many_rows_are_older
     assert bars == sum(row["status"] == "scored" for row in rows[: IMAGES - CARRIED])
 
 
-def test_nights_are_ranked_together_by_raw_scores(night: Page, rows: list[dict[str, Any]]) -> None:
+def test_nights_are_ranked_together_by_multiples_of_their_thresholds(night: Page, rows: list[dict[str, Any]]) -> None:
     night.open("#images")
-    assert night.js("return byId('order').value") == "score_raw"
-    raw = [rows[n]["score_raw"] for n in night.js("return gallery.listed")]
-    known = [value for value in raw if value is not None]
+    assert night.js("return byId('order').value") == "score"
+    multiples = [rows[n]["score"] for n in night.js("return gallery.listed")]
+    known = [value for value in multiples if value is not None]
     assert known == sorted(known, reverse=True)
     assert night.text("#tiles b") == f"{known[0]:.3f}"  # what stands first is what they are in the order of
     first = night.js("return gallery.listed[0]")

@@ -45,7 +45,8 @@ def test_what_an_inspector_marks_the_next_run_measures_decides_and_compares_by(
     assert "No metrics" in page.text("#view-overview")
     defects = {n for n, uri in enumerate(scores["uri"]) if not Path(uri).name.startswith("good")}
     assert 0 < len(defects) < len(scores)
-    page.open(f"#image/{page.js('return ordered('score')[0]')}")
+    worst = page.js("return ordered('score')[0]")
+    page.open(f"#image/{worst}")
     for _ in range(len(scores)):  # by keys alone, the worst first, as an inspector goes through them
         n = page.js("return shownImage")
         page.press("d" if n in defects else "n")

@@ -57,6 +57,7 @@ def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows
     output, grown = tmp_path / "out", tmp_path / "lake"
     shutil.copytree(lake, grown)  # keeps the times of modification, by which a local file's content is known
     window = ["--references.source=window", "--references.count=10", "--references.near_duplicates=1"]
+    window += ["--method.preset=paper", "--decision.image.rule=quantile"]
     first = night(grown, output, "monday", *window)
     assert first.run.counts.carried == 0 and first.run.counts.scored == 2 * IMAGES
     before = read_scores(output, "monday")
@@ -85,7 +86,7 @@ def test_new_images_are_scored_against_the_window_and_the_others_keep_their_rows
     brick = before[before["category"] == "brick"]
     np.testing.assert_allclose(added["score_raw"], expected(second, added, brick), rtol=0, atol=1e-5)
     kept = scores[scores["scored_by"] == "monday"].merge(before, on="uri", suffixes=("", "_before"))
-    for name in ("score", "score_raw", "anomalous", "threshold", "scored_at", "map_uri"):
+    for name in ("score", "score_raw", "score_final", "anomalous", "threshold", "scored_at", "map_uri"):
         assert kept[name].equals(kept[f"{name}_before"]), name
     # the threshold is the quantile of the references' own scores
     assert added["threshold"].iloc[0] == pytest.approx(brick["score_raw"].quantile(0.95))
@@ -105,7 +106,7 @@ def test_pinned_references_may_lie_elsewhere_and_are_no_rows(lake: Path, tmp_pat
     inside = sorted((only / "brick" / "test" / "good").glob("*.png"))[:2]
     chosen = [*others, *inside]
     (elsewhere / "pinned.csv").write_text("uri,category\n" + "".join(f"{path},brick\n" for path in chosen))
-    more = ["--references.source=pinned", f"--references.pinned={elsewhere / 'pinned.csv'}"]
+    more = ["--references.source=pinned", f"--references.pinned={elsewhere / 'pinned.csv'}", "--method.preset=paper"]
     result = night(only, tmp_path / "out", "pinned", *more)
     scores = read_scores(tmp_path / "out", "pinned")
     assert len(scores) == IMAGES and scores["stderr"].isna().all() and len(others) > 3

@@ -109,11 +109,11 @@ def test_a_run_ends_with_how_it_decided_and_where_the_order_is_to_be_trusted_mor
     run = replace(result("one", [row(name, name, 0.5) for name in "abcd"]), run=record("one", {"decisions": decisions}))
     for text in (outcome_text(summarise(run, 5), 100), summary_text(summarise(run, 5), 100)):
         assert [
-            "category  rule           threshold    from      to  flagged  unsure  false alarms expected",
+            "category           rule  threshold    from      to  flagged  unsure  false alarms expected",
             "------------------------------------------------------------------------------------------",
-            "a         auto: batch       0.5000  0.4000  0.6000       12       2                  4.0 %",
-            "b         auto: batch       0.5000  0.4000  0.6000       12       7                  4.0 %",
-            "c         fixed 0.5         0.5000       -       -       12       0                      -",
+            "a           auto: batch     0.5000  0.4000  0.6000       12       2                  4.0 %",
+            "b           auto: batch     0.5000  0.4000  0.6000       12       7                  4.0 %",
+            "c             fixed 0.5     0.5000       -       -       12       0                      -",
             "d         quantile 0.95          -       -       -       12       0                      -",
             "b: no gap between normal and anomalous, trust the order of the images more than the line",
         ] == [
@@ -130,7 +130,8 @@ def test_decisions_fit_into_a_terminal_and_cannot_move_its_cursor() -> None:
     run = replace(result("one", rows), run=record("one", {"decisions": decisions}))
     for width in (40, 80):
         text = outcome_text(summarise(run, 5), width)
-        assert only_printable(text) and max(map(len, text.split("\n"))) <= width
+        lines = [line for line in text.split("\n") if "a" * 90 not in line]  # a word of notes stays whole
+        assert only_printable(text) and max(map(len, lines)) <= width and "trust the order" in text
 
 
 def test_figures_that_only_some_presets_have_stand_in_their_place() -> None:

@@ -97,6 +97,15 @@ def test_each_row_has_the_threshold_of_its_own_night(tmp_path: Path) -> None:
     assert columns["scored_by"] == ["night-2", "night-1", None, "night-2", "night-1"]
 
 
+def test_a_category_tells_how_it_was_decided_where_the_run_says_so(tmp_path: Path) -> None:
+    place = Location.parse(str(tmp_path))
+    decision = {"rule": "auto: batch", "threshold": 0.4, "low": 0.3, "high": 0.5, "false_alarms": 0.04}
+    decision |= {"recall": None, "flagged": 1, "unsure": 1, "clear": True}
+    write_page(place, record("night-2", {"decisions": {"nut": decision}}), table(ROWS), {}, PageExtras())
+    bolt, nut = told(place / "data" / "run.js")[0]["categories"]
+    assert nut["decision"] == decision and bolt["decision"] is None
+
+
 def test_a_category_of_which_nothing_was_scored(tmp_path: Path) -> None:
     (bolt,) = written(Location.parse(str(tmp_path)), table([row("bolt", "/c", None)]))["categories"]
     assert (bolt["histogram"], bolt["threshold"], bolt["scored"]) == (None, None, 0)

@@ -174,7 +174,7 @@ const orders = new Map(); // those that nothing changes
 
 /** Images by an order's name; those without a score come last. */
 function ordered(order) {
-  if (order === "threshold") return inOrder(order);
+  if (order === "threshold" || (order === "score" && decision.moved.some(Boolean))) return inOrder(order);
   if (!orders.has(order)) orders.set(order, inOrder(order));
   return orders.get(order);
 }
