@@ -56,7 +56,7 @@ def real_sets(side: int, images: int | None) -> list[Set]:
 
     Raises `NotRun` where they are not there.
     """
-    return sets_of(_shared("data"), side, images)
+    return sets_of(beside("data"), side, images)
 
 
 def judged_sets(side: int, images: int | None) -> list[Set]:
@@ -65,7 +65,7 @@ def judged_sets(side: int, images: int | None) -> list[Set]:
     Raises `NotRun` where the first are not there.
     """
     more = SHARED / "more_data"
-    roots = [_shared("data"), *([more] if more.is_dir() else []), _sample()]
+    roots = [beside("data"), *([more] if more.is_dir() else []), _sample()]
     return [of for root in roots for of in sets_of(root, side, images)]
 
 
@@ -108,10 +108,12 @@ def _sample() -> Path:
     return folder
 
 
-def _shared(name: str) -> Path:
-    if not (SHARED / name).is_dir():
-        raise NotRun(f"{SHARED / name} is absent; set LAKESCORE_SHARED to the folder that holds {name}/")
-    return SHARED / name
+def beside(name: str) -> Path:
+    """Return a folder of the material beside the repository; raises `NotRun` where it is not there."""
+    folder = SHARED / name
+    if not folder.is_dir():
+        raise NotRun(f"{folder} is absent; set LAKESCORE_SHARED to the folder that holds {name}/")
+    return folder
 
 
 def _encoded(name: str, rows: pa.Table, encoder: Encoder, side: int) -> Set:

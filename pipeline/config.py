@@ -344,6 +344,13 @@ class DecisionConfig(_Group):
         return self
 
 
+class FamiliesConfig(_Group):
+    """Families of defects: regions of a category that differ alike from its references."""
+
+    count: int | None = Field(None, gt=0)
+    """Families of a category. Default: as many as are found."""
+
+
 class DriftConfig(_Group):
     """When this run's new images are said to differ from those of the window."""
 
@@ -433,6 +440,7 @@ class ScoreConfig(_Group):
     references: ReferencesConfig = ReferencesConfig()
     search: SearchConfig = SearchConfig()
     decision: DecisionConfig = Field(DecisionConfig(), validate_default=True)
+    families: FamiliesConfig = FamiliesConfig()
     drift: DriftConfig = DriftConfig()
     report: ReportConfig = ReportConfig()
     ray: RayConfig = RayConfig()

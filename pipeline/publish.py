@@ -21,7 +21,7 @@ from pipeline.metrics.stream import MAP_SCALE
 from pipeline.plan.units import Window
 from pipeline.prepare import Prepared
 from pipeline.schema.record import RunRecord
-from pipeline.schema.tables import LISTED, METRICS, PIXELS, REGIONS, VERSION
+from pipeline.schema.tables import FAMILIES, LISTED, METRICS, PIXELS, REGIONS, VERSION
 from pipeline.stages.encode import Extracted
 from pipeline.stages.reduce import Reduced
 from pipeline.store.published import file_record
@@ -36,7 +36,13 @@ VERSIONS = ("ray", "torch", "faiss-gpu", "faiss-cpu", "timm", "open_clip_torch",
 
 
 def publish(
-    folder: RunFolder, catalog: Catalog, scores: pa.Table, regions: pa.Table, reduced: Reduced, run: RunRecord
+    folder: RunFolder,
+    catalog: Catalog,
+    scores: pa.Table,
+    regions: pa.Table,
+    families: pa.Table,
+    reduced: Reduced,
+    run: RunRecord,
 ) -> RunRecord:
     """Write tables, then run.json with a list of them, then latest.json; returns run.json, raises `StorageError`.
 
@@ -53,6 +59,7 @@ def publish(
     contents = {
         "scores": write_parquet(scores),
         "regions": write_parquet(REGIONS.cast(regions)),
+        "families": write_parquet(FAMILIES.cast(families)),
         "catalog": write_parquet(LISTED.cast(catalog.table)),
         "pixels": write_parquet(PIXELS.rows(pixels)),
         "metrics": write_parquet(METRICS.rows(rows)),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pydantic import ConfigDict, JsonValue, TypeAdapter
 from typing_extensions import TypedDict
 
-from pipeline.config import InputConfig, ScoreConfig
+from pipeline.config import FamiliesConfig, InputConfig, ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.io.json_file import read_json
 from pipeline.result import Result, read_result
@@ -34,6 +34,8 @@ def identity(config: ScoreConfig) -> Settings:
     for name in ("bits", "channels"):  # as they are usually, a run is the same as one of before there were any
         if kept["input"][name] == InputConfig.model_fields[name].default:
             kept["input"].pop(name)
+    if config.families == FamiliesConfig():  # likewise
+        kept.pop("families")
     kept["search"].pop("memory_gb")
     kept["references"].pop("quadratic")
     return kept

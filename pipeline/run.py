@@ -27,6 +27,7 @@ from pipeline.resume import begin, finished_run, identity
 from pipeline.stages.decode import DecodeBlock
 from pipeline.stages.encode import Extracted, extract
 from pipeline.stages.evidence import FindEvidence
+from pipeline.stages.families import FindFamilies, find_families
 from pipeline.stages.heal import CheckFiles, healing
 from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
 from pipeline.stages.reduce import Reduced, Reduction
@@ -36,6 +37,7 @@ from pipeline.stages.windows import FindWindow, find_windows, within
 from pipeline.store.depths import keep_depths
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.decisions import decisions_of
+from pipeline.tables.families import known_families, with_families
 from pipeline.tables.regions import regions_table
 from pipeline.tables.rows import decided_now, drifts, scores_table, with_catalog, with_references
 from pipeline.tables.selection import unseen
@@ -82,8 +84,12 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     decided = decided_now(images.filter(images["input"]), reduced.images, thresholds, folder.run_id, prepared.started)
     find = FindRegions(config, prepared.layer, view, store, folder, MAP_SCALE)
     decided, found_regions = find_regions(images, decided, find, tasks)
+    find_alike = FindFamilies(config.families, folder, prepared.history.families, catalog.families)
+    members = find_families(found_regions, find_alike, tasks)
+    decided, found_regions = with_families(decided, found_regions, members)
     scores = scores_table(catalog, decided, prepared.selection.carried)
     regions = regions_table(found_regions, prepared.history.regions, prepared.selection.carried, folder.run_id)
+    families = known_families(members, prepared.history.families)
     clock.lap("regions")
     extras = None
     if most := config.report.images:
@@ -100,7 +106,7 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     lock.check()
     if extras is not None:
         write_page(folder.report, run, scores, reduced.metrics, replace(extras, window=window_scores(prepared.history)))
-    run = publish(folder, catalog, scores, regions, reduced, run)
+    run = publish(folder, catalog, scores, regions, families, reduced, run)
     count_published(scores, len(run.drifted or ()))
     return Result(folder, scores, reduced.metrics, run)
 

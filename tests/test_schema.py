@@ -71,7 +71,7 @@ def test_scores_change_with_their_version() -> None:
         *((name, "double") for name in ("score", "score_raw", "score_final", "stderr")),
         *(("references", "int64"), ("anomalous", "bool"), ("rule", "string")),
         *((name, "double") for name in ("threshold", "pixel_threshold")),
-        *(("regions", "int64"), ("area_share", "double")),
+        *(("regions", "int64"), ("area_share", "double"), ("family", "string")),
         *((name, "int32") for name in ("width", "height")),
         *((name, "float") for name in ("brightness", "contrast", "sharpness")),
         *(("map_uri", "string"), ("scored_by", "string"), ("scored_at", "timestamp[s, tz=UTC]"), ("label", "bool")),

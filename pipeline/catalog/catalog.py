@@ -4,13 +4,13 @@ import itertools
 import logging
 import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.catalog.labels import apply_labels, read_labels
+from pipeline.catalog.labels import apply_labels, read_families, read_labels
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
 from pipeline.catalog.manifest import describe, forbidden, read_manifest
 from pipeline.catalog.words import NORMAL
@@ -38,13 +38,15 @@ class Catalog:
     """The images of a lake.
 
     `table` follows CATALOG; `kept` has a manifest's further columns, in the same order. `ignored` counts files that are
-    no inputs: notes, hidden ones excepted, and what the layout does not test.
+    no inputs: notes, hidden ones excepted, and what the layout does not test. `families` has what people call the
+    families of images' defects, by uri.
     """
 
     layout: str
     table: pa.Table
     kept: pa.Table
     ignored: int
+    families: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -60,9 +62,9 @@ def build_catalog(config: InputConfig) -> Catalog:
         catalog = _listed(config)
     else:
         location = Location.parse(config.labels)
-        labels = read_labels(location)  # before a lake is listed for minutes
+        labels, families = read_labels(location), read_families(location)  # before a lake is listed for minutes
         catalog = _listed(config)
-        catalog = replace(catalog, table=apply_labels(catalog.table, labels, location))
+        catalog = replace(catalog, table=apply_labels(catalog.table, labels, location), families=families)
     _say_without_normals(catalog.table)
     return catalog
 

@@ -29,7 +29,7 @@ def read_labels(location: Location) -> dict[str, bool]:
     found: dict[str, bool] = {}
     try:
         rows = csv.DictReader(io.StringIO(location.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
-        if missing := [name for name in LABELS.names if name not in (rows.fieldnames or ())]:
+        if missing := [name for name in LABELS.names[:2] if name not in (rows.fieldnames or ())]:
             raise CatalogError(f"{location} lacks the column {missing[0]}; it has {', '.join(rows.fieldnames or ())}")
         for row in rows:
             uri, label = row["uri"], said(row["label"] or "")
@@ -44,6 +44,13 @@ def read_labels(location: Location) -> dict[str, bool]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise CatalogError(f"{location} is not a CSV that can be read: {error}") from error
     return found
+
+
+def read_families(location: Location) -> dict[str, str]:
+    """Read what people call the families of images' defects, by uri, of a file that `read_labels` can read."""
+    rows = csv.DictReader(io.StringIO(location.read_bytes().decode("utf-8-sig"), newline=""))
+    found = {row["uri"]: (row.get("family") or "").strip() for row in rows}
+    return {uri: family for uri, family in found.items() if family}
 
 
 def apply_labels(table: pa.Table, labels: Mapping[str, bool], location: Location) -> pa.Table:

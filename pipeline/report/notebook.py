@@ -52,6 +52,11 @@ class Run:
         return self.result.published.regions()
 
     @property
+    def families(self) -> pa.Table:
+        """A row for each family of defects that the run knew; raises `StorageError` when they cannot be read."""
+        return self.result.published.families()
+
+    @property
     def metrics(self) -> dict[str, dict[str, Metric]]:
         """By category, then name: a value, or the reason why there is none."""
         return self.result.metrics

@@ -48,6 +48,7 @@ REGIONS_COUNT = Column(
     "regions", pa.int64(), "How many regions of its map stand out; 0 where it is not anomalous, null where not known."
 )
 AREA_SHARE = Column("area_share", pa.float64(), "How much of the image they cover.", "share of the image")
+FAMILY = Column("family", pa.string(), "Family of its defects, that of the largest area; null where not known.")
 PIXEL_THRESHOLD = Column("pixel_threshold", pa.float64(), "Value above which pixels of its map are.", "distance")
 IMAGE_STATS = TableSchema(
     "What an image looks like, in three numbers.",
@@ -74,7 +75,10 @@ MANIFEST = TableSchema(
 )
 LABELS = TableSchema(
     "The CSV of what people said of images.",
-    (URI, Column("label", pa.string(), "normal, defect or another usual word.")),
+    (
+        *(URI, Column("label", pa.string(), "normal, defect or another usual word.")),
+        Column("family", pa.string(), "What people call the family of its defects; the column may be absent."),
+    ),
 )
 CATALOG = TableSchema(
     "The images of a lake, sorted by category and uri.",
@@ -269,7 +273,7 @@ DECIDED = TableSchema(
         Column("status", pa.string(), "scored or quarantined."),
         *(REASON, DETAIL, SCORE, SCORE_RAW, SCORE_FINAL, STDERR, REFERENCES_COUNT),
         Column("anomalous", pa.bool_(), "Whether score_raw is above the threshold; null where there is none."),
-        *(RULE, THRESHOLD, PIXEL_THRESHOLD, REGIONS_COUNT, AREA_SHARE),
+        *(RULE, THRESHOLD, PIXEL_THRESHOLD, REGIONS_COUNT, AREA_SHARE, FAMILY),
         *(WIDTH, HEIGHT, *IMAGE_STATS.columns, MAP_URI),
         Column("scored_by", pa.string(), "The run that scored it."),
         Column("scored_at", pa.timestamp("s", "UTC"), "When that run started."),
@@ -305,16 +309,34 @@ REGIONS = TableSchema(
         Column("peak_x", pa.float64(), "Where that is.", "share of width"),
         Column("peak_y", pa.float64(), "Where that is.", "share of height"),
         Column("reference", MATCH, "The patch of another image nearest to that of its peak; null where not known."),
+        Column("family", pa.string(), "Which regions of its category it is like; null where its features were gone."),
         Column("scored_by", pa.string(), "The run that scored the image."),
     ),
 )
 FOUND = TableSchema(
     "A region that a worker found, or an image whose regions it could not find.",
     (
-        *(IMAGE, *REGIONS.without("region", "scored_by")),
+        *(IMAGE, *REGIONS.without("region", "family", "scored_by")),
         Column("region", pa.int64(), "Its number in the image, from 1; null for an image whose map cannot be read."),
         *(DETAIL, REGIONS_COUNT),
         Column("all_share", pa.float64(), "How much all regions of the image cover.", "share of the image"),
+        Column("vectors", pa.string(), "Which of the run's arrays holds how it differs; null where that is not known."),
+        Column("vector", pa.int64(), "Row of that array."),
+    ),
+)
+FAMILIES = TableSchema(
+    "families.parquet: the families of defects that are known, for the next night to call them alike.",
+    (
+        *(CATEGORY, Column("family", pa.string(), "Its name.")),
+        Column("regions", pa.int64(), "How many regions it has, of all nights."),
+        Column("centroid", pa.list_(pa.float32()), "Middle of their difference vectors, of length 1."),
+    ),
+)
+MEMBERS = TableSchema(
+    "The family of a region; the first of each family has what it is.",
+    (
+        *(IMAGE, Column("region", pa.int64(), "Its number in the image."), *FAMILIES.columns),
+        Column("replaced", pa.list_(pa.string()), "Names that the family had, before people gave it another one."),
     ),
 )
 

@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipeline.views import View
+
 Map = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 EIGHT = np.ones((3, 3), bool)  # touching corners belong together
 STEPS = 32  # levels between a component's highest value and its lowest, at which its parts are counted
 USUAL = 0.75  # quantile of a map that is still as usual: the half of it may be background, and its object all above
+TINY = 1e-6  # weight of a patch where the map is 0
 SPECK = 0.25  # share of a patch: what is smaller is noise of the enlarging
 
 
@@ -73,6 +76,15 @@ def find_regions(distances: Map, threshold: float, patch_pixels: float) -> list[
         found = [worst, *(region for region in found if not worst.holds(region.place))]
     found.sort(key=lambda region: (-region.peak, region.place))
     return found
+
+
+def patches_of(region: Region, distances: Map, view: View) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the patches (K,) of a region of a view's map, and how much each counts (K,): what the map has of it."""
+    rows, columns = region.pixels()
+    patches, numbers = np.unique(view.patches_at(rows * view.size[1] + columns), return_inverse=True)
+    weights = np.zeros(len(patches))
+    np.add.at(weights, numbers, distances[rows, columns] + TINY)
+    return patches, weights
 
 
 @dataclass(frozen=True)

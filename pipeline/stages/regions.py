@@ -14,13 +14,14 @@ from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.report.missed import missed
 from pipeline.report.stored_map import map_at
 from pipeline.schema.tables import FOUND, with_count
-from pipeline.scoring.regions import Region
+from pipeline.scoring.regions import Region, patches_of
 from pipeline.scoring.regions import find_regions as regions_of
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stage import Runner, Stage
+from pipeline.stages.differences import Differences, PatchGroup
 from pipeline.stages.explain import Explainer
 from pipeline.store.features import FeatureStore
-from pipeline.store.run_folder import RunFolder
+from pipeline.store.run_folder import RunFolder, write_array
 from pipeline.tables.regions import flagged, with_regions
 from pipeline.views import View
 
@@ -68,14 +69,17 @@ class FindRegions:
     run: RunFolder
     map_scale: float
     _explain: Explainer = field(init=False)
+    _differences: Differences = field(init=False)
 
     def setup(self, device: str, threads: int) -> None:
         self._explain = Explainer(make_scorer(self.config, self.layer), self.view, self.store, self.run)
+        self._differences = Differences(self.store, self.run)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return rows of FOUND, and `count`, for images of one category that follow FLAGGED."""
         rows: list[dict[str, Any]] = []
         of_images: list[tuple[int, list[Region]]] = []
+        groups: list[PatchGroup] = []
         for of in block.to_pylist():
             image = {name: of[name] for name in ("image", "category", "uri", "etag")}
             try:
@@ -90,10 +94,19 @@ class FindRegions:
             told = [geometry(region, self.view, (of["width"], of["height"])) for region in found]
             facts = image | {"regions": len(found), "all_share": sum(one["area_share"] for one in told)}
             of_images.append((of["image"], found[:MOST]))
+            groups += [PatchGroup(of["image"], *patches_of(one, distances, self.view)) for one in found[:MOST]]
             rows += [
                 facts | one | {"region": number, "count": int(number == 1)} for number, one in enumerate(told[:MOST], 1)
             ]
-        self._add_references(block["category"][0].as_py(), of_images, [row for row in rows if "region" in row])
+        category, regions = block["category"][0].as_py(), [row for row in rows if "region" in row]
+        try:
+            self._add_references(category, of_images, regions)
+            self._add_differences(category, groups, regions)
+        except StoreUnavailable:
+            raise
+        except StorageError as error:  # features that somebody deletes meanwhile
+            for row in regions:
+                row.setdefault("detail", f"its references cannot be read: {error}")
         return MADE.rows(rows)
 
     def _add_references(
@@ -102,17 +115,17 @@ class FindRegions:
         """Say in the rows of all regions, in the order of their images, which reference contradicts each."""
         regions = iter(rows)
         for images, patches, counts in _together([(image, self._patches(found)) for image, found in of_images]):
-            try:
-                explained = self._explain(category, images, patches, 1)
-            except StoreUnavailable:
-                raise
-            except StorageError as error:  # features that somebody deletes meanwhile
-                for row in rows:
-                    row.setdefault("detail", f"its references cannot be read: {error}")
-                return
-            for count, nearest in zip(counts, explained, strict=True):
+            for count, nearest in zip(counts, self._explain(category, images, patches, 1), strict=True):
                 for [match] in nearest[:count]:
                     next(regions)["reference"] = match
+
+    def _add_differences(self, category: str, groups: Sequence[PatchGroup], rows: Sequence[dict[str, Any]]) -> None:
+        """Write how the regions differ from references, and say in their rows where."""
+        if groups:
+            name = f"{groups[0].image}-{groups[-1].image}.npy"
+            write_array(self.run.differences(category) / name, self._differences(category, groups))
+            for number, row in enumerate(rows):
+                row |= {"vectors": name, "vector": number}
 
     def _patches(self, regions: Sequence[Region]) -> NDArray[np.int64]:
         """Return the patch of the peak of each region."""

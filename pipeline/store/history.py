@@ -16,7 +16,7 @@ from pipeline.io.parquet import DAMAGE
 from pipeline.io.storage import Location
 from pipeline.schema.record import Settings, setting
 from pipeline.schema.table import records
-from pipeline.schema.tables import KEPT, REGIONS
+from pipeline.schema.tables import FAMILIES, KEPT, REGIONS
 from pipeline.store.published import Published
 from pipeline.store.run_folder import RunFolder
 from pipeline.values import LakeValues
@@ -34,12 +34,14 @@ class History:
 
     `rows` has the columns of KEPT, and `same`: whether the run had the settings of this one. `pixels` counts, for each
     category, the values of the anomaly maps that those runs made, in the bins of PIXELS. `regions` has the columns of
-    REGIONS, those of the images of `rows` by the same runs.
+    REGIONS, those of the images of `rows` by the same runs; `families` has FAMILIES as the last run of each category
+    knew them.
     """
 
     rows: pa.Table | None
     pixels: Mapping[str, NDArray[np.int64]]
     regions: pa.Table = field(default_factory=REGIONS.empty)
+    families: pa.Table = field(default_factory=FAMILIES.empty)
 
     def scored(self) -> pa.Table | None:
         """Return the rows of images that have a score."""
@@ -95,7 +97,11 @@ def read_history(
     regions = pa.concat_tables([_of_run(number, runs[number].regions) for number in numbers])
     newest = set(_owners(rows))
     regions = regions.filter(pa.array([owner in newest for owner in _owners(regions)], pa.bool_()))
-    return History(rows.drop_columns("run"), pixels, regions.select(REGIONS.names))
+    families = pa.concat_tables([_of_run(number, runs[number].families) for number in numbers])
+    last = dict(zip(families["category"].to_pylist(), families["run"].to_pylist(), strict=True))
+    names = zip(families["category"].to_pylist(), families["run"].to_pylist(), strict=True)
+    families = families.filter(pa.array([last[category] == run for category, run in names], pa.bool_()))
+    return History(rows.drop_columns("run"), pixels, regions.select(REGIONS.names), families.select(FAMILIES.names))
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,7 @@ class _Run:
     rows: pa.Table
     pixels: list[PixelCounts]
     regions: pa.Table
+    families: pa.Table
 
 
 def _read(
@@ -137,7 +144,7 @@ def _read(
     pixels = [of for of in pixels if run.values.key(of.category) == values.key(of.category)]
     same = all(setting(run.settings, name) == setting(settings, name) for name in DECIDE)
     rows = rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_()))
-    return _Run(run.finished, rows, pixels, published.regions())
+    return _Run(run.finished, rows, pixels, published.regions(), published.families())
 
 
 def _owners(table: pa.Table) -> Iterator[tuple[int, str, str]]:

@@ -63,7 +63,7 @@ class RunFolder:
     def part(self, what: str) -> str:
         """Return the path below the results of what readers read.
 
-        That is scores, regions, catalog, pixels, metrics, metrics_json.
+        That is scores, regions, families, catalog, pixels, metrics, metrics_json.
         """
         if what == "scores":
             return f"scores/part-{self.attempt:05d}.parquet"
@@ -103,6 +103,10 @@ class RunFolder:
     def unit_results(self, of_pass: int) -> Location:
         """Where `<unit>.npy` lies, the result of a unit of a pass: its presence says that the unit is done."""
         return self.work / "unit_results" / str(of_pass)
+
+    def differences(self, category: str) -> Location:
+        """Where arrays lie of how regions of a category differ from its references, one for each block of images."""
+        return self.work / "differences" / partition("category", category)
 
     def finished(self, otherwise: str = "choose another output.run_id") -> RunRecord | None:
         """Return run.json of a published run, or None; raises `StorageError`, with what to do, where it is damaged."""
@@ -158,7 +162,7 @@ class RunFolder:
 
     def _remove_results(self) -> None:
         """Remove what an attempt that did not publish wrote for readers; no reader is led to what may not be."""
-        parts = ("scores", "regions", "catalog", "pixels", "metrics", "metrics_json")
+        parts = ("scores", "regions", "families", "catalog", "pixels", "metrics", "metrics_json")
         for location in (*(self.results / self.part(what) for what in parts), self.output / self.maps, self.report):
             _remove(location)
         scores = self.results / self.part("scores")

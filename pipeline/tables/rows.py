@@ -87,7 +87,7 @@ def decided_now(
                 "score": times_threshold(table["score_raw"], table["threshold"]),
                 "anomalous": pc.greater(table["score_raw"], table["threshold"]),
                 "pixel_threshold": pc.if_else(scored, of_pixels, pa.scalar(None, pa.float64())),
-                **{name: pa.nulls(table.num_rows, DECIDED[name].type) for name in ("regions", "area_share")},
+                **{name: pa.nulls(table.num_rows, DECIDED[name].type) for name in ("regions", "area_share", "family")},
                 "scored_by": pc.if_else(scored, run_id, pa.scalar(None, pa.string())),
                 "scored_at": pc.if_else(scored, pa.scalar(now, moment), pa.scalar(None, moment)),
             },

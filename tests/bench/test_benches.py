@@ -31,6 +31,7 @@ TABLES = {
         "Verdicts by a window": 9,
     },
     "accuracy": {"Figures of the paper's way": 1, "Change, percent points": 13, "Image AUROC in percent over": 6},
+    "families": {"Agreement in percent": 30},
     "extract": {"Images per second": 5, "The worker of one thread": 8, "The tasks before it": 2},
     "linear": {"Scoring, 3 references or all": 10},
     "listing": {"Catalog and plan": 2},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.catalog import build_catalog
-from pipeline.catalog.labels import confirmed_normals, read_labels
+from pipeline.catalog.labels import confirmed_normals, read_families, read_labels
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, ConfigError, StorageError
 from pipeline.io.storage import Location
@@ -145,3 +145,10 @@ def test_labels_of_another_lake_are_refused(tmp_path: Path) -> None:
     said = write(tmp_path, ("/other/a.png", "normal"), ("/other/b.png", "defect"))
     with pytest.raises(CatalogError, match="none of the 2 uris in .* is in the lake, such as /other/a.png"):
         build_catalog(InputConfig(uri=str(lake), labels=said.uri))
+
+
+def test_people_may_say_what_they_call_the_family_of_a_defect(tmp_path: Path) -> None:
+    location = text(tmp_path, "uri,label,family\na.png,defect, crack \nb.png,normal,\nc.png,defect\n")
+    assert read_labels(location) == {"a.png": True, "b.png": False, "c.png": True}
+    assert read_families(location) == {"a.png": "crack"}
+    assert read_families(write(tmp_path, ("a", "defect"))) == {}

@@ -78,11 +78,15 @@ def test_images_with_many_and_few_regions_are_explained_each_by_its_own_patches(
     many = [(row, column, 0.8) for row in range(0, 96, 24) for column in range(0, 96, 24)]
     for n, squares in {2: SQUARES, 3: many, 5: SQUARES[:1], 7: []}.items():
         drawn(night, n, squares)
-    together = finder(night)(rows(2, 3, 5, 7))
-    alone = pa.concat_tables([finder(night)(rows(n)) for n in (2, 3, 5, 7)])
+
+    def found(*images: int) -> pa.Table:
+        return finder(night)(rows(*images)).drop_columns(["vectors", "vector"])  # where they lie depends on the block
+
+    together = found(2, 3, 5, 7)
+    alone = pa.concat_tables([found(n) for n in (2, 3, 5, 7)])
     assert together.equals(alone) and together["image"].to_pylist() == [102] * 2 + [103] * 16 + [105, 107]
     monkeypatch.setattr("pipeline.stages.regions.PATCHES", 17)
-    assert finder(night)(rows(2, 3, 5, 7)).equals(together)
+    assert found(2, 3, 5, 7).equals(together)
     monkeypatch.setattr("pipeline.stages.regions.MOST", 3)
     few = finder(night)(rows(2, 3, 5, 7))
     assert few["image"].to_pylist() == [102] * 2 + [103] * 3 + [105, 107]

@@ -14,7 +14,7 @@ from pipeline.io.parquet import write_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.record import OLD_FILES
 from pipeline.schema.table import TableSchema
-from pipeline.schema.tables import KEPT, REGIONS, SCORES
+from pipeline.schema.tables import FAMILIES, KEPT, REGIONS, SCORES
 from pipeline.store.history import History, read_history
 from pipeline.store.published import Published, file_record
 from pipeline.store.run_folder import RunFolder, write_json, write_table
@@ -50,6 +50,7 @@ def publish(
     changed: dict[str, Any] | None = None,
     bits: dict[str, int] | None = None,
     regions: Sequence[dict[str, Any]] | None = None,
+    families: Sequence[dict[str, Any]] = (),
 ) -> RunFolder:
     """Publish a run that ended so many days ago, its rows with a manifest's further columns."""
     finished = TONIGHT - timedelta(days=days_ago)
@@ -64,9 +65,11 @@ def publish(
     write_table(folder.results / "pixels.parquet", pa.table({"category": ["nut"], "counts": counts}))
     told = {"encoder": ENCODER | {"fingerprint": fingerprint}, "settings": SETTINGS | (changed or {})}
     if regions is not None:
-        (folder.results / "regions.parquet").write_bytes(content := write_parquet(REGIONS.rows(regions)))
-        files = {what: {"path": path, "size": None, "sha256": None} for what, path in OLD_FILES.items()}
-        told["files"] = files | {"regions": file_record("regions.parquet", content).model_dump()}
+        files: dict[str, Any] = {what: {"path": path, "size": None, "sha256": None} for what, path in OLD_FILES.items()}
+        for what, of in {"regions": REGIONS.rows(regions), "families": FAMILIES.rows(families)}.items():
+            (folder.results / f"{what}.parquet").write_bytes(content := write_parquet(of))
+            files[what] = file_record(f"{what}.parquet", content).model_dump()
+        told["files"] = files
     folder.publish(record(run_id, told | {"bits": bits or {}, "finished": finished.isoformat(timespec="seconds")}))
     return folder
 
@@ -111,6 +114,18 @@ def test_regions_are_those_of_the_run_that_gave_an_image_its_row(place: Location
     regions = read(place).regions
     assert regions.schema == REGIONS.arrow
     assert {row["uri"]: row["peak"] for row in regions.to_pylist()} == {"b": 0.3, "a": 0.4}
+
+
+def test_families_are_those_that_the_last_run_of_a_category_knew(place: Location) -> None:
+    def family(category: str, name: str) -> dict[str, Any]:
+        return {"category": category, "family": name, "regions": 1, "centroid": [1.0]}
+
+    old, new = [family("nut", "a"), family("nut", "b"), family("bolt", "a")], [family("nut", "c")]
+    publish(place, "one", [image("a", 0.25)], days_ago=3, regions=[], families=old)
+    publish(place, "two", [image("a", 0.25)], days_ago=2, regions=[], families=new)
+    families = read(place).families
+    assert families.schema == FAMILIES.arrow
+    assert [(row["category"], row["family"]) for row in families.to_pylist()] == [("bolt", "a"), ("nut", "c")]
 
 
 def test_a_category_of_whose_images_other_values_were_seen_is_left_out(place: Location) -> None:

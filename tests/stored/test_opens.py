@@ -22,20 +22,8 @@ WINDOW = PAPER | {"references__source": "window", "references__days": 36500}  # 
 # Of scores, in their order
 COLUMNS = (
     *("category", "uri", "etag", "status", "reason", "detail", "score", "score_raw", "score_final", "stderr"),
-    "references",
-    *(
-        "anomalous",
-        "rule",
-        "threshold",
-        "pixel_threshold",
-        "regions",
-        "area_share",
-        "width",
-        "height",
-        "brightness",
-        "contrast",
-        "sharpness",
-    ),
+    *("references", "anomalous", "rule", "threshold", "pixel_threshold", "regions", "area_share", "family"),
+    *("width", "height", "brightness", "contrast", "sharpness"),
     *("map_uri", "scored_by", "scored_at", "label", "evidence", "evidence_normal"),
 )
 DECIDED = ("status", "reason", "references", "anomalous", "rule", "width", "height", "label")
@@ -158,7 +146,7 @@ def test_a_night_carries_over_what_the_stored_window_scored(lake: Path, output: 
     assert counts["carried"] == counts["scored"] == IMAGES and counts["features_reused"] == 0
     assert features(output) == before
     scores, stored = (upgraded(output, run_id).query("status == 'scored'") for run_id in ("today", "tuesday"))
-    assert scores[["regions", "area_share"]].isna().all(axis=None)  # nobody looked for any then
+    assert scores[["regions", "area_share", "family"]].isna().all(axis=None)  # nobody looked for any then
     pd.testing.assert_frame_equal(scores[list(COLUMNS)], stored, check_exact=True)
 
 

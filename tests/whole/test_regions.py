@@ -51,6 +51,7 @@ def test_regions_are_carried_over_with_their_images(plain_run: PlainRun, tmp_pat
     kept = monday.regions.to_pandas()
     kept = kept[kept["uri"] != str(removed)].reset_index(drop=True)
     pd.testing.assert_frame_equal(tuesday.regions.to_pandas(), kept)
+    assert tuesday.families.equals(monday.families) and monday.families.num_rows >= 2
     assert len(kept) and tuesday.run.counts.carried == tuesday.scores.num_rows == monday.scores.num_rows - 1
     before = monday.to_pandas().set_index("uri")["regions"]
     after = tuesday.to_pandas().set_index("uri")["regions"]
@@ -70,3 +71,24 @@ def test_a_run_that_is_taken_up_after_its_regions_finds_the_same(
     night(plain_run.lake, tmp_path / "out", "test")
     run, plain = (pipeline.open_run(str(output)) for output in (tmp_path / "out", plain_run.output))
     assert run.run.files["regions"].path == "regions-1.parquet" and run.regions.equals(plain.regions)
+
+
+def test_families_have_the_names_of_the_night_before_until_people_give_them_others(
+    plain_run: PlainRun, tmp_path: Path
+) -> None:
+    share = ["--decision.image.rule=share", "--decision.image.value=0.5"]
+    night(plain_run.lake, tmp_path / "out", "monday", *share)
+    night(plain_run.lake, tmp_path / "out", "tuesday", *share)
+    monday, tuesday = (pipeline.open_run(str(tmp_path / "out"), name) for name in ("monday", "tuesday"))
+    scores = monday.to_pandas().set_index("uri")
+    assert scores["family"].notna().tolist() == (scores["regions"] > 0).tolist()
+    assert tuesday.regions["family"].equals(monday.regions["family"])
+    assert sum(tuesday.families["regions"].to_pylist()) == 2 * monday.regions.num_rows
+    uri = scores.index[scores["family"].notna()][0]
+    (tmp_path / "labels.csv").write_text(f"uri,label,family\n{uri},defect,crack\n")
+    night(plain_run.lake, tmp_path / "out", "wednesday", *share, f"--input.labels={tmp_path / 'labels.csv'}")
+    night(plain_run.lake, tmp_path / "out", "thursday", *share)
+    own = (scores["category"] == scores.loc[uri, "category"]) & (scores["family"] == scores.loc[uri, "family"])
+    for name in ("wednesday", "thursday"):
+        again = pipeline.open_run(str(tmp_path / "out"), name).to_pandas().set_index("uri")
+        pd.testing.assert_series_equal(again["family"], scores["family"].mask(own, "crack"))

@@ -1,0 +1,80 @@
+"""How regions of a run at work differ from what its references have in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.stages.score import features_of
+from pipeline.store.features import FeatureStore
+from pipeline.store.run_folder import RunFolder, read_table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+REFERENCES = 32  # of a category that its regions are compared with
+PATCHES = 4096  # whose vectors are held at a time, if no region has more; for them each reference is read twice
+
+
+@dataclass(frozen=True)
+class PatchGroup:
+    """A region's patches (K,) of an image, and how much each counts (K,)."""
+
+    image: int
+    patches: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Compares groups of patches with the references of their category, by the second half of the stored layers."""
+
+    store: FeatureStore
+    run: RunFolder
+
+    def __call__(self, category: str, groups: Sequence[PatchGroup]) -> NDArray[np.float32]:
+        """Return a vector (G, D) of length 1 for each group; raises `StorageError`."""
+        parts: list[list[PatchGroup]] = []
+        held = 0
+        for group in groups:
+            if not parts or held + len(group.patches) > PATCHES:
+                parts.append([])
+                held = 0
+            parts[-1].append(group)
+            held += len(group.patches)
+        return np.concatenate([self._part(category, part) for part in parts])
+
+    def _part(self, category: str, groups: Sequence[PatchGroup]) -> NDArray[np.float32]:
+        import torch
+
+        from pipeline.scoring.differences import difference_vectors, joined
+
+        index, references = read_table(self.run.index(category)), read_table(self.run.references(category))
+        features = features_of(self.store, self.run, category)
+        of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
+        positions = np.array([of_image[group.image] for group in groups])
+        layers = self.store.layers[len(self.store.layers) // 2 :]
+        chosen = np.unique(np.linspace(0, references.num_rows - 1, REFERENCES).round().astype(np.int64))
+        allowed = references["position"].to_numpy()[chosen][None] != positions[:, None]
+        for position, reference in features.excluded_pairs:
+            allowed[np.ix_(positions == position, chosen == reference)] = False
+
+        def vectors(place: tuple[str, int]) -> Tensor:
+            return joined([torch.from_numpy(features.tokens([place], layer)[0]) for layer in layers])
+
+        def compared() -> Iterator[Tensor]:
+            return (vectors(features.references[place]) for place in chosen)
+
+        own = {position: vectors(features.images[position]) for position in dict.fromkeys(positions.tolist())}
+        with torch.inference_mode():
+            return difference_vectors(
+                torch.cat([own[p][torch.from_numpy(g.patches)] for p, g in zip(positions, groups, strict=True)]),
+                torch.from_numpy(np.concatenate([group.weights for group in groups])).float(),
+                torch.from_numpy(np.repeat(np.arange(len(groups)), [len(group.patches) for group in groups])),
+                compared,
+                allowed,
+            )
