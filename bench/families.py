@@ -91,10 +91,12 @@ def compared(of: Set) -> Iterator[tuple[str, NDArray[np.float32]]]:
     found = [find_regions(maps[image].numpy(), threshold, view.pixels / view.patches) for image in images]
     largest = [max(regions, key=lambda region: region.area) for regions in found]
     yield "regions", region_vectors(of, maps.numpy(), view, images, largest)
-    yield "whole images", F.normalize(of.embeddings[images], dim=1).numpy()
+    embeddings = F.normalize(of.embeddings, dim=1)
+    yield "whole images", F.normalize(embeddings[images] - embeddings.mean(dim=0), dim=1).numpy()  # all are much alike
     worst = view.patches_at(maps[images].flatten(1).argmax(dim=1).numpy())
     tokens = [of.tokens[image, :, patch] for image, patch in zip(images, worst, strict=True)]
-    yield "worst patches", joined(list(torch.stack(tokens).unbind(1))).numpy()
+    vectors = joined(list(torch.stack(tokens).unbind(1)))
+    yield "worst patches", vectors.numpy()
 
 
 @torch.inference_mode()

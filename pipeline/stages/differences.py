@@ -16,7 +16,7 @@ from pipeline.store.run_folder import RunFolder, read_table
 if TYPE_CHECKING:
     from torch import Tensor
 
-REFERENCES = 32  # of a category that its regions are compared with
+REFERENCES = 64  # of a category that its regions are compared with
 PATCHES = 4096  # whose vectors are held at a time, if no region has more; for them each reference is read twice
 
 

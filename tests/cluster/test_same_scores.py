@@ -53,10 +53,12 @@ def test_a_run_leaves_what_readers_need(plain: Path) -> None:
     folder = plain / "runs" / "run_id=test"
     assert sorted(path.name for path in folder.iterdir()) == [
         "catalog.parquet",
+        "families.parquet",
         "maps",
         "metrics.json",
         "metrics.parquet",
         "pixels.parquet",
+        "regions.parquet",
         "report",
         "run.json",
         "scores",

@@ -92,6 +92,11 @@ CASES = [
         for damage in (*ANY, *BITS, damages.rows_turned, damages.fewer_rows)
     ),
     *(
+        Case(f"runs/run_id=test/{name}.parquet", damage, IN_WINDOW)
+        for name in ("regions", "families")
+        for damage in (damages.cut, damages.another, damages.gone)
+    ),
+    *(
         Case(f"runs/run_id=test/{name}", damage, AGAIN)
         for name in ("scores/part-00000.parquet", "metrics.parquet")
         for damage in (*ANY, *BITS)
