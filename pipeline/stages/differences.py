@@ -60,7 +60,8 @@ class Differences:
         layers = self.store.layers[len(self.store.layers) // 2 :]
         chosen = np.unique(np.linspace(0, references.num_rows - 1, REFERENCES).round().astype(np.int64))
         allowed = references["position"].to_numpy()[chosen][None] != positions[:, None]
-        for position, reference in features.excluded_pairs:
+        pairs = features.excluded_pairs
+        for position, reference in pairs[np.isin(pairs[:, 0], positions) & np.isin(pairs[:, 1], chosen)]:
             allowed[np.ix_(positions == position, chosen == reference)] = False
 
         def vectors(place: tuple[str, int]) -> Tensor:
@@ -69,10 +70,15 @@ class Differences:
         def compared() -> Iterator[Tensor]:
             return (vectors(features.references[place]) for place in chosen)
 
-        own = {position: vectors(features.images[position]) for position in dict.fromkeys(positions.tolist())}
         with torch.inference_mode():
+            patches: list[Tensor] = []
+            last = -1
+            for position, group in zip(positions.tolist(), groups, strict=True):  # an image's follow each other
+                if position != last:
+                    whole, last = vectors(features.images[position]), position
+                patches.append(whole[torch.from_numpy(group.patches)])
             return difference_vectors(
-                torch.cat([own[p][torch.from_numpy(g.patches)] for p, g in zip(positions, groups, strict=True)]),
+                torch.cat(patches),
                 torch.from_numpy(np.concatenate([group.weights for group in groups])).float(),
                 torch.from_numpy(np.repeat(np.arange(len(groups)), [len(group.patches) for group in groups])),
                 compared,

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from numpy.typing import NDArray
 
 from pipeline.config import FamiliesConfig
 from pipeline.io.storage import Location
 from pipeline.schema.tables import FAMILIES, FOUND, MEMBERS
 from pipeline.stage import Here
+from pipeline.stages.differences import Differences, PatchGroup
 from pipeline.stages.families import MADE, FindFamilies, find_families
 from pipeline.store.run_folder import RunFolder, write_array
 from tests.scoring.test_families import alike, middles
@@ -90,3 +92,25 @@ def test_regions_that_differ_alike_are_found_from_maps_and_tokens(tmp_path: Path
     assert made["vector"].to_pylist() == list(range(8)) and set(made["vectors"].to_pylist()) == {"100-107.npy"}
     members = find_families(FOUND.cast(made), finding(night.run), Here())
     assert members["family"].to_pylist() == ["family-1"] * 4 + ["family-2"] * 4
+
+
+def test_regions_are_compared_neither_with_their_image_nor_with_its_near_duplicates(tmp_path: Path) -> None:
+    tokens = random_tokens()
+    tokens[9] = tokens[4]
+    groups = [PatchGroup(100 + n, np.array([1, 5]), np.array([0.5, 0.25])) for n in (4, 4, 7)]
+    night = Night(tmp_path, tokens)
+    night.near_duplicates([(4, 9)])
+    both, again, other = Differences(night.store, night.run)(CATEGORY, groups)
+    night.compared_with([n for n in range(12) if n not in (4, 9)])
+    night.near_duplicates([])
+    alone, _, less = Differences(night.store, night.run)(CATEGORY, groups)
+    np.testing.assert_allclose(both, alone, atol=1e-6)
+    assert np.array_equal(both, again) and not np.allclose(other, less, atol=1e-3)
+
+
+def test_many_patches_are_compared_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    night = Night(tmp_path, random_tokens())
+    groups = [PatchGroup(100 + n, np.array([n, 3]), np.array([0.5, 0.25])) for n in (4, 4, 7, 8)]
+    whole = Differences(night.store, night.run)(CATEGORY, groups)
+    monkeypatch.setattr("pipeline.stages.differences.PATCHES", 3)
+    np.testing.assert_allclose(Differences(night.store, night.run)(CATEGORY, groups), whole, atol=1e-6)
