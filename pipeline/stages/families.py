@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.config import FamiliesConfig
 from pipeline.schema.table import records
@@ -46,12 +47,13 @@ class FindFamilies:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return rows of MEMBERS, and `count`, for rows of FOUND of one category."""
-        category = block["category"][0].as_py()
-        arrays = {
-            name: read_array(self.run.differences(category) / name) for name in pc.unique(block["vectors"]).to_pylist()
+        category: str = block["category"][0].as_py()
+        files: list[str] = block["vectors"].to_pylist()
+        numbered: list[int] = block["vector"].to_pylist()
+        arrays: dict[str, NDArray[np.float32]] = {
+            name: read_array(self.run.differences(category) / name) for name in dict.fromkeys(files)
         }
-        places = zip(block["vectors"].to_pylist(), block["vector"].to_pylist(), strict=True)
-        vectors = np.stack([arrays[name][row] for name, row in places])
+        vectors = np.stack([arrays[name][row] for name, row in zip(files, numbered, strict=True)])
         families = cluster(vectors, self.config.count)
         known = {of.family: of for of in records(self.known, Family) if of.category == category}
         middles = {name: np.array(of.centroid, np.float32) for name, of in known.items()}
@@ -59,7 +61,7 @@ class FindFamilies:
         names = list(dict.fromkeys(named.names))  # people may have called two the same
         numbers = np.array([names.index(named.names[family]) for family in families])
         centres = centroids(vectors, numbers)
-        rows = []
+        rows: list[dict[str, object]] = []
         for image, region, number in zip(block["image"].to_pylist(), block["region"].to_pylist(), numbers, strict=True):
             rows.append({"image": image, "region": region, "category": category, "family": names[number], "count": 0})
         rows[0]["count"] = 1
@@ -72,7 +74,7 @@ class FindFamilies:
             }
         return MADE.rows(rows)
 
-    def _votes(self, block: pa.Table, families: np.ndarray) -> dict[int, list[str]]:
+    def _votes(self, block: pa.Table, families: NDArray[np.int64]) -> dict[int, list[str]]:
         """Return the names that people gave to images, by the family that has most of each image's area."""
         areas: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
         for uri, area, family in zip(
