@@ -7,7 +7,6 @@ the made ones of the embedded sample, encoded by the sample's ViT-S/14 and score
 2023) has NMI, ARI and F1 of 52.5, 43.1 and 60.4 over all of MVTec AD, by another encoder.
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,7 @@ from torch import Tensor
 
 from bench.accuracy import Variant, score
 from bench.report import Cell, Report, start
-from bench.sets import Set, beside, sets_in
-from pipeline.io.storage import Location
-from pipeline.sample.lake import write_sample
+from bench.sets import Set, beside, sample_folder, sets_of
 from pipeline.scoring.differences import difference_vectors, joined
 from pipeline.scoring.families import cluster
 from pipeline.scoring.regions import Region, find_regions, patches_of
@@ -49,11 +46,8 @@ TOY = Sizes(side=56, images=12)
 
 def main(report: Report, sizes: Sizes) -> None:
     report.title("Families of defects, against the types that people know")
-    sets = sets_in(beside("more_data/mvtec_ad"), sizes.side, sizes.images)
-    with tempfile.TemporaryDirectory() as folder:
-        write_sample(Location.parse(folder))
-        sets += sets_in(Path(folder), sizes.side, sizes.images)
-    sets = [of for of in sets if of.name == "transistor" or str(of.uris[0]).startswith(folder)]
+    named = sets_of(beside("more_data/mvtec_ad"), sizes.side, sizes.images, "transistor")
+    sets = named + sets_of(sample_folder(), sizes.side, sizes.images)
     rows: list[list[Cell]] = []
     means: dict[tuple[str, str], list[list[float]]] = {}
     for of in sets:

@@ -65,13 +65,13 @@ def judged_sets(side: int, images: int | None) -> list[Set]:
     Raises `NotRun` where the first are not there.
     """
     more = SHARED / "more_data"
-    roots = [beside("data"), *([more] if more.is_dir() else []), _sample()]
+    roots = [beside("data"), *([more] if more.is_dir() else []), sample_folder()]
     return [of for root in roots for of in sets_of(root, side, images)]
 
 
 def sample_set(category: str, side: int, images: int | None) -> Set:
     """Load and encode a category of the embedded sample."""
-    [found] = sets_of(_sample(), side, images, category)
+    [found] = sets_of(sample_folder(), side, images, category)
     return found
 
 
@@ -102,7 +102,8 @@ def sets_of(root: Path, side: int, images: int | None, only: str | None = None) 
     return sets
 
 
-def _sample() -> Path:
+def sample_folder() -> Path:
+    """Write the embedded sample's lake below out/bench, and return where."""
     folder = Path("out/bench/sample")
     write_sample(Location.parse(str(folder)))
     return folder

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.scoring.lakescore.cleaning import POOLED, TOLERANCE, clean, pooled, worst
+from pipeline.scoring.lakescore.cleaning import POOLED, clean, pooled, worst
 
+TOLERANCE = 2.0
 SCORES = st.lists(st.floats(0, 2, width=32), min_size=1, max_size=60)
 
 
 def stays(scores: list[float] | NDArray[Any]) -> list[bool]:
-    found: list[bool] = clean(torch.tensor(np.asarray(scores, np.float32))).tolist()
+    found: list[bool] = clean(torch.tensor(np.asarray(scores, np.float32)), TOLERANCE).tolist()
     return found
 
 
@@ -24,7 +25,8 @@ def line(scores: list[float]) -> float:
     """Return the score above which none stays, in plain Python; of an even number the lower middle is the median."""
     middle = (len(scores) - 1) // 2
     median = sorted(scores)[middle]
-    return median + TOLERANCE * 1.4826 * sorted(abs(score - median) for score in scores)[middle]
+    above: float = TOLERANCE * 1.4826 * sorted(abs(score - median) for score in scores)[middle]
+    return median + above
 
 
 @given(SCORES)
@@ -60,6 +62,12 @@ def test_anomalous_references_go_and_normal_ones_stay() -> None:
 @pytest.mark.parametrize(("images", "kept"), [(1, 1), (2, 2), (3, 2), (4, 2), (5, 3), (8, 4), (9, 5)])
 def test_of_few_or_widely_scattered_references_half_stay_and_two(images: int, kept: int) -> None:
     assert sum(stays([0.3] * kept + [0.9 + place / 10 for place in range(images - kept)])) == kept
+
+
+@given(SCORES)
+def test_more_stay_at_a_larger_tolerance(scores: list[float]) -> None:
+    strict, lenient = (clean(torch.tensor(scores), tolerance) for tolerance in (1.0, 2.0))
+    assert not (strict & ~lenient).any()
 
 
 def test_of_equal_ones_all_stay() -> None:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.plan.units import Members, Shape, Unit
-from pipeline.scoring.lakescore import rounds
-from pipeline.scoring.lakescore.cleaning import POOLED, TOLERANCE
+from pipeline.scoring.lakescore.cleaning import POOLED, clean
 from pipeline.scoring.lakescore.scorer import LakeScorer
 from pipeline.scoring.musc.lnamd import lnamd
 from pipeline.scoring.scorer import CategoryFeatures, FeatureRef, Layer, Tuning, make_scorer
@@ -132,11 +131,15 @@ def plain(of: Category) -> Array:
     first = [np.sort(scores(row, compared(row, of.references), 0.3))[-count:].mean() for row in of.references]
     middle = (len(first) - 1) // 2
     median = sorted(first)[middle]
-    line = median + TOLERANCE * 1.4826 * sorted(abs(score - median) for score in first)[middle]
-    enough = max(2, -(-len(first) // 2), sum(score <= line for score in first))
-    stay = [of.references[at] for at in np.argsort(first, kind="stable")[:enough]]
-    rows = [scores(row, compared(row, stay) or compared(row, of.references), 0.05) for row in of.images]
-    return np.array(rows)
+    deviation = 1.4826 * sorted(abs(score - median) for score in first)[middle]
+    choices = [np.array([scores(row, compared(row, of.references), 0.1) for row in of.images])]
+    for tolerance in (1, 2):
+        enough = max(2, -(-len(first) // 2), sum(score <= median + tolerance * deviation for score in first))
+        stay = [of.references[at] for at in np.argsort(first, kind="stable")[:enough]]
+        rows = [scores(row, compared(row, stay) or compared(row, of.references), 0.05) for row in of.images]
+        choices.append(np.array(rows))
+    mean: Array = np.mean(choices, axis=0)
+    return mean
 
 
 @pytest.mark.parametrize("operations", [1.0, WHOLE])
@@ -172,7 +175,7 @@ def test_references_of_earlier_nights_are_compared_and_cleaned_with_the_others()
     assert not errors.any()
     np.testing.assert_allclose(of.scored(1.0)[0], scores, rtol=0, atol=TIGHT)
     stays = np.isin(of.references, [26, 27, 28, 29], invert=True)
-    found = rounds.clean(torch.from_numpy(np.concatenate(of.passes[0]))).numpy()
+    found = clean(torch.from_numpy(np.concatenate(of.passes[0])), 2.0).numpy()
     assert not found[~stays].any() and found[stays].sum() >= 7
 
 
