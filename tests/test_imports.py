@@ -68,9 +68,27 @@ BRINGS = {
 }
 NOTHING: tuple[str, ...] = (
     *("config", "command", "schema.tables", "progress", "stage", "io.storage", "images.files", "encoders.describe"),
-    *("scoring.scorer", "scoring.musc.scorer", "scoring.subspace", "plan.sizing", "catalog", "metrics.category"),
+    *(
+        "scoring.scorer",
+        "scoring.lakescore.scorer",
+        "scoring.musc.scorer",
+        "scoring.subspace",
+        "plan.sizing",
+        "catalog",
+        "metrics.category",
+    ),
     *("store.features", "store.history", "store.garbage", "tables.rows", "tables.selection", "tables.references"),
-    *("tables.thresholds", "tables.drift", "result", "resume", "stages.decode", "stages.encode", "stages.score"),
+    *(
+        "tables.thresholds",
+        "tables.verdict",
+        "tables.decisions",
+        "tables.drift",
+        "result",
+        "resume",
+        "stages.decode",
+        "stages.encode",
+        "stages.score",
+    ),
     *("stages.maps", "stages.rescore", "stages.measure", "stages.reduce", "stages.evidence", "report.page"),
 )
 
