@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.plan.units import Members, Shape, Unit
+from pipeline.scoring.lakescore import rounds
 from pipeline.scoring.lakescore.cleaning import POOLED, clean
 from pipeline.scoring.lakescore.scorer import LakeScorer
 from pipeline.scoring.musc.lnamd import lnamd
@@ -248,7 +249,7 @@ def test_defects_of_one_kind_do_not_vouch_for_each_other(monkeypatch: pytest.Mon
     """Against all images their patches would find their like: that is what the first round is for."""
     of = everyone(tokens(10, 30, 6))
     worst = of.scored()[0].max(axis=1)
-    monkeypatch.setattr(rounds, "clean", lambda first: torch.ones_like(first, dtype=torch.bool))
+    monkeypatch.setattr(rounds, "clean", lambda first, _: torch.ones_like(first, dtype=torch.bool))
     vouched = of.scored()[0].max(axis=1)
     assert (worst[24:] >= vouched[24:] - TIGHT).all() and worst[24:].mean() > 1.2 * vouched[24:].mean()
     assert worst[24:].mean() > 1.5 * worst[:24].mean()
