@@ -41,7 +41,7 @@ def regions_table(found: pa.Table, earlier: pa.Table, carried: pa.Table | None, 
     """Return REGIONS of a run, by category and image.
 
     Args:
-        found: rows of FOUND of this run.
+        found: rows of FOUND of this run, with `family`.
         earlier: REGIONS of the images that the window knows.
         carried: the rows of scores that are carried over, None where there are none.
         run_id: this run's.

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,12 +35,15 @@ def config(**references: object) -> ScoreConfig:
 
 
 def units(scorer: Scorer, images: int) -> list[Unit]:
-    return scorer.units(0, {"bottle": Members(images, images, images, "d1")}, (2, 5), 4e9, 4e12)
+    members = {"bottle": Members(images, images, images, "d1")}
+    passes = range(scorer.passes)
+    return [unit for of_pass in passes for unit in scorer.units(of_pass, members, (2, 5), 4e9, 4e12)]
 
 
 @pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("method", [{}, {"preset": "paper", "projection": "pca", "projection_width": 16}], ids=len)
 def test_a_worker_answers_with_a_search_and_its_rates_and_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibrate, "PROBE_BYTES", 1 << 20)
     config = ScoreConfig.model_validate(
@@ -47,7 +51,7 @@ def test_a_worker_answers_with_a_search_and_its_rates_and_leaves_nothing_behind(
             "input": {"uri": "in"},
             "output": {"uri": "out"},
             "search": {"dtype": "int8"},
-            "method": {"projection": "pca", "projection_width": 16},
+            "method": method,
         }
     )
     tuning, read = measure(config, LAYER, "cpu", 1, Location.parse(str(tmp_path / "calibration" / "a.probe")))

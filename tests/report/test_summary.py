@@ -1,6 +1,7 @@
 """A run's facts, from scores of any age."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
@@ -92,7 +93,7 @@ def test_images_are_ranked_by_the_multiple_of_their_threshold_and_by_raw_scores_
 
 
 def test_decisions_are_those_of_run_json() -> None:
-    decision = {"rule": "auto: batch", "threshold": 0.5, "low": 0.4, "high": 0.6, "false_alarms": 0.04}
+    decision: dict[str, Any] = {"rule": "auto: batch", "threshold": 0.5, "low": 0.4, "high": 0.6, "false_alarms": 0.04}
     decision |= {"recall": None, "flagged": 3, "unsure": 1, "clear": True}
     run = replace(result("one", ROWS), run=record("one", {"decisions": {"nut": decision}}))
     summary = summarise(run, 1)

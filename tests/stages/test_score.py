@@ -142,7 +142,7 @@ def limit(monkeypatch: pytest.MonkeyPatch, images: int) -> list[int]:
 
         return fewer
 
-    monkeypatch.setattr(rounds, "query_distances", limited(rounds.query_distances))
+    monkeypatch.setattr(rounds, "query_distances", limited(mutual.query_distances))
     monkeypatch.setattr(GemmSearch, "mutual", lambda *_: torch.empty(10**15))
     return asked
 

@@ -44,7 +44,7 @@ def test_each_category_has_its_own_and_pinned_references_are_not_counted() -> No
 
 
 def test_a_line_that_was_set_is_not_unsure_and_where_there_is_none_nothing_is_flagged() -> None:
-    nothing = {"threshold_low": None, "threshold_high": None, "false_alarms": None}
+    nothing: dict[str, Any] = {"threshold_low": None, "threshold_high": None, "false_alarms": None}
     found = decisions_of(reduced([0.1, 0.9], rule="fixed 0.5", **nothing), 2)["nut"]
     assert (found.flagged, found.unsure, found.clear, found.low) == (1, 0, None, None)
     found = decisions_of(reduced([0.1, 0.9], rule="quantile 0.95", threshold=None, **nothing), 2)["nut"]

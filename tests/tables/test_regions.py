@@ -43,7 +43,7 @@ def region(uri: str, number: int, **more: Any) -> dict[str, Any]:
 
 
 def test_regions_of_carried_images_come_along() -> None:
-    found = FOUND.rows([region("/b", 1), region("/b", 2)])
+    found = FOUND.rows([region("/b", 1), region("/b", 2)]).append_column("family", pa.array(["family-1"] * 2))
     earlier = REGIONS.rows(
         [region("/c", 1, scored_by="monday"), region("/a", 1, scored_by="monday"), region("/a", 1, etag="2")]
     )

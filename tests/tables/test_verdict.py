@@ -71,7 +71,7 @@ def test_a_window_has_the_line_of_the_plain_formula(seed: int, images: int, shar
 
 def test_labels_go_before_the_window_and_that_before_the_batch() -> None:
     own, window = np.concatenate([normal(60), normal(20) * 3]), normal(200, 1)
-    labels: list[bool | None] = [False] * 60 + [True] * 20
+    labels: list[bool | None] = [*[False] * 60, *[True] * 20]
     reviewed = [True] * 80
     everything = Known(own, own, window, labels, reviewed)
     assert automatic(everything, SHARE).rule == "auto: labels"
@@ -83,7 +83,7 @@ def test_labels_go_before_the_window_and_that_before_the_batch() -> None:
 def test_labels_that_no_person_gave_do_not_decide() -> None:
     """A lake that is laid out as a data set says which images are defects: metrics are held to that, no threshold."""
     own = np.concatenate([normal(60), normal(20) * 3])
-    labels: list[bool | None] = [False] * 60 + [True] * 20
+    labels: list[bool | None] = [*[False] * 60, *[True] * 20]
     assert batch(own, labels=labels, reviewed=[False] * 80) == batch(own)
     assert batch(own, labels=labels) == batch(own)
 
@@ -92,13 +92,13 @@ def test_labels_that_no_person_gave_do_not_decide() -> None:
 def test_few_labels_of_a_kind_are_no_ground(normals: int, defects: int) -> None:
     assert min(normals, defects) < FEWEST_LABELS
     own = normal(40)
-    labels: list[bool | None] = [False] * normals + [True] * defects + [None] * (40 - normals - defects)
+    labels: list[bool | None] = [*[False] * normals, *[True] * defects, *[None] * (40 - normals - defects)]
     assert batch(own, labels=labels, reviewed=[True] * 40) == batch(own)
 
 
 def test_by_labels_the_line_and_what_it_does_are_those_of_the_fit() -> None:
     own = np.concatenate([normal(30), normal(10, 1) * 1.5])
-    labels: list[bool | None] = [False] * 30 + [True] * 10
+    labels: list[bool | None] = [*[False] * 30, *[True] * 10]
     known = Known(own, own, labels=labels, reviewed=[True] * 40)
     found, labelled = automatic(known, SHARE), known.labelled()
     assert found.value == fitted(labelled, None)
@@ -204,7 +204,7 @@ def test_more_images_are_surer() -> None:
 
 def test_the_same_images_have_the_same_line_and_interval() -> None:
     own = np.concatenate([normal(60), normal(20) * 3])
-    labels: list[bool | None] = [False] * 60 + [True] * 20
+    labels: list[bool | None] = [*[False] * 60, *[True] * 20]
     for more in ({}, {"labels": labels, "reviewed": [True] * 80}):
         assert batch(own, **more) == batch(own, **more)
 

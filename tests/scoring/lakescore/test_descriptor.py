@@ -23,7 +23,7 @@ def tokens(seed: int, layers: int = 2, images: int = 3) -> NDArray[np.float32]:
     return found
 
 
-def beside(of: NDArray[np.float32]) -> torch.Tensor:
+def beside(of: NDArray[np.floating]) -> torch.Tensor:
     """Return tokens (N, P, L * D), the layers side by side."""
     return torch.from_numpy(np.concatenate([of[:, layer] for layer in range(of.shape[1])], axis=2))
 

@@ -246,12 +246,12 @@ def test_permuting_the_images_permutes_the_scores(operations: float) -> None:
 
 
 def test_defects_of_one_kind_do_not_vouch_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against all images their patches would find their like: that is what the first round is for."""
+    """Against all images their patches would find their like: two of three choices of the second round leave it out."""
     of = everyone(tokens(10, 30, 6))
     worst = of.scored()[0].max(axis=1)
     monkeypatch.setattr(rounds, "clean", lambda first, _: torch.ones_like(first, dtype=torch.bool))
     vouched = of.scored()[0].max(axis=1)
-    assert (worst[24:] >= vouched[24:] - TIGHT).all() and worst[24:].mean() > 1.2 * vouched[24:].mean()
+    assert (worst[24:] >= vouched[24:] - TIGHT).all() and worst[24:].mean() > 1.1 * vouched[24:].mean()
     assert worst[24:].mean() > 1.5 * worst[:24].mean()
 
 
@@ -308,7 +308,7 @@ def test_an_images_score_and_error_are_means_over_its_worst_patches() -> None:
     patches = 300
     generator = np.random.default_rng(0)
     found = generator.uniform(size=(2, 4, patches)).astype(np.float32)
-    scores, errors = make_scorer(config(), LAYER).image_scores(found, np.empty((4, 1, 1)))
+    scores, errors = make_scorer(config(), LAYER).image_scores(found, np.empty((4, 1, 1), np.float32))
     for image in range(4):
         worst = np.argsort(found[0, image])[-3:]
         assert scores[image] == pytest.approx(found[0, image, worst].mean(), rel=1e-6)
@@ -319,7 +319,7 @@ def test_an_images_score_and_error_are_means_over_its_worst_patches() -> None:
 def test_raw_scores_are_final_and_layers_are_not_averaged() -> None:
     scorer = make_scorer(config(), LAYER)
     found = np.ones((2, 3, PATCHES), np.float32)
-    assert scorer.rescore(np.ones(3), np.ones((3, 5))) is None and scorer.combine([found]) is found
+    assert scorer.rescore(np.ones(3), np.ones((3, 5), np.float32)) is None and scorer.combine([found]) is found
 
 
 def test_evidence_is_the_patch_that_is_nearest_by_the_compared_vectors() -> None:
