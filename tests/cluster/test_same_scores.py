@@ -37,11 +37,17 @@ def plain(plain_run: PlainRun) -> Path:
 
 
 def largest_difference(one: pd.DataFrame, other: pd.DataFrame) -> float:
-    """Return the largest difference of any score, raw or not; the rows must be of the same images."""
+    """Return the largest difference of any raw score, and with preset paper of any final one.
+
+    The rows must be of the same images. A threshold lies beyond the scores that it is found from, by up to a few times
+    their spread: so much larger may the rounding be in it, and in `score`.
+    """
     assert one["uri"].tolist() == other["uri"].tolist()
     assert one["score"].notna().all()
-    columns = ["score", "score_raw"]
-    return float(np.abs(one[columns].to_numpy() - other[columns].to_numpy()).max())
+    columns = ["score_raw", *(["score_final"] if one["score_final"].notna().any() else [])]
+    largest = float(np.abs(one[columns].to_numpy() - other[columns].to_numpy()).max())
+    np.testing.assert_allclose(one["score"], other["score"], rtol=10 * largest / one["score_raw"].min() + 1e-12)
+    return largest
 
 
 def run(lake: Path, output: Path, *more: str) -> Result:
@@ -93,7 +99,7 @@ def test_log_lines_are_for_machines(again: Again) -> None:
     lines = [json.loads(line) for line in again.log.splitlines()]  # not even Ray says a word of another kind
     assert {line["run_id"] for line in lines} == {"test"} and all(line["time"] and line["level"] for line in lines)
     units = [line for line in lines if "unit" in line]
-    assert len(units) == 8 and all(line["stage"] == "score" and line["seconds"] > 0 for line in units)
+    assert len(units) == 2 and all(line["stage"] == "score" and line["seconds"] > 0 for line in units)
     ends = {line["stage"]: line for line in lines if "total" in line}
     assert ends["extract"]["done"] == ends["extract"]["total"] == 24
 
@@ -122,7 +128,7 @@ def test_either_search_gives_the_same_scores(lake: Path, plain: Path, tmp_path: 
 def test_more_workers_on_smaller_units_give_the_same_scores(lake: Path, plain: Path, tmp_path: Path) -> None:
     pools = [f"--ray.{stage}.{end}=4" for stage in ("encode", "score") for end in ("min", "max")]
     result = run(lake, tmp_path, *pools, "--search.memory_gb=0.0002")
-    assert sum(result.run.nodes.units.values()) > 8  # a unit for each category and layer holds it whole
+    assert sum(result.run.nodes.units.values()) > 2  # a unit for each category holds it whole
     assert largest_difference(read_scores(plain), read_scores(tmp_path)) <= 1e-6
 
 
@@ -191,7 +197,7 @@ def test_a_renamed_copy_as_another_category_changes_nothing(lake: Path, plain: P
         renamed[str(target)] = str(path)
     run(copy, tmp_path / "out")
     found, before = (
-        {row["uri"]: (row["score"], row["score_raw"]) for row in read_scores(output).to_dict("records")}
+        {row["uri"]: row["score_raw"] for row in read_scores(output).to_dict("records")}
         for output in (tmp_path / "out", plain)
     )
     for name, source in renamed.items():
