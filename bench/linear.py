@@ -26,8 +26,8 @@ from pipeline.plan.cost import Cost
 from pipeline.plan.sampling import choose_references
 from pipeline.plan.units import UNIT_OPERATIONS, Members
 from pipeline.scoring.scorer import make_scorer
+from pipeline.stages.reach import within
 from pipeline.stages.score import features_of, layer_of
-from pipeline.stages.windows import within
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
 
@@ -197,8 +197,8 @@ def work(case: Case) -> tuple[int, float, float, float, float]:
     references = sizes.references if case.mode == "sample" else case.images
     store = store_at(case.root, sizes, LAYERS[case.preset])
     scorer = make_scorer(case.config, layer_of(store))
-    window = scorer.window(features_of(store, case.run, "part"), store.layers)
-    members = within({"part": Members(case.images, references, case.images, case.run.run_id)}, {"part": window})
+    reach = scorer.reach(features_of(store, case.run, "part"), store.layers)
+    members = within({"part": Members(case.images, references, case.images, case.run.run_id)}, {"part": reach})
     operations = UNIT_OPERATIONS["cpu"] / 100
     passes = [scorer.units(of, members, store.layers, MEMORY_GB * 1e9, operations) for of in range(scorer.passes)]
     seconds = score_here(passes, case.config, store, case.run)

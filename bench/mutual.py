@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from bench.report import Cell, Report, interleaved, start
-from pipeline.plan.squares import window_products
+from pipeline.plan.squares import near_products
 from pipeline.precision import DTYPES as PRECISIONS
 from pipeline.precision import keep_fp32_sums
 from pipeline.scoring.musc.mutual import interval_average
@@ -156,7 +156,7 @@ def measure_near(report: Report, shape: Shape, aim: float, device: str) -> None:
         seconds = interleaved({name: _synchronised(function) for name, function in functions.items()}, rounds=5)
         times = seconds["whole"] / seconds["near"]
         rows.append([dtype, seconds["whole"], seconds["near"], times, 100 * kept])
-    left = 100 * window_products(grid, radius) / patches**2
+    left = 100 * near_products(grid, radius) / patches**2
     name = f"N={images} P={patches} D={width} {device}"
     columns = ["precision", "whole image", "near", "times faster", "% of distances kept"]
     report.table(

@@ -18,7 +18,7 @@ from pipeline.config import ScoreConfig
 from pipeline.plan.cost import Cost
 from pipeline.plan.units import Members, Unit
 from pipeline.scoring.scorer import CategoryFeatures, FeatureRef, Layer, Scorer, make_scorer
-from pipeline.stages.windows import within
+from pipeline.stages.reach import within
 
 MEMORY, OPERATIONS = 8e9, 1e18  # one unit holds the category
 SPEED_AIM, PRODUCTS_AIM = 15.0, 20.0
@@ -81,9 +81,9 @@ class Preset:
         settings = {"input": {"uri": "in"}, "output": {"uri": "out"}, "method": {"preset": name}}
         scorer = make_scorer(ScoreConfig.model_validate(settings), _layer(category, len(STORED[name])))
         features = _features(category)
-        window = scorer.window(features, STORED[name])
+        reach = scorer.reach(features, STORED[name])
         count = len(category.tokens)
-        members = within({"brick": Members(count, count, count, "")}, {"brick": window})
+        members = within({"brick": Members(count, count, count, "")}, {"brick": reach})
         return cls(scorer, scorer.units(scorer.passes - 1, members, STORED[name], MEMORY, OPERATIONS), features)
 
     @property

@@ -20,8 +20,8 @@ from pipeline.plan.units import UNIT_OPERATIONS, Members, Unit
 from pipeline.schema.record import Settings
 from pipeline.scoring.scorer import Layer, Scorer, Tuning, make_scorer
 from pipeline.stages.depths import find_depths
+from pipeline.stages.reach import within
 from pipeline.stages.score import layer_of
-from pipeline.stages.windows import within
 from pipeline.store.depths import kept_depths
 from pipeline.store.features import FeatureStore
 from pipeline.store.history import History, read_history
@@ -103,7 +103,7 @@ def prepare(begun: Begun) -> Prepared:
     layer = layer_of(store)
     scorer = make_scorer(config, layer)
     score_pool = pool(config.ray.score)
-    usual = dict.fromkeys(expected, scorer.usual_window)
+    usual = dict.fromkeys(expected, scorer.usual_reach)
     units = _plan_passes(scorer, config, spec, within(expected, usual), score_pool.device)
     cost, tuning = estimate(chain.from_iterable(units), scorer, config, layer, score_pool, folder.output)
     announce(cost, config.references, {category: of.total for category, of in expected.items()})

@@ -18,7 +18,7 @@ from pipeline.catalog import Catalog
 from pipeline.io.parquet import write_parquet
 from pipeline.metrics.category import mean_metrics
 from pipeline.metrics.stream import MAP_SCALE
-from pipeline.plan.units import Window
+from pipeline.plan.units import Reach
 from pipeline.prepare import Prepared
 from pipeline.schema.record import RunRecord
 from pipeline.schema.tables import FAMILIES, LISTED, METRICS, PIXELS, REGIONS, VERSION
@@ -87,14 +87,14 @@ def describe_run(
     scores: pa.Table,
     tries: Sequence[Extracted],
     units_by_node: Mapping[str, int],
-    windows: Mapping[str, Window],
+    reaches: Mapping[str, Reach],
     decisions: Mapping[str, Decision],
     drift: Mapping[str, Any],
 ) -> RunRecord:
     """Return run.json: what was scored, with which settings, versions and seconds; its list of files is still empty.
 
     `tries` are what was extracted, and again where damage was found; `units_by_node` counts the units that each node
-    scored, `windows` and `decisions` are of each category, `drift` is what `say_drift` returned.
+    scored, `reaches` and `decisions` are of each category, `drift` is what `say_drift` returned.
     """
     images = Counter(node for of in tries for node in of.images["node"].to_pylist() if node is not None)
     more = {"features_reused": tries[0].reused, "other_files": prepared.catalog.ignored}
@@ -106,7 +106,7 @@ def describe_run(
         "started": prepared.started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "counts": counts(scores, prepared.folder.run_id) | more,
-        "windows": {category: asdict(window) for category, window in windows.items()},
+        "reaches": {category: asdict(reach) for category, reach in reaches.items()},
         "decisions": {category: asdict(decision) for category, decision in decisions.items()},
         **drift,
         "layout": prepared.catalog.layout,

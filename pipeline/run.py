@@ -17,7 +17,7 @@ from pipeline.io.lock import RunLock
 from pipeline.io.storage import Location
 from pipeline.log import context
 from pipeline.metrics.stream import MAP_SCALE
-from pipeline.plan.units import Window
+from pipeline.plan.units import Reach
 from pipeline.prepare import Prepared, list_lake, prepare
 from pipeline.publish import describe_run, publish, say_drift
 from pipeline.report.build import add_pixels, draw_report, drawing_of, window_scores
@@ -30,10 +30,10 @@ from pipeline.stages.evidence import FindEvidence
 from pipeline.stages.families import FindFamilies, find_families
 from pipeline.stages.heal import CheckFiles, healing
 from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
+from pipeline.stages.reach import FindReach, find_reaches, within
 from pipeline.stages.reduce import Reduced, Reduction
 from pipeline.stages.regions import FindRegions, find_regions
 from pipeline.stages.score import ScoreUnits, score
-from pipeline.stages.windows import FindWindow, find_windows, within
 from pipeline.store.depths import keep_depths
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.decisions import decisions_of
@@ -102,7 +102,7 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
 
     # what readers see, last
     drift = say_drift(drifts(config.drift, unseen(scores, prepared.history), prepared.history.of_these_settings()))
-    run = describe_run(prepared, folder, scores, tries, found.units_by_node, found.windows, decisions, drift)
+    run = describe_run(prepared, folder, scores, tries, found.units_by_node, found.reaches, decisions, drift)
     lock.check()
     if extras is not None:
         write_page(folder.report, run, scores, reduced.metrics, replace(extras, window=window_scores(prepared.history)))
@@ -118,7 +118,7 @@ class _Computed:
     images: pa.Table
     units_by_node: Mapping[str, int]
     reduced: Reduced
-    windows: Mapping[str, Window]
+    reaches: Mapping[str, Reach]
 
 
 def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay, tries: list[Extracted]) -> _Computed:
@@ -140,8 +140,8 @@ def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay,
     near_duplicates = FindNearDuplicates(store, folder, config.references.near_duplicates)
     compared = pa.concat_tables([alone, exclude_pairs(members, near_duplicates, tasks)])
 
-    windows = find_windows(members, FindWindow(config, layer, store, folder), tasks)
-    members = within(members, windows)
+    reaches = find_reaches(members, FindReach(config, layer, store, folder), tasks)
+    members = within(members, reaches)
     clock.lap("compare")
 
     # tokens to patch scores
@@ -154,4 +154,4 @@ def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay,
     reduction = Reduction(config, layer, view, store, folder, catalog.layout)
     reduced = reduction({category: members[category].total for category in members}, tasks)
     clock.lap("reduce")
-    return _Computed(with_references(encoded, compared), units_by_node, reduced, windows)
+    return _Computed(with_references(encoded, compared), units_by_node, reduced, reaches)

@@ -91,7 +91,7 @@ def facts(run_id: str, **changed: Any) -> dict[str, Any]:
         "started": "2030-01-01T10:00:00+00:00",
         "finished": "2030-01-01T10:01:05+00:00",
         "counts": COUNTS,
-        "windows": {},
+        "reaches": {},
         "decisions": {},
         "drifted": ["nut"],
         "drift": {},
@@ -115,7 +115,7 @@ def first_facts(run_id: str) -> dict[str, Any]:
     told["counts"] |= {"features_reused": 2, "other_files": 1}
     groups = {name: told["settings"][name] for name in ("input", "encoder", "metrics")}
     told |= {"settings": groups, "config": groups | {"output": {"uri": "/out", "run_id": run_id}}}
-    later = ("version", "attempt", "files", "windows", "decisions", "drifted", "drift", "estimate", "nodes")
+    later = ("version", "attempt", "files", "reaches", "decisions", "drifted", "drift", "estimate", "nodes")
     return {name: value for name, value in told.items() if name not in later}
 
 

@@ -165,9 +165,9 @@ def test_the_first_versions_run_json_tells_what_it_can() -> None:
 
 def test_the_third_versions_run_json_listed_its_files_but_neither_regions_nor_decisions() -> None:
     told = facts("old") | {"version": 3, "attempt": 2}
-    del told["windows"], told["decisions"]
+    del told["reaches"], told["decisions"]
     run = RunRecord.read(json.dumps(told).encode())
-    assert run.told() == told | {"version": VERSION, "windows": {}, "decisions": {}}
+    assert run.told() == told | {"version": VERSION, "reaches": {}, "decisions": {}}
 
 
 def test_settings_of_before_have_the_names_of_today() -> None:

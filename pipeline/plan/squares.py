@@ -31,7 +31,7 @@ def around(parts: tuple[range, ...], first: int, last: int) -> range:
     return range(parts[max(0, first - 1)].start, parts[min(last + 1, len(parts) - 1)].stop)
 
 
-def window_products(grid: tuple[int, int], radius: int) -> int:
+def near_products(grid: tuple[int, int], radius: int) -> int:
     """Return how many pairs of patches of two images (H, W) are compared, out of (H * W)^2.
 
     One direction; where each pair of images is multiplied once, this is what it costs.

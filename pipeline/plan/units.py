@@ -34,7 +34,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Window:
+class Reach:
     """Where a patch's nearest one is looked for: `radius` patches around its own place, None: in the whole image.
 
     `kept` is the share of distances that stay as they are, `products` that of the pairs of patches that are compared.
@@ -51,7 +51,7 @@ class Members:
 
     `population` is the number of images that the references were drawn from: theirs, where they were not drawn.
     `digest` changes with the images, the references and the settings of the run. `mutual` says that the references are
-    among the images. `radius` and `share` are those of a `Window`: how far from its own place a patch is compared, and
+    among the images. `radius` and `share` are those of a `Reach`: how far from its own place a patch is compared, and
     the share of the pairs of patches that are.
     """
 

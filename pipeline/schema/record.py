@@ -69,7 +69,7 @@ class DriftRecord(_Record):
     drifted: bool
 
 
-class WindowRecord(_Record):
+class ReachRecord(_Record):
     """Where a category's nearest patches were looked for."""
 
     radius: int | None
@@ -176,7 +176,7 @@ class RunRecord(_Record):
     started: AwareDatetime
     finished: AwareDatetime
     counts: Counts
-    windows: dict[str, WindowRecord]
+    reaches: dict[str, ReachRecord]
     """By category; none in runs of before there was another than the whole image."""
     decisions: dict[str, DecisionRecord]
     """By category; none in runs of before that was told."""
@@ -284,7 +284,7 @@ def upgrade(raw: Mapping[str, Any]) -> dict[str, Any]:
         raise NewerVersion(f"it is of version {version}, and this one knows up to {VERSION}")
     if version == VERSION:
         return dict(raw)
-    found: dict[str, Any] = {"windows": {}, "decisions": {}} | dict(raw) | {"version": VERSION}
+    found: dict[str, Any] = {"reaches": {}, "decisions": {}} | dict(raw) | {"version": VERSION}
     if version < 3:
         found = {"drifted": None, "drift": {}, "estimate": None, "nodes": {"images": {}, "units": {}}} | found
         found["attempt"] = 0

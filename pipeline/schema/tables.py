@@ -155,7 +155,7 @@ REFERENCES = TableSchema(
 )
 NEAR_DUPLICATES = TableSchema("Pairs of a category's image and reference that are not compared.", (POSITION, REFERENCE))
 COMPARED = TableSchema("What an encoded image is compared with.", (IMAGE, REFERENCES_COUNT, REASON))
-WINDOWS = TableSchema(
+REACHES = TableSchema(
     "Where the nearest patch is looked for in a category.",
     (
         CATEGORY,

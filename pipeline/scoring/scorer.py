@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.plan.cost import Cost
-from pipeline.plan.units import Members, Unit, Window
+from pipeline.plan.units import Members, Reach, Unit
 
 Array = NDArray[np.float32]
 UnitResult = NDArray[np.floating]  # of a unit of any pass
@@ -115,10 +115,10 @@ class Scorer(Protocol):
         """Raises `ConfigError` where the settings do not fit the encoder."""
 
     @property
-    def usual_window(self) -> Window:
-        """Return what a plan takes for a category's window before it is known."""
+    def usual_reach(self) -> Reach:
+        """Return what a plan takes for a category's reach before it is known."""
 
-    def window(self, features: CategoryFeatures, layers: Sequence[int]) -> Window:
+    def reach(self, features: CategoryFeatures, layers: Sequence[int]) -> Reach:
         """Find out where the nearest patches of a category are looked for."""
 
     def units(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost
-from pipeline.plan.units import Members, Unit, Window
+from pipeline.plan.units import Members, Reach, Unit
 from pipeline.scoring.scorer import (
     Array,
     CategoryFeatures,
@@ -47,11 +47,11 @@ class SubspaceScorer:
         )
 
     @property
-    def usual_window(self) -> Window:
-        return Window()
+    def usual_reach(self) -> Reach:
+        return Reach()
 
-    def window(self, features: CategoryFeatures, layers: Sequence[int]) -> Window:
-        return Window()
+    def reach(self, features: CategoryFeatures, layers: Sequence[int]) -> Reach:
+        return Reach()
 
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float

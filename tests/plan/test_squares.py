@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.plan.squares import around, cut, window_products
+from pipeline.plan.squares import around, cut, near_products
 
 GRIDS = st.tuples(st.integers(1, 60), st.integers(1, 60))
 RADII = st.integers(1, 70)
@@ -51,7 +51,7 @@ def test_what_a_patch_sees_sees_it_too(grid: tuple[int, int], radius: int) -> No
     ],
 )
 def test_pairs_of_patches_are_counted(grid: tuple[int, int], radius: int, pairs: int) -> None:
-    assert window_products(grid, radius) == pairs
+    assert near_products(grid, radius) == pairs
 
 
 def test_a_square_has_at_least_one_patch() -> None:

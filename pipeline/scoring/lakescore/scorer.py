@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.plan.cost import Cost, unit_cost
-from pipeline.plan.squares import window_products
-from pipeline.plan.units import Members, Shape, Unit, Window, plan_units
+from pipeline.plan.squares import near_products
+from pipeline.plan.units import Members, Reach, Shape, Unit, plan_units
 from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult
 
 if TYPE_CHECKING:
@@ -47,16 +47,16 @@ class LakeScorer:
         return Shape(self._layer.patches, width, self._layer.bytes, DEGREES, comparisons=1, compared=width)
 
     @property
-    def usual_window(self) -> Window:
+    def usual_reach(self) -> Reach:
         radius = self._search.radius
         if self._searches_whole():
-            return Window()
-        return self._window(max(1, max(self._layer.grid) // 8) if radius == "auto" else int(radius), 1.0)
+            return Reach()
+        return self._reach(max(1, max(self._layer.grid) // 8) if radius == "auto" else int(radius), 1.0)
 
-    def window(self, features: CategoryFeatures, layers: Sequence[int]) -> Window:
+    def reach(self, features: CategoryFeatures, layers: Sequence[int]) -> Reach:
         """Find out how near the nearest patches of a category lie, on a seeded sample of its references."""
         if self._searches_whole() or self._search.radius != "auto":
-            return self.usual_window
+            return self.usual_reach
         import torch
 
         from pipeline.scoring.lakescore.rounds import read_tokens
@@ -67,10 +67,10 @@ class LakeScorer:
         with torch.inference_mode():
             [vectors] = self._descriptor()(read_tokens(features, [features.references[i] for i in chosen], layers))
             radius, kept = choose_radius(vectors, self._layer.grid)
-        return Window() if radius is None else self._window(radius, kept)
+        return Reach() if radius is None else self._reach(radius, kept)
 
-    def _window(self, radius: int, kept: float) -> Window:
-        return Window(radius, kept, window_products(self._layer.grid, radius) / self._layer.patches**2)
+    def _reach(self, radius: int, kept: float) -> Reach:
+        return Reach(radius, kept, near_products(self._layer.grid, radius) / self._layer.patches**2)
 
     def _searches_whole(self) -> bool:
         return self._search.radius == "whole" or self._search.kind == "faiss"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost, unit_cost
-from pipeline.plan.units import Members, Shape, Unit, Window, plan_units
+from pipeline.plan.units import Members, Reach, Shape, Unit, plan_units
 from pipeline.scoring.scorer import (
     Array,
     CategoryFeatures,
@@ -64,11 +64,11 @@ class MuscScorer:
         )
 
     @property
-    def usual_window(self) -> Window:
-        return Window()
+    def usual_reach(self) -> Reach:
+        return Reach()
 
-    def window(self, features: CategoryFeatures, layers: Sequence[int]) -> Window:
-        return Window()
+    def reach(self, features: CategoryFeatures, layers: Sequence[int]) -> Reach:
+        return Reach()
 
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float

@@ -65,7 +65,7 @@ class Bands:
                 part = slice(ys.start, ys.stop), slice(xs.start, xs.stop)
                 yield Square(block.band, block.places, block.everywhere, column, *part)
 
-    def windows(self, square: Square) -> Iterator[Block]:
+    def neighbours(self, square: Square) -> Iterator[Block]:
         """Yield a square and those around it, band by band."""
         for band in range(max(0, square.band - 1), min(square.band + 2, len(self))):
             yield self._block(band, around(self._squares.columns, square.column, square.column))
@@ -87,7 +87,7 @@ class Bands:
         into[:, self._orders[band].to(into.device)] = values.T
 
     def parts(self, patch: Tensor) -> Iterator[Part]:
-        """Let vectors of patches (K,) be compared with the patches of their windows; see `refine`."""
+        """Let vectors of patches (K,) be compared with the patches of the squares around theirs; see `refine`."""
         columns = len(self._squares.columns)
         of_square = self._numbers.flatten().to(patch.device)
         square = of_square[patch]  # (K,)

@@ -39,7 +39,7 @@ class NearSearch:
             for columns, right in zip(others, operands[len(tiles) :], strict=True):
                 for square in self._bands.squares():
                     one, into = left[square.band][square.places].turned(), _part(best, square, rows, columns)
-                    for block in self._bands.windows(square):
+                    for block in self._bands.neighbours(square):
                         _keep(into, _largest(self._products(one, right[block.band][block.places])))
         return self._distances(best, frame, queries, references, operands)
 
@@ -81,7 +81,7 @@ class NearSearch:
         back = self._back(best, rows, columns)
         for square in self._bands.squares():
             one, into = left[square.band][square.places].turned(), _part(best, square, rows, columns)
-            for block in self._bands.windows(square):
+            for block in self._bands.neighbours(square):
                 products = self._products(one, right[block.band][block.places])
                 _keep(back[:, block.everywhere], products.amax(dim=0))
                 _keep(into, _largest(products))

@@ -6,33 +6,33 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from pipeline.plan.squares import around, cut, window_products
+from pipeline.plan.squares import around, cut, near_products
 from pipeline.scoring.search.products import Products
 
 RADII = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 LEAST_SHARE = 0.99
 SAME = 1e-3  # longer that a distance may become before it counts as lost
-WORTH_IT = 0.5  # share of all products up to which a window is taken
+WORTH_IT = 0.5  # share of all products up to which a radius is taken
 
 
 def choose_radius(
     vectors: Tensor, grid: tuple[int, int], least_share: float = LEAST_SHARE, candidates: Sequence[int] = RADII
 ) -> tuple[int | None, float]:
-    """Return the smallest radius whose windows keep the distances between the images of a sample, and what they keep.
+    """Return the smallest radius whose squares keep the distances between the images of a sample, and what they keep.
 
-    Windows are those of `NearSearch`. Pairs of images are searched one after the other.
+    Squares are those of `NearSearch`. Pairs of images are searched one after the other.
 
     Args:
         vectors: (n, P, D), fp32, of the sampled images.
         grid: (H, W) in patches.
         least_share: of the distances of all patches to the other images that must stay, to SAME.
-        candidates: radii in patches. Those whose windows hold more than WORTH_IT of all pairs of patches are left out.
+        candidates: radii in patches. Those whose squares hold more than WORTH_IT of all pairs of patches are left out.
 
     Returns:
         the radius and the share that it keeps; None and 1 where the whole image must be searched, or there is no pair.
     """
     allowed = WORTH_IT * vectors.shape[1] ** 2
-    radii = [radius for radius in sorted(candidates) if window_products(grid, radius) <= allowed]
+    radii = [radius for radius in sorted(candidates) if near_products(grid, radius) <= allowed]
     if len(vectors) < 2 or not radii:
         return None, 1.0
     kept = torch.zeros(len(radii), dtype=torch.int64, device=vectors.device)
@@ -44,7 +44,7 @@ def choose_radius(
         for way in (found, found.permute(2, 3, 0, 1)):
             most = products.squares(way.amax(dim=(2, 3)), frame).clamp_(min=0).sqrt_() + SAME
             for i, radius in enumerate(radii):
-                near = products.squares(_in_windows(way, grid, radius), frame).clamp_(min=0).sqrt_()
+                near = products.squares(_within(way, grid, radius), frame).clamp_(min=0).sqrt_()
                 kept[i] += (near <= most).sum()
     shares = kept / (len(vectors) * (len(vectors) - 1) * vectors.shape[1])
     for radius, share in zip(radii, shares.tolist(), strict=True):
@@ -53,8 +53,8 @@ def choose_radius(
     return None, 1.0
 
 
-def _in_windows(products: Tensor, grid: tuple[int, int], radius: int) -> Tensor:
-    """Return the largest (H, W) of the products (H, W, H, W) of each patch with those of its window."""
+def _within(products: Tensor, grid: tuple[int, int], radius: int) -> Tensor:
+    """Return the largest (H, W) of the products (H, W, H, W) of each patch with those of the squares around it."""
     squares = cut(grid, radius)
     lines = products.new_empty((*grid, grid[1]))
     for i, part in enumerate(squares.rows):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.plan.squares import around, cut, window_products
+from pipeline.plan.squares import around, cut, near_products
 from pipeline.scoring.search.gemm import GemmSearch
 from pipeline.scoring.search.near import LINE, TILE, NearSearch
 from pipeline.scoring.search.products import Operand, Products
@@ -92,7 +92,7 @@ def test_a_window_holds_all_patches_within_the_radius(data: st.DataObject) -> No
 def test_windows_of_the_whole_image_change_nothing(dtype: str, grid: Grid, radius: int) -> None:
     images = unit_vectors(0, 5, grid[0] * grid[1], 48)
     images[3] = moved(images[1], 1e-3, 1)
-    assert window_products(grid, radius) == images.shape[1] ** 2
+    assert near_products(grid, radius) == images.shape[1] ** 2
     near, whole = NearSearch(dtype, grid, radius), GemmSearch(dtype)
     assert_near(others(near.mutual(images)), others(whole.mutual(images)), 2e-6)
     assert_near(near.nearest(images[:2], images), whole.nearest(images[:2], images), 2e-6)
@@ -167,7 +167,7 @@ class Counting(Products):
 @pytest.mark.parametrize(("grid", "radius"), [((16, 16), 2), ((24, 24), 3), ((7, 11), 2)])
 def test_pairs_are_multiplied_once(grid: Grid, radius: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.scoring.search.near.Products", Counting)
-    images, pairs = unit_vectors(0, 24, grid[0] * grid[1], 4), window_products(grid, radius)
+    images, pairs = unit_vectors(0, 24, grid[0] * grid[1], 4), near_products(grid, radius)
     for tile in (TILE, 1):  # one of all images, and tiles of 8
         monkeypatch.setattr(Counting, "pairs", 0)
         search = NearSearch("fp32", grid, radius, tile)

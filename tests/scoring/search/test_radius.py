@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.plan.squares import window_products
+from pipeline.plan.squares import near_products
 from pipeline.scoring.search.gemm import GemmSearch
 from pipeline.scoring.search.near import NearSearch
 from pipeline.scoring.search.radius import RADII, SAME, WORTH_IT, choose_radius
@@ -55,7 +55,7 @@ def test_patches_at_any_place_need_the_whole_image() -> None:
 
 def test_windows_that_save_too_little_are_not_taken() -> None:
     same = unit_vectors(0, 1, 360, 16).expand(2, 360, 16)
-    too_large = [radius for radius in RADII if window_products(GRID, radius) > WORTH_IT * 360**2]
+    too_large = [radius for radius in RADII if near_products(GRID, radius) > WORTH_IT * 360**2]
     assert too_large and choose_radius(same, GRID, candidates=too_large) == (None, 1.0)
     assert choose_radius(same, GRID) == (1, 1.0)
     assert choose_radius(same[:, :4], (2, 2)) == (None, 1.0)
