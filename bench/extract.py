@@ -173,8 +173,8 @@ def _extraction(lake: Path, output: Path, workers: int, images: int, side: int) 
         ray=RayConfig(encode=PoolConfig(min=workers, max=workers)),
     )
     first = build_catalog(config.input).table.slice(0, images)
-    spec = Encoder(encoder).spec
-    view = View(encoder.sides, spec.grid)
+    spec = Encoder(config.encoder).spec  # whose layers are those of the preset
+    view = View(config.encoder.sides, spec.grid)
     store = FeatureStore(Location.parse(str(output)), spec.grid, spec.width, spec.layers, "float16")
     began = time.perf_counter()
     with mock.patch.object(encode, "EncodeBlock", TimedBlock):
