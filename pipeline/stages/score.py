@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import ScoreConfig
-from pipeline.errors import LakeScoreError
+from pipeline.errors import DamagedFile, LakeScoreError
+from pipeline.io.storage import Location
 from pipeline.memory import is_out_of_memory
 from pipeline.plan.units import Unit
 from pipeline.schema.table import records
@@ -135,10 +136,19 @@ def features_of(store: FeatureStore, run: RunFolder, category: str) -> CategoryF
 def earlier_results(run: RunFolder, of_pass: int, of: Unit) -> list[UnitResult]:
     """Return the results of an earlier pass for the category and layers of a unit, in the order of their units.
 
-    There are none where the pass had nothing to do for the category.
+    There are none where the pass had nothing to do for the category. One that is no numbers is dropped, and raises
+    `DamagedFile`.
     """
     listed = run.units(of.category, of_pass)
     units = records(read_table(listed), Unit) if listed.exists() else []
     same = [unit for unit in units if (unit.layers, unit.digest) == (of.layers, of.digest)]
     ordered = sorted(same, key=lambda unit: unit.start)
-    return [read_array(run.unit_results(of_pass) / f"{unit.id}.npy") for unit in ordered]
+    return [_read(run.unit_results(of_pass) / f"{unit.id}.npy") for unit in ordered]
+
+
+def _read(location: Location) -> UnitResult:
+    found = read_array(location)
+    if not np.isfinite(found).all():
+        location.remove()
+        raise DamagedFile(f"{location} holds values that are no numbers")
+    return found
