@@ -245,7 +245,7 @@ def decide_by_window(report: Report, sets: list[Set], distances: dict[str, Dista
             of_draws = []
             for before, images in windows(of.labels, share, sizes.draws):
                 then, scores = _against(distances[of.name], torch.from_numpy(before), torch.from_numpy(images))
-                flagged = scores > of_window(then[then <= of_batch(then)], FALSE_ALARMS)
+                flagged = scores > of_window(then, FALSE_ALARMS)
                 labels = of.labels[images]
                 of_draws.append(
                     [_f1(labels, flagged), _best_f1(labels, scores)] if share else [float(flagged.mean()), np.nan]

@@ -1,22 +1,27 @@
 """All distances between the images of a set, as the paper and as the default method take them; made once, and kept."""
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bench.sets import KEPT, Set
+from pipeline.scoring.lakescore import descriptor
 from pipeline.scoring.lakescore.descriptor import Descriptor
+from pipeline.scoring.lakescore.scorer import SAMPLE
+from pipeline.scoring.musc import lnamd
 from pipeline.scoring.musc.lnamd import Aggregation
+from pipeline.scoring.search import gemm, near
 from pipeline.scoring.search.gemm import GemmSearch
 from pipeline.scoring.search.near import NearSearch
 from pipeline.scoring.search.radius import choose_radius
 
 DEGREES = (1, 3, 5)
 MIDDLE = (1, 2)  # of the four stored layers, those of the default method
-SAMPLE = 8
 
 
 @dataclass(frozen=True)
@@ -54,21 +59,21 @@ def distances_of(of: Set) -> Distances:
     """Return the distances of a set, from out/bench where they were made before."""
     middle = torch.cat([of.tokens[:, layer] for layer in MIDDLE], dim=2)
     [vectors] = Descriptor(of.grid, len(MIDDLE))(middle)
-    chosen = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+    chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:SAMPLE])
     radius, _ = choose_radius(vectors[chosen], of.grid)
     search, paper = GemmSearch(), Aggregation(of.grid, DEGREES)
 
     def by_paper() -> Tensor:
         return torch.stack([_own(search.mutual(z)) for layer in of.tokens.unbind(1) for z in paper(layer)])
 
-    def near() -> Tensor:
+    def within() -> Tensor:
         found = search if radius is None else NearSearch("fp32", of.grid, radius)
         return _own(found.mutual(vectors))
 
     return Distances(
         list(_kept(of, "paper", by_paper)),
         _kept(of, "descriptor", lambda: _own(search.mutual(vectors))),
-        _kept(of, f"near-{radius}", near),
+        _kept(of, f"near-{radius}", within),
         radius,
     )
 
@@ -80,8 +85,9 @@ def _own(distances: Tensor) -> Tensor:
 
 
 def _kept(of: Set, name: str, make: Callable[[], Tensor]) -> Tensor:
-    """Return what was made before of the very same tokens, or make it."""
-    digest = hashlib.sha256(of.tokens.numpy().tobytes()).hexdigest()[:16]
+    """Return what was made before of the very same tokens by the very same code, or make it."""
+    code = "".join(inspect.getsource(module) for module in (lnamd, descriptor, gemm, near))
+    digest = hashlib.sha256(code.encode() + of.tokens.numpy().tobytes()).hexdigest()[:16]
     path = KEPT.parent / "distances" / f"{digest}-{name}.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -341,6 +341,8 @@ class DecisionConfig(_Group):
             raise ValueError(
                 f"decision.pixel.rule {self.pixel.rule} needs labels of images: take quantile, share or fixed"
             )
+        if self.pixel.rule == "auto" and (self.pixel.value is not None or self.pixel.categories):
+            raise ValueError("decision.pixel.rule auto takes the threshold of images, and no value of its own")
         return self
 
 
@@ -454,7 +456,7 @@ class ScoreConfig(_Group):
         if self.method.preset == "lakescore" and self.encoder.layers is None:
             encoder = self.encoder.model_copy(update={"layers": "middle"})
             object.__setattr__(self, "encoder", encoder)  # frozen for everybody else
-        if self.method.preset != "lakescore" and isinstance(self.search.radius, int):
+        if self.method.preset != "lakescore" and self.search.radius != "auto":
             raise ValueError(f"search.radius is a setting of preset lakescore: preset {self.method.preset} has none")
         return self
 

@@ -54,7 +54,8 @@ def finished_run(folder: RunFolder, settings: Settings) -> Result | None:
 
 
 def check_same(folder: RunFolder, settings: Settings, before: Settings) -> None:
-    if different := [group for group in settings if settings[group] != before.get(group)]:
+    groups = [*settings, *(group for group in before if group not in settings)]
+    if different := [group for group in groups if settings.get(group) != before.get(group)]:
         raise ConfigError(
             f"run {folder.run_id} in {folder.output} was made with other settings ({', '.join(different)}); "
             "choose another output.run_id"

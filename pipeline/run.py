@@ -37,9 +37,9 @@ from pipeline.stages.score import ScoreUnits, score
 from pipeline.store.depths import keep_depths
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.decisions import decisions_of
-from pipeline.tables.families import known_families, with_families
+from pipeline.tables.families import known_families, renamed, with_families
 from pipeline.tables.regions import regions_table
-from pipeline.tables.rows import decided_now, drifts, scores_table, with_catalog, with_references
+from pipeline.tables.rows import anomalous_images, decided_now, drifts, scores_table, with_catalog, with_references
 from pipeline.tables.selection import unseen
 from pipeline.tables.thresholds import pixel_thresholds
 
@@ -82,20 +82,24 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     of_images = {category: of.threshold for category, of in decisions.items()}
     thresholds = pixel_thresholds(config, prepared.history.pixels, reduced.pixels, of_images)
     decided = decided_now(images.filter(images["input"]), reduced.images, thresholds, folder.run_id, prepared.started)
-    find = FindRegions(config, prepared.layer, view, store, folder, MAP_SCALE)
+    anomalous = anomalous_images(decided)
+    find = FindRegions(config, prepared.layer, view, store, folder, MAP_SCALE, anomalous)
     decided, found_regions = find_regions(images, decided, find, tasks)
     find_alike = FindFamilies(config.families, folder, prepared.history.families, catalog.families)
     members = find_families(found_regions, find_alike, tasks)
     decided, found_regions = with_families(decided, found_regions, members)
-    scores = scores_table(catalog, decided, prepared.selection.carried)
-    regions = regions_table(found_regions, prepared.history.regions, prepared.selection.carried, folder.run_id)
+    carried = prepared.selection.carried
+    if carried is not None:
+        carried = renamed(carried, members)
+    scores = scores_table(catalog, decided, carried)
+    regions = regions_table(found_regions, renamed(prepared.history.regions, members), carried, folder.run_id)
     families = known_families(members, prepared.history.families)
     clock.lap("regions")
     extras = None
     if most := config.report.images:
         lock.check()
         drawing = drawing_of(config, catalog.layout, view, folder.report, prepared.values)
-        find_evidence = FindEvidence(config, prepared.layer, view, store, folder, MAP_SCALE)
+        find_evidence = FindEvidence(config, prepared.layer, view, store, folder, MAP_SCALE, anomalous)
         pixels = add_pixels(reduced.pixels, prepared.history.pixels)
         scores, extras = draw_report(drawing, scores, catalog.table, pixels, folder.run_id, most, tasks, find_evidence)
     clock.lap("draw")

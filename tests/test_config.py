@@ -91,6 +91,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     **{f"method.{name}": {"method.preset": preset} for preset, names in OWN_SETTINGS.items() for name in names},
     "decision.image.rule": {"decision.image.value": 0.5},
     "decision.pixel.rule": {"decision.pixel.categories": {"nut": 0.5}},
+    "decision.pixel.value": {"decision.pixel.rule": "quantile"},
+    "decision.pixel.categories": {"decision.pixel.rule": "quantile"},
     "ray.encode.max": {"ray.encode.min": 1},
     "ray.encode.min": {"ray.encode.max": 9},
     "references.source": {"references.pinned": "pinned.csv"},
@@ -295,10 +297,11 @@ def test_settings_of_another_preset_are_refused_with_its_name(preset: str, tmp_p
 
 @pytest.mark.parametrize("preset", OWN_SETTINGS)
 def test_a_radius_is_of_preset_lakescore_and_needs_a_search_that_has_one(preset: str) -> None:
-    for radius in ("auto", "whole"):
-        assert parse([*REQUIRED, f"--method.preset={preset}", f"--search.radius={radius}"]).search.radius == radius
-    with pytest.raises(ConfigError, match=f"search.radius is a setting of preset lakescore: preset {preset} has none"):
-        parse([*REQUIRED, f"--method.preset={preset}", "--search.radius=7"])
+    assert parse([*REQUIRED, f"--method.preset={preset}", "--search.radius=auto"]).search.radius == "auto"
+    assert parse([*REQUIRED, "--search.radius=whole"]).search.radius == "whole"
+    for radius in ("7", "whole"):
+        with pytest.raises(ConfigError, match=f"search.radius is a setting of preset lakescore: preset {preset} has"):
+            parse([*REQUIRED, f"--method.preset={preset}", f"--search.radius={radius}"])
     with pytest.raises(ConfigError, match="faiss searches whole images; use kind gemm or auto for a radius"):
         parse([*REQUIRED, "--search.kind=faiss", "--search.radius=7"])
 

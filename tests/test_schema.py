@@ -195,13 +195,19 @@ def test_before_version_4_score_was_the_final_one_and_no_multiple_of_the_thresho
         {"uri": "/c", "score": 0.5, "score_raw": 0.1, "threshold": None},
         {"uri": "/d", "score": None, "score_raw": None, "threshold": None},
     ]
-    old = SCORES.rows(rows).drop_columns(["score_final"])
+    old = SCORES.rows(rows).drop_columns(["score_final", "regions", "area_share", "family"])
     found = upgrade_scores(old)
     assert found.column_names == SCORES.names
     assert found["score_final"].to_pylist() == [0.75, 0.25, 0.5, None]
     assert found["score"].to_pylist() == [pytest.approx(1.5), pytest.approx(0.5), None, None]
     assert found.drop_columns(["score", "score_final"]) == SCORES.rows(rows).drop_columns(["score", "score_final"])
     assert upgrade_scores(found).equals(found)
+
+
+def test_before_version_4_a_column_family_was_a_manifests() -> None:
+    old = SCORES.rows([{"uri": "/a", "score": 0.5}]).drop_columns(["score_final", "regions", "area_share", "family"])
+    found = upgrade_scores(old.append_column("family", pa.array(["gearbox"])))
+    assert found["family"].to_pylist() == [None] and found["manifest_family"].to_pylist() == ["gearbox"]
 
 
 def test_scores_of_today_stay_as_they_are() -> None:

@@ -37,11 +37,12 @@ class Shape:
 class Reach:
     """Where a patch's nearest one is looked for: `radius` patches around its own place, None: in the whole image.
 
-    `kept` is the share of distances that stay as they are, `products` that of the pairs of patches that are compared.
+    `kept` is the share of distances that stay as they are, None where nobody measured it, `products` that of the pairs
+    of patches that are compared.
     """
 
     radius: int | None = None
-    kept: float = 1.0
+    kept: float | None = None
     products: float = 1.0
 
 

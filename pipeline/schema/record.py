@@ -74,8 +74,8 @@ class ReachRecord(_Record):
 
     radius: int | None
     """Patches around a patch's own place; null: the whole image."""
-    kept: float
-    """Share of the distances that stay as they are in the whole image, measured on a sample."""
+    kept: float | None
+    """Share of the distances that stay as they are in the whole image, of a sample; null where it was not measured."""
     products: float
     """Share of the pairs of patches that were compared."""
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import SCORES
 
+LATER = ("regions", "area_share", "family")  # before version 4 a column of such a name is a manifest's
 LEAST = 1e-9  # distance: a threshold of 0 is one of images that are all the same
 
 
@@ -35,13 +36,14 @@ def upgrade_scores(table: pa.Table) -> pa.Table:
     A column of another type is a manifest's, from before the name was ours. Times are of whole seconds, whatever unit
     Parquet has kept them in.
     """
-    if "score_final" not in table.column_names:
+    older = "score_final" not in table.column_names
+    if older:
         table = _as_multiples(table)
     ours, clashing, others = {}, {}, {}
     for field in table.schema:
         if field.name not in SCORES.names:
             others[field.name] = table[field.name]
-        elif _is(field.type, SCORES[field.name].type):
+        elif not (older and field.name in LATER) and _is(field.type, SCORES[field.name].type):
             ours[field.name] = table[field.name].cast(SCORES[field.name].type, safe=False)
         else:
             clashing[field.name] = table[field.name]

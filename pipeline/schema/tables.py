@@ -160,7 +160,12 @@ REACHES = TableSchema(
     (
         CATEGORY,
         Column("radius", pa.int64(), "How far from a patch's own place; null: in the whole image.", "patches"),
-        Column("kept", pa.float64(), "Distances that stay as they are in the whole image, of a sample.", "share"),
+        Column(
+            "kept",
+            pa.float64(),
+            "Distances that stay as they are in the whole image, of a sample; null: not measured.",
+            "share",
+        ),
         Column("products", pa.float64(), "Pairs of patches that are compared.", "share"),
     ),
 )

@@ -1,5 +1,7 @@
 """Families: defects that differ alike from what is usual, and their names from night to night."""
 
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,8 +22,8 @@ def cluster(vectors: Vectors, count: int | None = None) -> Numbers:
     """Return the family (N,) of each region, numbered from 0, the largest first.
 
     By Ward's criterion. The number of families, where it is not given, is that which stays for the longest range of
-    the tree's heights, times the number: ranges become shorter the more families there are. Fewer than FEWEST regions
-    are one family, and so are those that are all alike.
+    the tree's heights, times the number: ranges become shorter the more families there are. Fewer than FEWEST regions,
+    or those that are all alike, are one family then.
 
     Args:
         vectors: of regions, what `difference_vectors` returns.
@@ -31,7 +33,8 @@ def cluster(vectors: Vectors, count: int | None = None) -> Numbers:
 
     total = len(vectors)
     middle = centroids(vectors, np.zeros(total, np.int64))
-    if total < FEWEST or (count is None and (vectors @ middle.T).mean() >= TIGHT):
+    alike = total < FEWEST or (vectors @ middle.T).mean() >= TIGHT
+    if total == 1 or (count is None and alike):
         return np.zeros(total, np.int64)
     chosen = np.unique(np.linspace(0, total - 1, MOST).round().astype(np.int64))
     tree = linkage(vectors[chosen].astype(np.float64), "ward")
@@ -74,8 +77,8 @@ def name_families(centres: Vectors, known: Mapping[str, Vectors], said: Mapping[
     """Name families.
 
     A family has the name that people gave to most of its images that they gave any. Others take the name of the known
-    family whose centroid is nearest, pairs of the highest cosine first, from SAME on, or else the first of family-1,
-    family-2, ... that is free.
+    family whose centroid is nearest, pairs of the highest cosine first, from SAME on, or else the next of family-1,
+    family-2, ... behind those that there were.
 
     Args:
         centres: (F, D).
@@ -91,8 +94,8 @@ def name_families(centres: Vectors, known: Mapping[str, Vectors], said: Mapping[
             if names.setdefault(family, name) != name:
                 replaced[name] = names[family]
             taken.add(names[family])
-    new = (f"family-{number}" for number in range(1, len(centres) + len(taken) + len(known) + 1))
-    free = (name for name in new if name not in taken and name not in known)
+    numbers = [int(found[1]) for name in taken | known.keys() if (found := re.fullmatch(r"family-(\d{1,9})", name))]
+    free = (f"family-{number}" for number in itertools.count(max([len(known), *numbers]) + 1))
     return Names([names[family] if family in names else next(free) for family in range(len(centres))], replaced)
 
 

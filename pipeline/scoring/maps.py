@@ -10,10 +10,7 @@ from pipeline.views import View
 
 
 def anomaly_maps(patch_scores: Tensor, view: View) -> Tensor:
-    """Enlarge patch scores (N, P) of a view to anomaly maps (N, height, width), bilinear with aligned corners.
-
-    An image's score is the maximum of its map.
-    """
+    """Enlarge patch scores (N, P) of a view to anomaly maps (N, height, width), bilinear with aligned corners."""
     planes = patch_scores.view(-1, 1, *view.grid)
     return F.interpolate(planes, size=view.size, mode="bilinear", align_corners=True)[:, 0]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import StorageError, StoreUnavailable
@@ -30,10 +31,12 @@ class FindEvidence:
     store: FeatureStore
     run: RunFolder
     map_scale: float
+    anomalous: NDArray[np.int64]
     _explain: Explainer = field(init=False)
 
     def setup(self, device: str, threads: int) -> None:
-        self._explain = Explainer(make_scorer(self.config, self.layer), self.view, self.store, self.run)
+        scorer = make_scorer(self.config, self.layer)
+        self._explain = Explainer(scorer, self.view, self.store, self.run, self.anomalous)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return rows of PATCHES for images of one category that this run scored: image, category, uri and map_uri."""

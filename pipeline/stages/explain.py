@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.scoring.scorer import Matches, Scorer
@@ -21,25 +22,31 @@ Named = list[dict[str, Any]]  # a value of MATCHES
 
 @dataclass(frozen=True)
 class Explainer:
-    """Explains patches of images by the references of their category."""
+    """Explains patches of images by the references of their category that are not called anomalous.
+
+    `anomalous` are numbers of images that are, rising.
+    """
 
     scorer: Scorer
     view: View
     store: FeatureStore
     run: RunFolder
+    anomalous: NDArray[np.int64]
 
     def __call__(
         self, category: str, images: Sequence[int], patches: NDArray[np.int64], count: int
     ) -> list[list[Named]]:
         """Return the `count` nearest references to patches (A, K) of A images of a category, nearest first.
 
-        Neither the image itself is among them nor its near duplicates. Raises `StorageError`.
+        Neither the image itself is among them nor its near duplicates, and anomalous ones only where there is no other.
+        Raises `StorageError`.
         """
         index, references = read_table(self.run.index(category)), read_table(self.run.references(category))
         features = features_of(self.store, self.run, category)
         of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
         positions = [of_image[image] for image in images]
-        chosen = np.unique(np.linspace(0, references.num_rows - 1, LOOKED_AT).round().astype(np.int64))
+        candidates = self._normal(index, references)
+        chosen = candidates[np.unique(np.linspace(0, len(candidates) - 1, LOOKED_AT).round().astype(np.int64))]
         matches = self.scorer.explain(
             patches,
             [features.images[position] for position in positions],
@@ -59,6 +66,15 @@ class Explainer:
             matches.distances[own.start : own.stop, excluded[chosen]] = np.inf
             explained.append([self._named(matches, patch, looked_at, count) for patch in own])
         return explained
+
+    def _normal(self, index: pa.Table, references: pa.Table) -> NDArray[np.int64]:
+        """Return the places of references that are not called anomalous; of all where there are not two."""
+        positions = references["position"].to_numpy()
+        anomalous = references["anomalous"].fill_null(False).to_numpy().copy()
+        own = positions >= 0
+        anomalous[own] = np.isin(index["image"].to_numpy()[positions[own]], self.anomalous)
+        normal = np.flatnonzero(~anomalous)
+        return normal if len(normal) > 1 else np.arange(len(positions))
 
     def _named(self, matches: Matches, patch: int, references: Named, count: int) -> Named:
         """Return what MATCHES says of the nearest references to a patch."""

@@ -27,22 +27,25 @@ class _Found:
 
     category: str
     radius: int | None
-    kept: float
+    kept: float | None
     products: float
 
 
 def find_reaches(members: Mapping[str, Members], stage: "FindReach", runner: Runner) -> dict[str, Reach]:
-    """Return the reach of each category; nothing is looked at where the method takes the whole image anyhow."""
+    """Return the reach of each category; nothing is looked at where the settings or the method say it."""
     usual = make_scorer(stage.config, stage.layer).usual_reach
-    if usual.radius is None or not members:
+    if usual.radius is None or stage.config.search.radius != "auto" or not members:
         return dict.fromkeys(members, usual)
     blocks = [pa.table({"category": [category]}) for category in members]
     with runner.progress("reach", "categories", len(blocks)) as progress:
         rows = records(runner(stage, blocks, progress), _Found)
     found = {row.category: Reach(row.radius, row.kept, row.products) for row in rows}
     for category, reach in found.items():
-        where = "in the whole image" if reach.radius is None else f"within {reach.radius} patches"
-        log.info("reach    of %r: %s, %.1f %% of the distances stay", category, where, 100 * reach.kept)
+        if reach.radius is None or reach.kept is None:
+            log.info("reach    of %r: the whole image, more products than the plan has", category)
+        else:
+            kept = 100 * reach.kept
+            log.info("reach    of %r: %d patches, which keep %.1f %% of the distances", category, reach.radius, kept)
     return {category: found[category] for category in members}
 
 

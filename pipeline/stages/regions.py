@@ -68,11 +68,13 @@ class FindRegions:
     store: FeatureStore
     run: RunFolder
     map_scale: float
+    anomalous: NDArray[np.int64]
     _explain: Explainer = field(init=False)
     _differences: Differences = field(init=False)
 
     def setup(self, device: str, threads: int) -> None:
-        self._explain = Explainer(make_scorer(self.config, self.layer), self.view, self.store, self.run)
+        scorer = make_scorer(self.config, self.layer)
+        self._explain = Explainer(scorer, self.view, self.store, self.run, self.anomalous)
         self._differences = Differences(self.store, self.run)
 
     def __call__(self, block: pa.Table) -> pa.Table:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.config import ScoreConfig
 from pipeline.schema.tables import RESCORED, with_count
@@ -45,11 +44,11 @@ class RescoreCategory:
         scores = self._scorer.rescore(np.concatenate([own, raw[earlier]]), embeddings)
         inputs = index["input"].to_numpy(zero_copy_only=False)
         listed = index.filter(index["input"])
-        normal = pc.equal(references["anomalous"], False).fill_null(False).to_numpy(zero_copy_only=False)
+        of_references = np.concatenate([own[positions[~earlier]], raw[earlier]])
         known = Known(
             own=own[inputs],
-            references=np.concatenate([own[positions[~earlier]], raw[earlier]]),
-            window=raw[earlier & normal],
+            references=of_references,
+            window=of_references if self.config.references.source == "pinned" else raw[earlier],
             labels=listed["label"].to_pylist(),
             reviewed=listed["reviewed"].to_pylist(),
         )

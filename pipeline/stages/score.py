@@ -39,8 +39,11 @@ def score(passes: Sequence[Sequence[Unit]], stage: "ScoreUnits", runner: Runner)
     """
     nodes: Counter[str] = Counter()
     run = stage.run
+    categories = {unit.category for units in passes for unit in units}
     for of_pass, units in enumerate(passes):
         list_units(run, of_pass, units)
+        for category in categories - {unit.category for unit in units}:
+            run.units(category, of_pass).remove()  # an earlier try's, with less memory
         done = {entry.path for entry in run.unit_results(of_pass).files() if entry.problem is None}
         todo = [index for index, unit in enumerate(units) if f"{unit.id}.npy" not in done]
         name = "score" if of_pass == len(passes) - 1 else f"pass {of_pass + 1}"

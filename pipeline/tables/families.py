@@ -52,6 +52,17 @@ def with_families(decided: pa.Table, found: pa.Table, members: pa.Table) -> tupl
     )
 
 
+def renamed(rows: pa.Table, members: pa.Table) -> pa.Table:
+    """Return rows of nights before, with `category` and `family`, by the names that people gave families since."""
+    new = {
+        (of.category, old): of.family
+        for of in records(members.filter(pc.is_valid(members["centroid"])), _Named)
+        for old in of.replaced or ()
+    }
+    keys = zip(rows["category"].to_pylist(), rows["family"].to_pylist(), strict=True)
+    return set_columns(rows, {"family": pa.array([new.get(key, key[1]) for key in keys], pa.string())})
+
+
 def known_families(members: pa.Table, earlier: pa.Table) -> pa.Table:
     """Return FAMILIES after this night: those of its regions, and those of nights before that it did not see.
 

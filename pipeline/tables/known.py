@@ -33,7 +33,7 @@ class Known:
     Attributes:
         own: of this run's images, (N,).
         references: of what they are compared with, (R,).
-        window: of images of earlier nights that were not flagged then, (W,).
+        window: of images of earlier nights, or of those that somebody pinned, (W,).
         labels: of this run's images, N of them or none: true for defects, None where unknown.
         reviewed: which of the labels a person gave, N of them or none.
     """

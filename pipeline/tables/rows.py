@@ -95,6 +95,12 @@ def decided_now(
     )
 
 
+def anomalous_images(decided: pa.Table) -> NDArray[np.int64]:
+    """Return the numbers of the images, of rows of DECIDED, that are called anomalous, rising."""
+    found: NDArray[np.int64] = np.sort(decided["image"].filter(decided["anomalous"]).to_numpy())
+    return found
+
+
 def scores_table(catalog: Catalog, found: pa.Table, carried: pa.Table | None) -> pa.Table:
     """Return one row for each image of the catalog, in its order, with a manifest's further columns behind ours.
 

@@ -49,14 +49,17 @@ def of_batch(scores: Scores) -> float:
 
 
 def of_window(scores: Scores, false_alarms: float) -> float:
-    """Return the threshold that a share of normal images lies above, by scores (n,) that were not flagged.
+    """Return the threshold that a share of normal images lies above, by the scores (n,) of images of earlier nights.
 
-    Few images do not show how far the rarest reach: what they show is averaged with the threshold of a batch like them.
+    Those above the threshold of a batch like them are left out as defects. What was flagged then is no ground for that:
+    the rarest normal images would be left out night by night, and the threshold would sink. Few images do not show how
+    far the rarest reach: what they show is averaged with the threshold of a batch.
     """
-    values, count = np.sort(_logarithms(scores)), len(scores)
+    values, guessed = np.sort(_logarithms(scores)), np.log(of_batch(scores))
+    values = values[values <= guessed]
+    count = len(values)
     place = min(count, int(np.ceil((count + 1) * (1 - false_alarms)))) - 1
-    seen, guessed = values[place], np.log(of_batch(scores))
-    return float(np.exp((count * seen + ASSUMED * guessed) / (count + ASSUMED)))
+    return float(np.exp((count * values[place] + ASSUMED * guessed) / (count + ASSUMED)))
 
 
 def automatic(known: Known, false_alarms: float) -> Threshold:
@@ -71,7 +74,7 @@ def automatic(known: Known, false_alarms: float) -> Threshold:
     if len(window) >= FEWEST_OF_WINDOW:
         find = partial(of_window, false_alarms=false_alarms)
         return _with_interval(f"auto: window {false_alarms:g}", find, window, false_alarms)
-    own = known.own[np.isfinite(known.own)]
+    own = np.concatenate([known.own[np.isfinite(known.own)], window])
     return _with_interval("auto: batch", of_batch, own, FALSE_ALARMS) if len(own) else Threshold(None, "auto: batch")
 
 

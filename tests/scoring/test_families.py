@@ -71,7 +71,7 @@ def test_a_family_has_the_name_of_the_night_before_whatever_its_number() -> None
 def test_two_families_of_one_night_are_not_called_alike_by_themselves() -> None:
     known = {"dent": middles(5)[0]}
     near = np.stack([known["dent"], middles(5, seed=1)[0]])
-    assert name_families(near, known, {}).names == ["dent", "family-1"]
+    assert name_families(near, known, {}).names == ["dent", "family-2"]
 
 
 def test_people_rename_a_family_once() -> None:

@@ -57,7 +57,9 @@ class Night:
         config["method"] = {"preset": preset, **method}
         layer = Layer(GRID, WIDTH, 4, len(LAYERS))
         view = View((SIDE, SIDE), GRID)
-        self.find = FindEvidence(ScoreConfig.model_validate(config), layer, view, self.store, self.run, MAP_SCALE)
+        self.find = FindEvidence(
+            ScoreConfig.model_validate(config), layer, view, self.store, self.run, MAP_SCALE, np.empty(0, np.int64)
+        )
         self.find.setup("cpu", 1)
 
     def compared_with(self, positions: list[int]) -> None:

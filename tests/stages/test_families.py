@@ -63,9 +63,9 @@ def test_names_are_those_of_the_night_before_and_of_people(tmp_path: Path) -> No
         ]
     )
     members = find_families(found(run, vectors), finding(run, known), Here())
-    assert list(dict.fromkeys(members["family"].to_pylist())) == ["family-1", "family-7"]
+    assert list(dict.fromkeys(members["family"].to_pylist())) == ["family-8", "family-7"]
     members = find_families(found(run, vectors), finding(run, known, {"/7": "crack", "/99": "dent"}), Here())
-    assert list(dict.fromkeys(members["family"].to_pylist())) == ["family-1", "crack"]
+    assert list(dict.fromkeys(members["family"].to_pylist())) == ["family-8", "crack"]
     assert [row["replaced"] for row in members.to_pylist() if row["regions"]] == [[], ["family-7"]]
     both = {"/0": "crack", "/7": "crack"}
     members = find_families(found(run, vectors), finding(run, known, both), Here())

@@ -190,15 +190,15 @@ def test_auto_takes_the_labels_of_people_and_no_others(tmp_path: Path) -> None:
     assert whole_row(lists(tmp_path / "laid", [0, 1], labels=labels))["rule"] == "auto: batch"
 
 
-def test_of_a_window_only_images_that_were_not_flagged_make_the_threshold(
+def test_all_images_of_a_window_make_the_threshold_whatever_was_flagged_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.tables.verdict.FEWEST_OF_WINDOW", EARLIER - 1)
-    of = lists(tmp_path / "enough", [0, 1, *[-1] * EARLIER])
-    unflagged = np.array([before(row)["score_raw"] for row in range(1, EARLIER)])
-    found = whole_row(of)
-    assert found["rule"] == "auto: window 0.02" and found["threshold"] == of_window(unflagged, 0.02)
     monkeypatch.setattr("pipeline.tables.verdict.FEWEST_OF_WINDOW", EARLIER)
+    of = lists(tmp_path / "enough", [0, 1, *[-1] * EARLIER])
+    earlier = np.array([before(row)["score_raw"] for row in range(EARLIER)])
+    found = whole_row(of)
+    assert found["rule"] == "auto: window 0.02" and found["threshold"] == of_window(earlier, 0.02)
+    monkeypatch.setattr("pipeline.tables.verdict.FEWEST_OF_WINDOW", EARLIER + 1)
     assert whole_row(lists(tmp_path / "few", [0, 1, *[-1] * EARLIER]))["rule"] == "auto: batch"
 
 

@@ -1,6 +1,7 @@
 """Regions of a run at work: from maps and tokens to rows that say where, how much, and what contradicts it."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,16 @@ def drawn(night: Night, n: int, squares: list[tuple[int, int, float]]) -> None:
     (night.run.output / f"maps/{n}.png").write_bytes(png.getvalue())
 
 
-def finder(night: Night) -> FindRegions:
-    find = FindRegions(night.find.config, night.find.layer, night.find.view, night.store, night.run, MAP_SCALE)
+def finder(night: Night, anomalous: Sequence[int] = ()) -> FindRegions:
+    find = FindRegions(
+        night.find.config,
+        night.find.layer,
+        night.find.view,
+        night.store,
+        night.run,
+        MAP_SCALE,
+        np.array(anomalous, np.int64),
+    )
     find.setup("cpu", 1)
     return find
 
@@ -63,6 +72,16 @@ def test_a_region_says_where_it_is_in_the_original_and_what_contradicts_it(tmp_p
     for row in (worst, other):
         assert (row["reference"]["uri"], row["reference"]["etag"]) == ("9.png", "9.png")
         assert row["reference"]["distance"] == pytest.approx(night_distance(row), abs=1e-6) and row["detail"] is None
+
+
+def test_an_anomalous_reference_contradicts_nothing_while_there_are_others(tmp_path: Path) -> None:
+    tokens = random_tokens()
+    tokens[9] = np.roll(tokens[4], 5, axis=1)
+    night = Night(tmp_path, tokens)
+    drawn(night, 4, SQUARES)
+    assert {row["reference"]["uri"] for row in finder(night, [104, 109])(rows(4)).to_pylist()} != {"9.png"}
+    everybody = range(100, 100 + len(tokens))
+    assert {row["reference"]["uri"] for row in finder(night, everybody)(rows(4)).to_pylist()} == {"9.png"}
 
 
 def night_distance(row: dict[str, Any]) -> float:

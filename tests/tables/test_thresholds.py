@@ -209,7 +209,7 @@ def test_the_windows_pixels_count_where_its_images_are_references(source: str, r
             "input": {"uri": "lake"},
             "output": {"uri": "out"},
             "references": {"source": source},
-            "decision": {"pixel": {"rule": rule, "value": 0.02 if rule == "auto" else 0.9}},
+            "decision": {"pixel": {"rule": rule, "value": None if rule == "auto" else 0.9}},
         }
     )
     window, counts = {"nut": pixels(6), "gone": pixels(7)}, {"nut": pixels(2), "new": pixels(3)}

@@ -94,16 +94,18 @@ def second_round(distances: Tensor, own: Tensor, first: Tensor, population: int)
         population: number of images that the references were drawn from.
     """
     sampled = population > len(first)
-    scores, errors = _averaged(distances, own, EVERY, population if sampled else None)
+    found = [_averaged(distances, own, EVERY, population if sampled else None)]
     for tolerance in TOLERANCES:
         stays = clean(first, tolerance)
         rows = distances.masked_fill(~stays, torch.inf)
         alone = ~rows[:, 0].isfinite().any(dim=1)
         rows[alone] = distances[alone]
         share = int(stays.sum()) / len(stays)
-        found = _averaged(rows, own, CLEANED, round(population * share) if sampled else None)
-        scores, errors = scores + found[0], errors + found[1]
-    return scores / (1 + len(TOLERANCES)), errors / (1 + len(TOLERANCES))
+        found.append(_averaged(rows, own, CLEANED, round(population * share) if sampled else None))
+    scores, errors = (torch.stack(of) for of in zip(*found, strict=True))
+    known = errors.isfinite()  # of a single other reference it is not
+    mean_error = errors.where(known, 0).sum(dim=0) / known.sum(dim=0)
+    return scores.mean(dim=0), mean_error.where(known.any(dim=0), torch.inf)
 
 
 def _averaged(distances: Tensor, own: Tensor, interval: float, population: int | None) -> tuple[Tensor, Tensor]:

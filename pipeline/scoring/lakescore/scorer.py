@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.scoring.musc.mutual import Search
 
 DEGREES = 2  # neighbourhoods in a descriptor
-SAMPLE = 8  # references whose patches show how near the nearest ones lie
+SAMPLE = 5  # images, and references, whose patches show how near the nearest ones lie
 TILES = {"cpu": 1024, "cuda": 8192}  # patches a side of one product, where nothing was measured
 PRODUCTS = {"cpu": 5e10, "cuda": 1e13}  # multiply-adds a second of modest machines
 
@@ -51,10 +51,10 @@ class LakeScorer:
         radius = self._search.radius
         if self._searches_whole():
             return Reach()
-        return self._reach(max(1, max(self._layer.grid) // 8) if radius == "auto" else int(radius), 1.0)
+        return self._reach(max(1, max(self._layer.grid) // 8) if radius == "auto" else int(radius), None)
 
     def reach(self, features: CategoryFeatures, layers: Sequence[int]) -> Reach:
-        """Find out how near the nearest patches of a category lie, on a seeded sample of its references."""
+        """Find out how near the nearest patches of a category lie, on a seeded sample of images and references."""
         if self._searches_whole() or self._search.radius != "auto":
             return self.usual_reach
         import torch
@@ -62,14 +62,18 @@ class LakeScorer:
         from pipeline.scoring.lakescore.rounds import read_tokens
         from pipeline.scoring.search.radius import choose_radius
 
-        count = len(features.references)
-        chosen = np.sort(np.random.default_rng(0).permutation(count)[:SAMPLE])
+        # of both: where the camera was moved since the references were taken, they lie near only among themselves
+        chosen = dict.fromkeys(
+            of[place]
+            for of in (features.images, features.references)
+            for place in np.sort(np.random.default_rng(0).permutation(len(of))[:SAMPLE])
+        )
         with torch.inference_mode():
-            [vectors] = self._descriptor()(read_tokens(features, [features.references[i] for i in chosen], layers))
+            [vectors] = self._descriptor()(read_tokens(features, list(chosen), layers))
             radius, kept = choose_radius(vectors, self._layer.grid)
         return Reach() if radius is None else self._reach(radius, kept)
 
-    def _reach(self, radius: int, kept: float) -> Reach:
+    def _reach(self, radius: int, kept: float | None) -> Reach:
         return Reach(radius, kept, near_products(self._layer.grid, radius) / self._layer.patches**2)
 
     def _searches_whole(self) -> bool:

@@ -13,6 +13,7 @@ from pipeline.precision import DTYPES
 
 HALVES = {name: DTYPES[name] for name in ("fp16", "bf16")}
 ALIGNMENT = 8  # columns and rows of a product on CUDA's tensor cores come in multiples of it
+FEWEST_ROWS = 24  # of an int8 product on CUDA
 DIGITS = 15  # int8 columns of 127 that a norm may fill, besides one for the rest
 LARGEST = 127
 LARGEST_BLOCK = 128
@@ -107,6 +108,8 @@ class Products:
         With int8 in units of the frame's step squared.
         """
         rows, columns = left.vectors.flatten(0, 1), right.vectors.flatten(0, 1).T
+        if self._dtype == "int8" and rows.is_cuda:
+            return self._whole(torch._int_mm(_enough(rows), columns)[: len(rows)], left, right)
         if rows.is_cuda and self._dtype in HALVES:
             products = torch.mm(rows, columns, out_dtype=torch.float32)
         elif self._dtype == "int8":
@@ -114,6 +117,10 @@ class Products:
         else:
             with _bf16_tiles(self._amx):
                 products = torch.mm(rows, columns, out=self._out(rows, columns))
+        return self._whole(products, left, right)
+
+    @staticmethod
+    def _whole(products: Tensor, left: Operand, right: Operand) -> Tensor:
         whole = products.view(*left.vectors.shape[:2], *right.vectors.shape[:2])
         return whole[:, : left.norms.shape[1], :, : right.norms.shape[1]]
 
@@ -130,6 +137,11 @@ class Products:
         if self._buffer.numel() < size or self._buffer.device != rows.device:
             self._buffer = torch.empty(size, dtype=self._sums, device=rows.device)
         return self._buffer[:size].view(rows.shape[0], columns.shape[1])
+
+
+def _enough(rows: Tensor) -> Tensor:
+    """Return vectors (n, K) with zeros behind, as many as int8 products on CUDA want: more than 16."""
+    return torch.nn.functional.pad(rows, (0, 0, 0, max(0, FEWEST_ROWS - len(rows))))
 
 
 def _squared_lengths(vectors: Tensor) -> Tensor:

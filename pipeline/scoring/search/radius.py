@@ -9,7 +9,7 @@ from torch import Tensor
 from pipeline.plan.squares import around, cut, near_products
 from pipeline.scoring.search.products import Products
 
-RADII = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+RADII = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 48, 64)
 LEAST_SHARE = 0.99
 SAME = 1e-3  # longer that a distance may become before it counts as lost
 WORTH_IT = 0.5  # share of all products up to which a radius is taken

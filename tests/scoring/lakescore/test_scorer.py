@@ -332,3 +332,31 @@ def test_evidence_is_the_patch_that_is_nearest_by_the_compared_vectors() -> None
         distances = np.linalg.norm(vectors[compared] - vectors[row, patch], axis=2)
         np.testing.assert_allclose(matches.distances[at], distances.min(axis=1), rtol=0, atol=TIGHT)
         np.testing.assert_array_equal(matches.patches[at], distances.argmin(axis=1))
+
+
+def test_where_the_camera_was_moved_the_reach_is_longer_than_among_references_alone() -> None:
+    """Alike places of all references lie at the same patch, those of tonight's images three patches further."""
+    generator = np.random.default_rng(0)
+    places = generator.normal(size=(1, 1, 16, 16, WIDTH))
+    still = np.broadcast_to(places, (12, len(LAYERS), 16, 16, WIDTH)) + generator.normal(
+        0, 0.05, (12, 2, 16, 16, WIDTH)
+    )
+    moved = np.roll(still[:6], 3, axis=3)
+    everything = np.concatenate([still, moved]).reshape(18, len(LAYERS), 256, WIDTH).astype(np.float32)
+    refs: list[FeatureRef] = [("f", row) for row in range(18)]
+    scorer = make_scorer(config(), Layer((16, 16), WIDTH, 4, len(LAYERS)))
+
+    def reach(images: Sequence[int]) -> int | None:
+        features = CategoryFeatures(
+            [refs[row] for row in images],
+            refs[:12],
+            np.full(len(images), -1),
+            np.empty((0, 2), np.int64),
+            lambda wanted, layer: everything[[row for _, row in wanted], LAYERS.index(layer)],
+            lambda of_pass, unit: [],
+        )
+        return scorer.reach(features, LAYERS).radius
+
+    assert reach(range(6)) == 1
+    found = reach(range(12, 18))
+    assert found is None or found >= 3
