@@ -59,7 +59,7 @@ class Sizes:
         return self.grid[0] * self.grid[1]
 
 
-FULL = Sizes((10, 10), 64, (200, 400, 800, 1600, 3200), (200, 400, 800), references=64, apart=True)
+FULL = Sizes((10, 10), 64, (200, 400, 800, 1600, 3200), (200, 400), references=64, apart=True)
 TOY = Sizes((3, 3), 8, (6, 12), (6, 12), references=3, apart=False)
 
 
