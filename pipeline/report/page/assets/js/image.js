@@ -176,9 +176,16 @@ function markHere(n, label) {
 
 /** How a score comes from distances to references, some of which are shown. */
 function averaged(n) {
-  const interval = LAKESCORE.facts.settings.find(([name]) => name === "method.interval")?.[1];
-  const share = interval === undefined ? "" : `${Math.round(100 * interval)} % `;
-  return `Below, distances to the nearest of ${counted(rows.references[n], "reference")}. A patch's score is the mean of the lowest ${share}of all: a few near ones do not make it normal.`;
+  const setting = (name) => LAKESCORE.facts.settings.find(([other]) => other === name)?.[1];
+  const shown = `Below, distances to the nearest of ${counted(rows.references[n], "reference")}`;
+  const preset = setting("method.preset") ?? "paper";
+  if (preset === "subspace") return `${shown}. A patch's score is not made of them: it is what the components of its category leave of it.`;
+  if (preset === "paper") {
+    const interval = setting("method.interval");
+    const share = interval === undefined ? "" : `${Math.round(100 * interval)} % `;
+    return `${shown}. A patch's score is the mean of the lowest ${share}of all: a few near ones do not make it normal.`;
+  }
+  return `${shown}, anomalous ones left out. A patch's score is a mean of the lowest distances to all images, and to those that are likely to be normal.`;
 }
 
 function showEvidence(n, detail) {
