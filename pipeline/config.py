@@ -347,7 +347,7 @@ class DecisionConfig(_Group):
 
 
 class FamiliesConfig(_Group):
-    """Families of defects: regions of a category that differ alike from its references."""
+    """Families of defects: regions that differ alike from references."""
 
     count: int | None = Field(None, gt=0)
     """Families of a category. Default: as many as are found."""

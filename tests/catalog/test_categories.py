@@ -15,7 +15,8 @@ def lake(folder: Path) -> Catalog:
 
 
 def decision(of: str, *categories: str) -> DecisionConfig:
-    return DecisionConfig.model_validate({of: {"categories": {name: 0.25 for name in categories}}})
+    rule = "auto" if of == "image" else "quantile"
+    return DecisionConfig.model_validate({of: {"rule": rule, "categories": {name: 0.25 for name in categories}}})
 
 
 @pytest.mark.parametrize("of", ["image", "pixel"])

@@ -113,7 +113,9 @@ def test_the_same_run_twice_gives_identical_bytes(plain: Path, again: Again) -> 
             compared += 1
     report = sum(path.is_file() for path in plain.glob("runs/*/report/**/*")) - 1  # run.js
     assert report > 24 * (4 + 14)
-    others = 24 + 4 + 1 + 4 + 1  # maps; catalog, pixels, metrics twice; latest.json; features; what the encoder is
+    others = (
+        24 + 6 + 1 + 4 + 1
+    )  # maps; catalog, pixels, regions, families, two of metrics; latest.json; features; encoder
     assert compared == others + report
     one, other = (read_scores(output).drop(columns="scored_at") for output in (plain, again.output))
     pd.testing.assert_frame_equal(one, other, check_exact=True)

@@ -38,7 +38,7 @@ def test_of_a_lake_of_normal_images_few_are_flagged_where_a_quantile_flags_its_s
     [decision] = result.run.decisions.values()
     scores = read_scores(tmp_path / "out")
     assert decision.rule == "auto: batch" and set(scores["rule"]) == {"auto: batch"}
-    assert result.run.counts.anomalous == decision.flagged == scores["anomalous"].sum() <= 2
+    assert result.run.counts.anomalous == decision.flagged == scores["anomalous"].sum() <= 3  # 4 % of 40 are expected
     assert scores["score_final"].isna().all()
     np.testing.assert_allclose(scores["score"], scores["score_raw"] / scores["threshold"])
     assert (scores["pixel_threshold"] == scores["threshold"]).all()

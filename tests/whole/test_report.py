@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import pipeline
 from pipeline.config import ScoreConfig
 from pipeline.io.storage import Location
 from pipeline.report.build import draw_report, drawing_of
@@ -79,6 +80,7 @@ def test_the_worst_images_of_each_category_have_all_their_files_and_no_others_an
 
 
 def test_pictures_are_those_of_their_rows(nights: Nights) -> None:
+    run = pipeline.open_run(str(nights.output), "first")
     for n in nights.drawn:
         row = nights.row(n)
         original = np.asarray(Image.open(row["uri"]).convert("RGB"), float)
@@ -87,7 +89,8 @@ def test_pictures_are_those_of_their_rows(nights: Nights) -> None:
         assert np.abs(np.asarray(picture, float) - original).mean() < 6
         [number, detail] = nights.told(f"details/0/{n}.js")
         assert number == n and (detail["truth"] is not None) == ("/good/" not in row["uri"])
-        assert (detail["contour"] != []) == (row["score_raw"] > row["pixel_threshold"])
+        highest = float(run.map(row["uri"]).max())  # enlarged, a map may stay below its highest patch
+        assert (detail["contour"] != []) == (highest > row["pixel_threshold"])
 
 
 def test_evidence_is_of_other_images_of_the_category_and_stands_in_the_scores_too(nights: Nights) -> None:
@@ -103,11 +106,8 @@ def test_evidence_is_of_other_images_of_the_category_and_stands_in_the_scores_to
             assert all((nights.report / match["crop"]).exists() for match in told)
             distances = [match["distance"] for match in found]
             assert distances == sorted(distances) and 0 < distances[0]
-        # the score is the distance to the nearest of those references that stay, half of the 11 others at least
-        distances = [match["distance"] for match in row["evidence"]]
-        assert distances[0] <= row["score_raw"] + 1e-4
-        stay = [distance for distance in distances if distance == pytest.approx(row["score_raw"], abs=1e-4)]
-        assert stay or distances[-1] < row["score_raw"]
+        worst = [nights.row(match["n"]) for match in nights.told(f"details/0/{n}.js")[1]["evidence"]["worst"]]
+        assert not any(of["anomalous"] for of in worst)  # they show what it should look like
 
 
 @pytest.mark.parametrize("without", [[], EXPLAINED.names], ids=str)  # runs of before have no evidence
