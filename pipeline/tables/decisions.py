@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.schema.table import records
 
 FEW = 0.25  # of the flagged images so many may be unsure
 
@@ -27,25 +30,39 @@ class Decision:
     clear: bool | None
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What rows of REDUCED say alike of all images of a category."""
+
+    rule: str
+    threshold: float | None
+    threshold_low: float | None
+    threshold_high: float | None
+    false_alarms: float | None
+    recall: float | None
+
+
 def decisions_of(reduced: pa.Table, listed: int) -> dict[str, Decision]:
     """Return the decision of each category, of rows of REDUCED; counted are images of the lake, `listed` of them."""
-    images, found = reduced.filter(pc.less(reduced["image"], listed)), {}
-    for category in pc.unique(images["category"]).to_pylist():
+    images, decisions = reduced.filter(pc.less(reduced["image"], listed)), dict[str, Decision]()
+    names: list[str] = pc.unique(images["category"]).to_pylist()
+    for category in names:
         rows = images.filter(pc.equal(images["category"], category))
-        first, raw = rows.slice(0, 1).to_pylist()[0], rows["score_raw"].to_numpy()
-        low, high = first["threshold_low"], first["threshold_high"]
-        known = low is not None and high is not None
-        flagged = 0 if first["threshold"] is None else int((raw > first["threshold"]).sum())
-        unsure = int(np.sum((raw > low) & (raw <= high))) if known else 0
-        found[category] = Decision(
-            first["rule"],
-            first["threshold"],
+        [found] = records(rows.slice(0, 1), _Found)
+        raw: NDArray[np.float64] = rows["score_raw"].to_numpy()
+        low, high = found.threshold_low, found.threshold_high
+        flagged = 0 if found.threshold is None else int((raw > found.threshold).sum())
+        unsure = 0 if low is None or high is None else int(((raw > low) & (raw <= high)).sum())
+        clear = None if low is None or high is None else unsure <= max(1, FEW * flagged)
+        decisions[category] = Decision(
+            found.rule,
+            found.threshold,
             low,
             high,
-            first["false_alarms"],
-            first["recall"],
+            found.false_alarms,
+            found.recall,
             flagged,
             unsure,
-            unsure <= max(1, FEW * flagged) if known else None,
+            clear,
         )
-    return found
+    return decisions
