@@ -73,7 +73,8 @@ def automatic(known: Known, false_alarms: float) -> Threshold:
     window = known.window[np.isfinite(known.window)]
     if len(window) >= FEWEST_OF_WINDOW:
         find = partial(of_window, false_alarms=false_alarms)
-        return _with_interval(f"auto: window {false_alarms:g}", find, window, false_alarms)
+        expected = (len(window) * false_alarms + ASSUMED * FALSE_ALARMS) / (len(window) + ASSUMED)
+        return _with_interval(f"auto: window {false_alarms:g}", find, window, expected)
     own = np.concatenate([known.own[np.isfinite(known.own)], window])
     return _with_interval("auto: batch", of_batch, own, FALSE_ALARMS) if len(own) else Threshold(None, "auto: batch")
 
