@@ -12,6 +12,7 @@ from pipeline.metrics.category import Metric, mean_metrics
 from pipeline.report.columns import finite_columns
 from pipeline.result import Result
 from pipeline.schema.table import count_by, records, set_columns
+from pipeline.tables.decisions import Decision
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,10 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Decided:
+class Decided(Decision):
     """How a category was decided, as run.json has it."""
 
     category: str
-    rule: str
-    threshold: float | None
-    low: float | None
-    high: float | None
-    false_alarms: float | None
-    recall: float | None
-    flagged: int
-    unsure: int
-    clear: bool | None
 
 
 @dataclass(frozen=True)
@@ -143,7 +135,7 @@ def summarise(result: Result, most: int, category: str | None = None) -> Summary
         metrics=result.metrics,
         mean=mean_metrics(result.metrics.values()),
         categories=[_spread(scores, name) for name in categories_of(scores)],
-        decisions=[Decided(name, **of.model_dump()) for name, of in run.decisions.items()],
+        decisions=[Decided(category=name, **of.model_dump()) for name, of in run.decisions.items()],
         worst=_worst(only_category(scores, category), most),
     )
 

@@ -97,5 +97,5 @@ def test_decisions_are_those_of_run_json() -> None:
     decision |= {"recall": None, "flagged": 3, "unsure": 1, "clear": True}
     run = replace(result("one", ROWS), run=record("one", {"decisions": {"nut": decision}}))
     summary = summarise(run, 1)
-    assert summary.decisions == [Decided("nut", **decision)]
+    assert summary.decisions == [Decided(category="nut", **decision)]
     assert summarise(result("one", ROWS), 1).decisions == []

@@ -18,6 +18,7 @@ from pipeline.plan.cost import Cost, unit_cost
 from pipeline.plan.squares import near_products
 from pipeline.plan.units import Members, Reach, Shape, Unit, plan_units
 from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult
+from pipeline.scoring.search.settings import question, untuned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 DEGREES = 2  # neighbourhoods in a descriptor
 SAMPLE = 5  # images, and references, whose patches show how near the nearest ones lie
-TILES = {"cpu": 1024, "cuda": 8192}  # patches a side of one product, where nothing was measured
-PRODUCTS = {"cpu": 5e10, "cuda": 1e13}  # multiply-adds a second of modest machines
 
 
 class LakeScorer:
@@ -97,17 +96,10 @@ class LakeScorer:
         return unit_cost(unit, self.shape)
 
     def question(self) -> dict[str, object]:
-        return {
-            "kind": self._search.kind,
-            "dtype": self._search.dtype,
-            "grid": list(self._layer.grid),
-            "width": self._layer.width,
-            "compared": self.shape.compared,
-        }
+        return question(self._search, self._layer, self.shape.compared)
 
     def untuned(self, device: str) -> Tuning:
-        kind = "faiss" if self._search.kind == "faiss" else "gemm"
-        return Tuning(kind, TILES[device], PRODUCTS[device], PRODUCTS[device] / 1e3)
+        return untuned(self._search, device)
 
     def tune(self, device: str) -> Tuning:
         from pipeline.scoring.search.tuning import tune

@@ -23,6 +23,7 @@ from pipeline.scoring.scorer import (
     UnitResult,
     highest,
 )
+from pipeline.scoring.search.settings import question, untuned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from pipeline.scoring.musc.mutual import Search
 
 FITTED_ON = 16  # reference images whose vectors a PCA is fitted on
-TILES = {"cpu": 1024, "cuda": 8192}  # patches a side of one product, where nothing was measured
-PRODUCTS = {"cpu": 5e10, "cuda": 1e13}  # multiply-adds a second of modest machines
 
 
 class MuscScorer:
@@ -79,17 +78,10 @@ class MuscScorer:
         return unit_cost(unit, self.shape)
 
     def question(self) -> dict[str, object]:
-        return {
-            "kind": self._search.kind,
-            "dtype": self._search.dtype,
-            "grid": list(self._layer.grid),
-            "width": self._layer.width,
-            "compared": self.shape.compared,
-        }
+        return question(self._search, self._layer, self.shape.compared)
 
     def untuned(self, device: str) -> Tuning:
-        kind = "faiss" if self._search.kind == "faiss" else "gemm"
-        return Tuning(kind, TILES[device], PRODUCTS[device], PRODUCTS[device] / 1e3)
+        return untuned(self._search, device)
 
     def tune(self, device: str) -> Tuning:
         from pipeline.scoring.search.tuning import tune
