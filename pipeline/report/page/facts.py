@@ -21,7 +21,7 @@ BINS = 60  # of a category's histogram
 
 READ = (*USED, "detail", "threshold", "pixel_threshold", "rule", "scored_by", "label", "width", "height")  # of scores
 TOLD = (
-    *("uri", "status", "reason", "detail", "score", "score_raw", "stderr", "references", "anomalous", "threshold"),
+    *("uri", "status", "reason", "detail", "score_raw", "stderr", "references", "anomalous", "threshold"),
     *("scored_by", "label", "width", "height"),
 )
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline.scoring.lakescore.descriptor import Descriptor
-    from pipeline.scoring.musc.mutual import Search
 
 DEGREES = 2  # neighbourhoods in a descriptor
 SAMPLE = 5  # images, and references, whose patches show how near the nearest ones lie
@@ -37,7 +36,6 @@ class LakeScorer:
 
     def __init__(self, config: ScoreConfig, layer: Layer) -> None:
         self._search, self._layer = config.search, layer
-        self._searching: tuple[object, Search] | None = None
 
     @property
     def shape(self) -> Shape:
@@ -111,10 +109,12 @@ class LakeScorer:
         import torch
 
         from pipeline.scoring.lakescore.rounds import Rounds
+        from pipeline.scoring.search.tuning import make_search
 
         images = np.arange(unit.start, unit.stop)
         with torch.inference_mode():
-            rounds = Rounds(unit, self._descriptor(), self._search_of(unit, tuning, device), device)
+            search = make_search(tuning, self._search.dtype, device, self._layer.grid, unit.radius)
+            rounds = Rounds(unit, self._descriptor(), search, device)
             if of_pass == 0:
                 return rounds.first(features, images)
             if unit.whole:
@@ -169,15 +169,6 @@ class LakeScorer:
 
         with torch.inference_mode():
             return explain(patches, images, compared, vectors, block)
-
-    def _search_of(self, unit: Unit, tuning: Tuning, device: str) -> Search:
-        """Return the search; made once, since it may hold memory of a GPU."""
-        from pipeline.scoring.search.tuning import make_search
-
-        if self._searching is None or self._searching[0] != (unit.radius, tuning, device):
-            search = make_search(tuning, self._search.dtype, device, self._layer.grid, unit.radius)
-            self._searching = (unit.radius, tuning, device), search
-        return self._searching[1]
 
     def _descriptor(self) -> Descriptor:
         from pipeline.scoring.lakescore.descriptor import Descriptor

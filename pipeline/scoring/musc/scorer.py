@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline.scoring.musc.lnamd import Aggregation
-    from pipeline.scoring.musc.mutual import Search
 
 FITTED_ON = 16  # reference images whose vectors a PCA is fitted on
 
@@ -47,7 +46,6 @@ class MuscScorer:
                 f"{config.encoder.name}"
             )
         self._prepared: tuple[object, int, Aggregation] | None = None
-        self._searching: tuple[object, Search] | None = None
 
     @property
     def shape(self) -> Shape:
@@ -93,6 +91,7 @@ class MuscScorer:
         import torch
 
         from pipeline.scoring.musc.mutual import PatchScores, mutual_scores, query_scores
+        from pipeline.scoring.search.tuning import make_search
 
         [layer] = unit.layers
 
@@ -101,7 +100,7 @@ class MuscScorer:
 
         with torch.inference_mode():
             aggregation = self._aggregation(features, layer, device)
-            search = self._search_of(tuning, device)
+            search = make_search(tuning, self._search.dtype, device)
             first, second = features.excluded_pairs.T
             inside = (first >= unit.start) & (first < unit.stop)
             excluded = torch.from_numpy(np.stack([first[inside] - unit.start, second[inside]], axis=1)).to(device)
@@ -166,14 +165,6 @@ class MuscScorer:
 
         with torch.inference_mode():
             return explain(patches, images, compared, vectors, block)
-
-    def _search_of(self, tuning: Tuning, device: str) -> Search:
-        """Return the search; made once, since it may hold memory of a GPU."""
-        from pipeline.scoring.search.tuning import make_search
-
-        if self._searching is None or self._searching[0] != (tuning, device):
-            self._searching = (tuning, device), make_search(tuning, self._search.dtype, device)
-        return self._searching[1]
 
     def _aggregation(self, features: CategoryFeatures, layer: int, device: str) -> Aggregation:
         """Return how a layer's tokens become the vectors that are compared; made once for the same features."""

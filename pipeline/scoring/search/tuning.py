@@ -1,5 +1,6 @@
 """The faster search for a shape and a device, measured in a second or two on the worker that will use it."""
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,6 +22,7 @@ ROUNDS = 3
 WORTH_IT = 1.05  # times faster than the default before another is taken: less is noise
 
 
+@functools.lru_cache(maxsize=1)
 def make_search(
     tuning: Tuning,
     dtype: str = "fp32",
@@ -30,7 +32,8 @@ def make_search(
 ) -> Search:
     """Return the search that was chosen, ready on a device ("cpu" or "cuda").
 
-    Within a radius, in patches of a grid (H, W), there is one way only.
+    Within a radius, in patches of a grid (H, W), there is one way only. The last one is kept, since it may hold memory
+    of a GPU.
     """
     keep_fp32_sums()
     if radius is not None:
