@@ -53,10 +53,11 @@ def main() -> None:
     from pipeline.report.terminal import aligned, ruled
 
     layers, depth, width = 4, 24, 1024
-    patches = (arguments.size // PATCH) ** 2
+    grid = (arguments.size // PATCH, arguments.size // PATCH)
+    patches = grid[0] * grid[1]
     # Of one image: the blocks' matrices, and attention between all tokens
     forward = patches * depth * (12 * width**2 + 2 * patches * width)
-    shape = Shape(patches=patches, width=width, bytes=2, degrees=3, comparisons=3, compared=width)
+    shape = Shape(width=width, bytes=2, degrees=3, comparisons=3, compared=width)
     node = Node(
         Rates(products=arguments.products, aggregated=2e10, read=5e8),
         encoded=arguments.products / forward,
@@ -75,7 +76,9 @@ def main() -> None:
         new = max(1, round(images * arguments.new))
         stored = images * layers * patches * width * 2
         nights = [
-            size_night(Work(of, images, arguments.categories), arguments.hours, node, ReferencesConfig(), layers, shape)
+            size_night(
+                Work(of, images, arguments.categories, grid), arguments.hours, node, ReferencesConfig(), layers, shape
+            )
             for of in (images, new)
         ]
         rows.append(

@@ -62,6 +62,8 @@ class InputConfig(_Group):
     """Bits that count in files with 16 for each value, as cameras write 10 or 12; auto finds each category's out."""
     channels: Annotated[tuple[int, int, int], BeforeValidator(_split)] | None = None
     """Which of a file's channels are red, green and blue, from 0. Default: its own colours."""
+    smallest_defect: float | None = Field(None, gt=0)
+    """Length of the smallest defect worth finding, in pixels of the original; see tiles.scale."""
     max_pixels: int = Field(100_000_000, gt=0)
     """Larger images are quarantined before they are decoded (width times height)."""
     max_bytes: int = Field(1 << 30, gt=0)
@@ -109,6 +111,24 @@ class OutputConfig(_Group):
         return run_id
 
 
+USUAL_SIZE = 518  # pixels of a side
+
+
+class SizeConfig(_Group):
+    """A size that keeps an image's aspect: one of the two."""
+
+    short: int | None = Field(None, gt=0)
+    """Pixels of the shorter side of every image; images of a category may differ in shape."""
+    area: int | None = Field(None, gt=0)
+    """As many pixels as a square of this side has, by the usual aspect of each category."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.short is None) == (self.area is None):
+            raise ValueError("give one of short and area, in pixels of a side")
+        return self
+
+
 class EncoderConfig(_Group):
     """The vision transformer that turns images into patch tokens."""
 
@@ -118,8 +138,9 @@ class EncoderConfig(_Group):
     """File or s3:// object to load instead of the hub's weights (safetensors, or a PyTorch state dict)."""
     weights_sha256: str | None = None
     """Checksum that the weights must have."""
-    size: int | Annotated[tuple[int, int], BeforeValidator(_split)] = 518
-    """Images are resized to size x size pixels, or to height,width; multiples of the encoder's patch."""
+    size: int | Annotated[tuple[int, int], BeforeValidator(_split)] | SizeConfig | Literal["auto"] = USUAL_SIZE
+    """Images are resized to size x size pixels, or to height,width; multiples of the encoder's patch. {short: 518}
+    keeps each image's aspect, {area: 518} takes each category's usual one at as many pixels; auto is {area: 518}."""
     layers: Numbers | Literal["middle"] | None = None
     """Blocks whose output is used, from 0, such as 5,11; middle: the last of the second and of the third quarter of the
     depth. Default: middle with preset lakescore, else the last of each quarter."""
@@ -133,13 +154,24 @@ class EncoderConfig(_Group):
     _has_no_variables = field_validator("weights")(_address)
 
     @property
+    def aspect(self) -> SizeConfig | None:
+        """The size where it keeps an image's aspect."""
+        return self.size if isinstance(self.size, SizeConfig) else None
+
+    @property
     def sides(self) -> tuple[int, int]:
-        """Height and width of what is encoded."""
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
+        """Height and width of what is encoded; where these differ between images, those of a square as long."""
+        if isinstance(self.size, tuple):
+            return self.size
+        side = (self.aspect.short or self.aspect.area) if self.aspect else self.size
+        assert isinstance(side, int), "auto was made an area"
+        return side, side
 
     @field_validator("size")
     @classmethod
-    def _is_one_number_for_a_square(cls, size: int | tuple[int, int]) -> int | tuple[int, int]:
+    def _is_one_number_for_a_square(cls, size: int | tuple[int, int] | SizeConfig | str) -> Any:
+        if isinstance(size, (SizeConfig, str)):
+            return SizeConfig(area=USUAL_SIZE) if size == "auto" else size
         height, width = (size, size) if isinstance(size, int) else size
         if min(height, width) < 1:
             raise ValueError("an image has one pixel at least, in height and width")
@@ -151,6 +183,18 @@ class EncoderConfig(_Group):
         if checksum is not None and not re.fullmatch(r"[0-9a-f]{64}", checksum):
             raise ValueError("a sha256 checksum has 64 hexadecimal digits, in lower case")
         return checksum
+
+
+class TilesConfig(_Group):
+    """Images that are encoded in tiles, at a scale of their own, in place of whole at `encoder.size`."""
+
+    scale: Literal["auto", "none"] | Annotated[float, Field(gt=0, le=16)] = "auto"
+    """Pixels that are seen for one of the image, along each side; none: no tiles. auto takes tiles in categories whose
+    smallest defect, input.smallest_defect, would be less than 1.5 patches long in the whole image."""
+    size: int | None = Field(None, gt=0)
+    """Side of a tile in pixels, a multiple of the encoder's patch. Default: encoder.size."""
+    overlap: int = Field(64, ge=0)
+    """Pixels that neighbouring tiles share, at least. A patch is taken from the tile in which it lies most central."""
 
 
 OWN_SETTINGS = {  # of presets, beside which they would do nothing
@@ -438,6 +482,7 @@ class ScoreConfig(_Group):
     input: InputConfig
     output: OutputConfig
     encoder: EncoderConfig = EncoderConfig()
+    tiles: TilesConfig = TilesConfig()
     method: MethodConfig = MethodConfig()
     references: ReferencesConfig = ReferencesConfig()
     search: SearchConfig = SearchConfig()

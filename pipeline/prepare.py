@@ -1,7 +1,7 @@
 """What is known of a run before anything is written: what it lists, compares, costs, and whether it can work."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -16,16 +16,20 @@ from pipeline.engine.clock import Clock
 from pipeline.engine.cluster import Pool, everywhere, pool
 from pipeline.engine.describe import spec_of
 from pipeline.engine.tasks import OnRay
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Unit
 from pipeline.schema.record import Settings
 from pipeline.scoring.scorer import Layer, Scorer, Tuning, make_scorer
 from pipeline.stages.depths import find_depths
 from pipeline.stages.reach import within
 from pipeline.stages.score import layer_of
+from pipeline.stages.sizes import find_sizes
 from pipeline.store.depths import kept_depths
 from pipeline.store.features import FeatureStore
 from pipeline.store.history import History, read_history
 from pipeline.store.run_folder import RunFolder
+from pipeline.store.sizes import kept_sizes
+from pipeline.tables.geometry import geometry_of
 from pipeline.tables.references import Chooser
 from pipeline.tables.selection import Selection, select, window_of
 from pipeline.values import LakeValues, Values
@@ -52,8 +56,7 @@ class Prepared(Begun):
 
     spec: EncoderSpec
     store: FeatureStore
-    view: View
-    values: LakeValues
+    geometry: LakeGeometry
     layer: Layer
     scorer: Scorer
     history: History
@@ -93,17 +96,16 @@ def prepare(begun: Begun) -> Prepared:
         dtype={"fp16": "float16", "fp32": "float32", "int8": "int8"}[config.encoder.store],
     )
     since = begun.started - timedelta(days=config.references.days)
-    view = View(config.encoder.sides, spec.grid)
-    values = _values(begun, view)
-    history = read_history(folder.output, since, spec.fingerprint, settings, values)
+    geometry = _geometry(begun, spec)
+    history = read_history(folder.output, since, spec.fingerprint, settings, geometry)
     selection = select(begun.catalog, config, history)
     earlier = window_of(history, since, config.references.count)
-    choose = Chooser(config, store, folder, spec.fingerprint, earlier, settings, values)
+    choose = Chooser(config, store, folder, spec.fingerprint, earlier, settings, geometry)
     expected = choose.expected(selection.todo, selection.pinned)
     layer = layer_of(store)
     scorer = make_scorer(config, layer)
     score_pool = pool(config.ray.score)
-    usual = dict.fromkeys(expected, scorer.usual_reach)
+    usual = {category: scorer.usual_reach(of.grid) for category, of in expected.items()}
     units = _plan_passes(scorer, config, spec, within(expected, usual), score_pool.device)
     cost, tuning = estimate(chain.from_iterable(units), scorer, config, layer, score_pool, folder.output)
     announce(cost, config.references, {category: of.total for category, of in expected.items()})
@@ -111,8 +113,7 @@ def prepare(begun: Begun) -> Prepared:
         **vars(begun),
         spec=spec,
         store=store,
-        view=view,
-        values=values,
+        geometry=geometry,
         layer=layer,
         scorer=scorer,
         history=history,
@@ -125,7 +126,29 @@ def prepare(begun: Begun) -> Prepared:
     )
 
 
-def _values(begun: Begun, view: View) -> LakeValues:
+def _geometry(begun: Begun, spec: EncoderSpec) -> LakeGeometry:
+    """Find out how the images of each category are seen."""
+    config, output = begun.config, begun.folder.output
+    encoder, tiles, patch = config.encoder, config.tiles, spec.patch
+    usual = (
+        Geometry(patch, encoder.sides) if encoder.aspect is None else Geometry(patch, short=encoder.aspect.short or 0)
+    )
+    defect = config.input.smallest_defect
+    if encoder.aspect is None and (tiles.scale == "none" or (tiles.scale == "auto" and defect is None)):
+        return LakeGeometry(usual, values=_values(begun))
+    images = begun.catalog.table
+    known = kept_sizes(output)
+    new = images.filter(pc.invert(pc.is_in(images["category"], value_set=pa.array(sorted(known), pa.string()))))
+    found = known | find_sizes(new, config.input, OnRay(everywhere()))
+    categories: list[str] = pc.unique(images["category"]).to_pylist()
+    sizes = {category: found[category] for category in categories if category in found}
+    geometries = {category: geometry_of(config, usual, sizes.get(category)) for category in categories}
+    for category, size in sizes.items():
+        log.info("view     of %r: %s", category, geometries[category].about(size))
+    return LakeGeometry(usual, geometries, _values(begun), sizes)
+
+
+def _values(begun: Begun) -> LakeValues:
     """Find out what is seen of the values of each category's images."""
     config, images = begun.config.input, begun.catalog.table
     categories = pc.unique(images["category"]).to_pylist()
@@ -133,7 +156,7 @@ def _values(begun: Begun, view: View) -> LakeValues:
         return LakeValues(dict.fromkeys(categories, config.bits), config.channels)
     known = kept_depths(begun.folder.output)
     new = images.filter(pc.invert(pc.is_in(images["category"], value_set=pa.array(sorted(known), pa.string()))))
-    chosen = replace(view, values=Values(channels=config.channels))
+    chosen = View((1, 1), values=Values(channels=config.channels))
     found = known | find_depths(new, config, chosen, OnRay(everywhere()))
     values = LakeValues({category: found[category] for category in categories}, config.channels)
     for category, bits in values.shallow().items():

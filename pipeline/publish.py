@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.catalog import Catalog
+from pipeline.geometry import Geometry
 from pipeline.io.parquet import write_parquet
 from pipeline.metrics.category import mean_metrics
 from pipeline.metrics.stream import MAP_SCALE
@@ -110,7 +111,8 @@ def describe_run(
         "decisions": {category: asdict(decision) for category, decision in decisions.items()},
         **drift,
         "layout": prepared.catalog.layout,
-        "bits": prepared.values.shallow(),
+        "bits": prepared.geometry.values.shallow(),
+        "views": {category: _view(of) for category, of in prepared.geometry.categories.items()},
         "search": asdict(prepared.tuning),
         "estimate": asdict(prepared.cost),
         "encoder": asdict(prepared.spec),
@@ -122,6 +124,10 @@ def describe_run(
         **surroundings(),
     }
     return RunRecord.model_validate(told)
+
+
+def _view(geometry: Geometry) -> dict[str, Any]:
+    return {name: value for name, value in asdict(geometry).items() if name != "values"}
 
 
 def say_drift(drifted: Mapping[str, Mapping[str, Drift]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pydantic import ConfigDict, JsonValue, TypeAdapter
 from typing_extensions import TypedDict
 
-from pipeline.config import FamiliesConfig, InputConfig, ScoreConfig
+from pipeline.config import FamiliesConfig, InputConfig, ScoreConfig, TilesConfig
 from pipeline.errors import ConfigError
 from pipeline.io.json_file import read_json
 from pipeline.result import Result, read_result
@@ -31,11 +31,16 @@ def identity(config: ScoreConfig) -> Settings:
     """Return the settings that decide the results; where and how fast they are computed is none of them."""
     kept = config.model_dump(mode="json", exclude={"output", "ray", "drift", "report", "log"})
     kept["input"].pop("max_seconds")
-    for name in ("bits", "channels"):  # as they are usually, a run is the same as one of before there were any
+    for name in (
+        "bits",
+        "channels",
+        "smallest_defect",
+    ):  # as they are usually, a run is the same as one of before there were any
         if kept["input"][name] == InputConfig.model_fields[name].default:
             kept["input"].pop(name)
-    if config.families == FamiliesConfig():  # likewise
-        kept.pop("families")
+    for name, usual in (("families", FamiliesConfig()), ("tiles", TilesConfig())):  # likewise
+        if getattr(config, name) == usual:
+            kept.pop(name)
     kept["search"].pop("memory_gb")
     kept["references"].pop("quadratic")
     return kept

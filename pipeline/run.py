@@ -36,6 +36,7 @@ from pipeline.stages.regions import FindRegions, find_regions
 from pipeline.stages.score import ScoreUnits, score
 from pipeline.store.depths import keep_depths
 from pipeline.store.run_folder import RunFolder
+from pipeline.store.sizes import keep_sizes
 from pipeline.tables.decisions import decisions_of
 from pipeline.tables.families import known_families, renamed, with_families
 from pipeline.tables.regions import regions_table
@@ -63,12 +64,13 @@ def score_lake(config: ScoreConfig) -> Result:
 
 
 def _score(prepared: Prepared, lock: RunLock) -> Result:
-    config, store, clock, view = prepared.config, prepared.store, prepared.clock, prepared.view
+    config, store, clock, geometry = prepared.config, prepared.store, prepared.clock, prepared.geometry
     catalog, tasks = prepared.catalog, OnRay(everywhere())
     lock.check()
     folder = begin(prepared.folder, prepared.settings)
     if config.input.bits == "auto":
-        keep_depths(folder.output, prepared.values.bits)  # the next night reads its images alike
+        keep_depths(folder.output, geometry.values.bits)  # the next night reads its images alike
+    keep_sizes(folder.output, geometry.sizes)
     keep_spec(folder.output, config.encoder, prepared.spec)  # the next run starts without a worker's help
     clock.lap("start")
 
@@ -83,7 +85,7 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     thresholds = pixel_thresholds(config, prepared.history.pixels, reduced.pixels, of_images)
     decided = decided_now(images.filter(images["input"]), reduced.images, thresholds, folder.run_id, prepared.started)
     anomalous = anomalous_images(decided)
-    find = FindRegions(config, prepared.layer, view, store, folder, MAP_SCALE, anomalous)
+    find = FindRegions(config, prepared.layer, geometry, store, folder, MAP_SCALE, anomalous)
     decided, found_regions = find_regions(images, decided, find, tasks)
     find_alike = FindFamilies(config.families, folder, prepared.history.families, catalog.families)
     members = find_families(found_regions, find_alike, tasks)
@@ -98,8 +100,8 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     extras = None
     if most := config.report.images:
         lock.check()
-        drawing = drawing_of(config, catalog.layout, view, folder.report, prepared.values)
-        find_evidence = FindEvidence(config, prepared.layer, view, store, folder, MAP_SCALE, anomalous)
+        drawing = drawing_of(config, catalog.layout, geometry, folder.report)
+        find_evidence = FindEvidence(config, prepared.layer, geometry, store, folder, MAP_SCALE, anomalous)
         pixels = add_pixels(reduced.pixels, prepared.history.pixels)
         scores, extras = draw_report(drawing, scores, catalog.table, pixels, folder.run_id, most, tasks, find_evidence)
     clock.lap("draw")
@@ -127,13 +129,13 @@ class _Computed:
 
 def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay, tries: list[Extracted]) -> _Computed:
     """Do the work once; what it extracts is told in `tries`, since damage may end it later."""
-    config, store, clock, view = prepared.config, prepared.store, prepared.clock, prepared.view
+    config, store, clock, geometry = prepared.config, prepared.store, prepared.clock, prepared.geometry
     todo, layer, catalog = prepared.selection.todo, prepared.layer, prepared.catalog
 
     # images to tokens
     lock.check()
-    decode_and_encode = OnRay(prepared.encode_pool, before=DecodeBlock(config.input, view, prepared.values))
-    extracted = extract(todo, config, prepared.spec, view, prepared.values, store, decode_and_encode)
+    decode_and_encode = OnRay(prepared.encode_pool, before=DecodeBlock(config.input, geometry))
+    extracted = extract(todo, config, prepared.spec, geometry, store, decode_and_encode)
     tries.append(extracted)
     clock.lap("extract")
 
@@ -155,7 +157,7 @@ def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay,
 
     # patch scores to maps, scores, thresholds, metrics
     lock.check()
-    reduction = Reduction(config, layer, view, store, folder, catalog.layout)
+    reduction = Reduction(config, layer, geometry, store, folder, catalog.layout)
     reduced = reduction({category: members[category].total for category in members}, tasks)
     clock.lap("reduce")
     return _Computed(with_references(encoded, compared), units_by_node, reduced, reaches)

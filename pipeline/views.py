@@ -57,6 +57,10 @@ class View:
         seen = Values.parse("".join(values))
         return cls((height, width), (rows, columns), (left, top, right, bottom), int(turned), seen)
 
+    def on(self, image_size: tuple[int, int]) -> "View":
+        """Return the view of an image of (width, height): this one, of whatever size that is."""
+        return self
+
     def at(self, size: Sequence[int]) -> "View":
         """Return the view whose map is of another size (height, width)."""
         return replace(self, size=(size[0], size[1]))

@@ -6,7 +6,7 @@
 import json
 import logging
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from pydantic import TypeAdapter
 
@@ -42,7 +42,7 @@ def kept_spec(output: Location, config: EncoderConfig) -> EncoderSpec | None:
         reason = " ".join(str(error).split())[:200]
         log.warning("%s describes no encoder of these settings, and is written anew: %s", location, reason)
         return None
-    return spec
+    return spec if spec.patch else replace(spec, patch=config.sides[0] // spec.grid[0])
 
 
 def keep_spec(output: Location, config: EncoderConfig, spec: EncoderSpec) -> None:
@@ -67,6 +67,8 @@ def _check(spec: EncoderSpec, config: EncoderConfig) -> None:
     """Raise `ValueError` where a spec cannot be that of an encoder with these settings."""
     if spec.name != config.name:
         raise ValueError(f"its name is {spec.name!r}")
+    if not spec.patch and config.aspect is not None:
+        raise ValueError("it says no size of patches")
     if min(*spec.grid, spec.width, spec.embedding) < 1:
         raise ValueError("numbers of patches and values are positive")
     chosen = config.layers if isinstance(config.layers, tuple) else spec.layers

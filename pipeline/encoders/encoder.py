@@ -5,9 +5,11 @@ import hashlib
 import importlib
 import json
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from pipeline.config import EncoderConfig
@@ -16,6 +18,7 @@ from pipeline.encoders.libraries import split_name
 from pipeline.encoders.spec import FEATURES, EncoderSpec, check_layers, description_key
 from pipeline.encoders.weights import local_weights
 from pipeline.errors import EncoderError
+from pipeline.geometry import tiles_along
 from pipeline.images import Pixels
 from pipeline.precision import DTYPES, keep_fp32_sums
 
@@ -47,8 +50,9 @@ class Encoder:
         keep_fp32_sums()
         backbone = _load(config)
         layers = _layers(config, backbone.depth)
-        for side in config.sides:
-            _check_side(side, config, backbone.patch)
+        if config.aspect is None:
+            for side in config.sides:
+                _check_side(side, config, backbone.patch)
         self.batch_size = config.batch_size
         self._device, self._dtype = torch.device(device), DTYPES[config.dtype]
         parameters = _digest(backbone.module)
@@ -57,13 +61,20 @@ class Encoder:
         self._std = torch.tensor(backbone.std, device=self._device).view(1, 3, 1, 1)
         self._forward = backbone.make_forward(layers)
 
-        height, width = config.sides
-        grid = (height // backbone.patch, width // backbone.patch)
+        self._patch = backbone.patch
+        grid = (config.sides[0] // backbone.patch, config.sides[1] // backbone.patch)
+        if min(grid) < 1:
+            raise EncoderError(
+                f"encoder.size {config.sides[0]} is less than a patch of {config.name}, {backbone.patch}"
+            )
+        height, width = self._whole = (grid[0] * backbone.patch, grid[1] * backbone.patch)
         with torch.inference_mode():  # of one image: a whole batch of a large model takes a CPU minutes
             blocks, embedding = self._forward(self._normalised(np.zeros((1, height, width, 3), np.uint8)))
         _, patches, values = blocks[0].shape
         if patches != grid[0] * grid[1]:
             raise EncoderError(f"{config.name} gives {patches} patches where {grid[0]} x {grid[1]} are expected")
+        if config.aspect is not None:
+            self._check_other_shapes(config)
         self.spec = EncoderSpec(
             name=config.name,
             grid=grid,
@@ -71,8 +82,45 @@ class Encoder:
             embedding=embedding.shape[1],
             layers=layers,
             fingerprint="",
+            patch=backbone.patch,
         )
         self.spec = replace(self.spec, fingerprint=_fingerprint(config, self.spec, backbone, parameters))
+
+    def in_tiles(self, pixels: Pixels, tile: int, overlap: int, dtype: torch.dtype | None = None) -> Encoded:
+        """Encode an RGB image (H, W, 3), uint8, tile by tile, and stitch the tokens to one grid; its B is 1.
+
+        Each patch is taken from the tile in which it lies most central. The embedding is that of the whole image,
+        squeezed to `encoder.size`.
+
+        Args:
+            pixels: whole patches.
+            tile: side of a tile in pixels, whole patches; a shorter side of the image is one tile.
+            overlap: pixels that tiles share, at least.
+            dtype: of the tokens.
+        """
+        rows, columns = (side // self._patch for side in pixels.shape[:2])
+        along = [tiles_along(length, tile // self._patch, -(-overlap // self._patch)) for length in (rows, columns)]
+        places = list(product(*along))
+        stitched: Tensor | None = None  # (1, L, rows, columns, D)
+        for start in range(0, len(places), self.batch_size):
+            part = places[start : start + self.batch_size]
+            cut = np.stack(
+                [
+                    pixels[self._patch * y.start : self._patch * y.stop, self._patch * x.start : self._patch * x.stop]
+                    for y, x in part
+                ]
+            )
+            found = self(cut, dtype).tokens  # (b, L, p, D)
+            if stitched is None:
+                stitched = found.new_empty((1, found.shape[1], rows, columns, found.shape[3]))
+            for tokens, (y, x) in zip(found, part, strict=True):
+                of_tile = tokens.view(tokens.shape[0], y.stop - y.start, x.stop - x.start, -1)
+                stitched[0, :, y.low : y.high, x.low : x.high] = of_tile[
+                    :, y.low - y.start : y.high - y.start, x.low - x.start : x.high - x.start
+                ]
+        assert stitched is not None, "a side has a tile at least"
+        whole = np.asarray(Image.fromarray(pixels).resize(self._whole[::-1], Image.Resampling.BICUBIC))
+        return Encoded(stitched.flatten(2, 3), self(whole[None]).embeddings)
 
     @torch.inference_mode()
     def __call__(self, pixels: Pixels, dtype: torch.dtype | None = None) -> Encoded:
@@ -94,6 +142,17 @@ class Encoder:
                 layer[start : start + len(part)] = block[: len(part)]
             embeddings.append(torch.nn.functional.normalize(embedding.float(), dim=-1)[: len(part)])
         return Encoded(tokens.transpose(0, 1), torch.cat(embeddings))
+
+    def _check_other_shapes(self, config: EncoderConfig) -> None:
+        """Raise `EncoderError` where the model takes images of one size only."""
+        height, width = self._whole
+        try:
+            with torch.inference_mode():
+                self._forward(self._normalised(np.zeros((1, height, width + self._patch, 3), np.uint8)))
+        except (RuntimeError, AssertionError) as error:
+            raise EncoderError(
+                f"{config.name} takes images of one size only: give encoder.size a number, or height,width"
+            ) from error
 
     def _normalised(self, pixels: Pixels) -> Tensor:
         """Turn a batch (B, H, W, 3) into what the model takes (B, 3, H, W)."""
@@ -127,7 +186,7 @@ def _load(config: EncoderConfig) -> Backbone:
 
 def _check_side(side: int, config: EncoderConfig, patch: int) -> None:
     if side % patch:
-        of = "" if isinstance(config.size, int) else f" of {list(config.size)}"
+        of = f" of {list(config.size)}" if isinstance(config.size, tuple) else ""
         below = side // patch * patch
         raise EncoderError(
             f"encoder.size {side}{of} is not a multiple of the patch of {config.name}, {patch}; "
@@ -161,7 +220,7 @@ def _fingerprint(config: EncoderConfig, spec: EncoderSpec, backbone: Backbone, p
         "architecture": config.name.partition("/")[0].partition(".")[0],
         "layers": spec.layers,
         "grid": spec.grid,
-        "size": config.size,
+        "size": config.model_dump(mode="json")["size"],
         "mean": backbone.mean,
         "std": backbone.std,
         "dtype": config.dtype,

@@ -1,9 +1,13 @@
 """Image towers of open_clip."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.encoders.backbone import Backbone, Forward
@@ -49,7 +53,8 @@ def load(name: str, size: tuple[int, int], weights: Path | None) -> Backbone:
 
     def make_forward(layers: tuple[int, ...]) -> Forward:
         def forward(images: Tensor) -> tuple[list[Tensor], Tensor]:
-            found = tower.forward_intermediates(images, indices=list(layers), output_fmt="NLC")
+            with _positions_for(tower, (images.shape[2], images.shape[3])):
+                found = tower.forward_intermediates(images, indices=list(layers), output_fmt="NLC")
             return found["image_intermediates"], found["image_features"]
 
         return forward
@@ -63,6 +68,30 @@ def load(name: str, size: tuple[int, int], weights: Path | None) -> Backbone:
         std=tuple(preprocess["std"]),
         make_forward=make_forward,
     )
+
+
+@contextmanager
+def _positions_for(tower: Any, size: tuple[int, int]) -> Iterator[None]:
+    """Within the block let a tower take images of another (height, width): its position embeddings are resized.
+
+    As open_clip resizes them itself when it loads a model for another size.
+    """
+    if hasattr(tower, "trunk"):  # a model of timm's, which looks after that itself
+        yield
+        return
+    grid = size[0] // tower.patch_size[0], size[1] // tower.patch_size[1]
+    if grid == tuple(tower.grid_size):
+        yield
+        return
+    usual = tower.positional_embedding  # of the class token, then of the patches
+    planes = usual[1:].view(1, *tower.grid_size, -1).permute(0, 3, 1, 2).float()
+    planes = F.interpolate(planes, size=grid, mode="bicubic", antialias=True, align_corners=False)
+    resized = torch.cat([usual[:1], planes.flatten(2)[0].mT.to(usual.dtype)])
+    tower.positional_embedding = torch.nn.Parameter(resized, requires_grad=False)
+    try:
+        yield
+    finally:
+        tower.positional_embedding = usual
 
 
 def _check_activation(model: str, tag: str, model_config: dict[str, Any], tag_config: dict[str, Any]) -> None:

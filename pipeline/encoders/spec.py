@@ -18,8 +18,9 @@ FEATURES = 2  # raise it when decoding, preprocessing or the stored form changes
 class EncoderSpec:
     """What is known of an encoder without holding its weights.
 
-    `grid` is (H, W) in patches, `width` the tokens' D, `layers` the 0-based blocks. `fingerprint` names weights, input
-    size, layers, preprocessing and precision: features with the same fingerprint are interchangeable.
+    `grid` is (H, W) in patches of `patch` pixels a side, that of a square where the size keeps an image's aspect;
+    `width` the tokens' D, `layers` the 0-based blocks. `fingerprint` names weights, input size, layers, preprocessing
+    and precision: features with the same fingerprint are interchangeable.
     """
 
     name: str
@@ -28,10 +29,7 @@ class EncoderSpec:
     embedding: int
     layers: tuple[int, ...]
     fingerprint: str
-
-    @property
-    def patches(self) -> int:
-        return self.grid[0] * self.grid[1]
+    patch: int = 0  # in what versions of before November 2026 have kept
 
 
 def description_key(config: EncoderConfig) -> str:

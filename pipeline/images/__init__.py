@@ -6,6 +6,7 @@ from pipeline.images.pixels import (
     decode_depth,
     decode_mask,
     decode_picture,
+    decode_size,
     image_stats,
     open_image,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "decode_depth",
     "decode_mask",
     "decode_picture",
+    "decode_size",
     "image_stats",
     "open_image",
 ]

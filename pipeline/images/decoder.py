@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import LakeScoreError
+from pipeline.geometry import Seen, parse_seen
 from pipeline.images import Quarantine, Reason, decode
-from pipeline.views import View
 
-Decode = Callable[[bytes, View, int], tuple[NDArray[Any], tuple[int, int]]]
+Decode = Callable[[bytes, Seen, int], tuple[NDArray[Any], tuple[int, int]]]
 
 ROOT = Path(__file__).parents[2]  # on a cluster the package lies where Ray unpacked it
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -51,7 +51,7 @@ class Decoder:
         self._seconds, self._memory, self._function = seconds, memory, function
         self._child: _Child | None = None
 
-    def __call__(self, content: bytes, view: View, max_pixels: int) -> tuple[NDArray[Any], tuple[int, int]]:
+    def __call__(self, content: bytes, view: Seen, max_pixels: int) -> tuple[NDArray[Any], tuple[int, int]]:
         used = self._child is not None
         child = self._child or _Child(self._function, self._seconds, self._memory)
         self._child = None  # until it has answered: an interrupt would leave this answer to the next image
@@ -148,7 +148,7 @@ def _serve(channel: Connection, function: Decode, seconds: float, memory: int) -
         body = b""
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
-            view = View.parse(request["view"])
+            view = parse_seen(request["view"])
             pixels, (answer["width"], answer["height"]) = function(content, view, request["max_pixels"])
             answer |= {"dtype": pixels.dtype.str, "shape": pixels.shape}
             body = pixels.tobytes()

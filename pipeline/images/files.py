@@ -10,10 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.config import InputConfig
+from pipeline.geometry import Seen
 from pipeline.images import Quarantine, Reason, decode, decode_mask
 from pipeline.images.decoder import Decode, Decoder
 from pipeline.io.storage import Location
-from pipeline.views import View
 
 READERS = 8  # threads, and files in memory beside the one being decoded
 # What a decoder may hold beside the file: the most that a format was seen to take (32-bit greys, 28 bytes a pixel;
@@ -21,7 +21,7 @@ READERS = 8  # threads, and files in memory beside the one being decoded
 BYTES_PER_PIXEL, BYTES_OF_LIBRARIES = 40, 1 << 30
 
 
-def mask_values(uri: str, view: View, config: InputConfig) -> tuple[NDArray[Any], tuple[int, int]]:
+def mask_values(uri: str, view: Seen, config: InputConfig) -> tuple[NDArray[Any], tuple[int, int]]:
     """Read and decode a mask as `decode_mask` does, within the limits of images; raises `Quarantine`, `StorageError`.
 
     A mask is a file of the lake like any other, and may crash what decodes it.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
+from pipeline.geometry import Seen
 from pipeline.images.reasons import Quarantine, Reason, unsupported
 from pipeline.images.tiff import check_channels, image_pages, is_beyond_pillow, is_tiff, read_tiff, several
 from pipeline.images.wide import Wide, wide_values
@@ -24,13 +25,14 @@ CLOCKWISE = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 27
 SMALLEST_SIDE = 16  # pixels: smaller ones hold about one patch, and nothing to compare
 NEAR_BLACK = 31  # of 255: lossy compression makes such greys of black
 MOST_KINDS = 16  # a mask of more values is one of greys, with soft edges
+ORIENTATION, LYING = 274, 5  # tag of EXIF, and its values from which width and height change places
 LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF"})  # around each value lie others that nobody meant
 
 Pixels = NDArray[np.uint8]
 Kinds = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-def decode(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+def decode(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
     """Decode a view of an image: the whole image resized to its size, as MuSc's official code does, or a box of it.
 
     The picture is turned upright by its EXIF tag, of 16-bit values the upper 8 of those bits are taken that count,
@@ -53,11 +55,11 @@ def decode(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[i
         width, height = image.size
         if min(width, height) < SMALLEST_SIDE:
             raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
-        seen = _seen(image, view, Image.Resampling.BICUBIC)
+        seen = _seen(image, _on(view, image.size), Image.Resampling.BICUBIC)
     return np.asarray(seen), image.size
 
 
-def decode_picture(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+def decode_picture(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
     """Decode an image for people to look at: as `decode` does, but with its aspect ratio, and never enlarged.
 
     Returns:
@@ -66,6 +68,7 @@ def decode_picture(content: bytes, view: View, max_pixels: int) -> tuple[Pixels,
     with _guarded(content, max_pixels):
         picture = _colours(content, view.values, max_pixels)
         size = picture.size
+        view = _on(view, size)
         if (box := view.box_on(size)) is not None:
             left, top, right, bottom = map(round, box)
             picture = picture.crop((left, top, right, bottom))
@@ -74,7 +77,7 @@ def decode_picture(content: bytes, view: View, max_pixels: int) -> tuple[Pixels,
     return np.asarray(picture), size
 
 
-def decode_depth(content: bytes, view: View, max_pixels: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def decode_depth(content: bytes, view: Seen, max_pixels: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Tell how many bits the values of a 16-bit image take; raises as `decode` does.
 
     Returns:
@@ -88,7 +91,23 @@ def decode_depth(content: bytes, view: View, max_pixels: int) -> tuple[NDArray[n
     return np.array(found, np.uint8), stored.values.shape[1::-1]
 
 
-def decode_mask(content: bytes, view: View, max_pixels: int) -> tuple[NDArray[np.uint16], tuple[int, int]]:
+def decode_size(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+    """Tell the (width, height) of the upright image, with no pixels (0,); raises as `decode` does."""
+    with _guarded(content, max_pixels):
+        try:
+            image = open_image(content)
+        except Quarantine:
+            if not is_tiff(content):
+                raise
+            size = _colours(content, view.values, max_pixels).size
+        else:
+            _check_pixels(*image.size, max_pixels)
+            lies = image.getexif().get(ORIENTATION, 1) >= LYING
+            size = image.size[::-1] if lies else image.size
+    return np.empty(0, np.uint8), size
+
+
+def decode_mask(content: bytes, view: Seen, max_pixels: int) -> tuple[NDArray[np.uint16], tuple[int, int]]:
     """Decode a view of a mask, resized by nearest neighbour, which mixes no values.
 
     Args:
@@ -104,7 +123,7 @@ def decode_mask(content: bytes, view: View, max_pixels: int) -> tuple[NDArray[np
         MemoryError: where memory is limited.
     """
     with _opened(content, max_pixels) as image:
-        seen = _seen(Image.fromarray(_kinds(image)), view, Image.Resampling.NEAREST)
+        seen = _seen(Image.fromarray(_kinds(image)), _on(view, image.size), Image.Resampling.NEAREST)
     return np.asarray(seen).astype(np.uint16), image.size
 
 
@@ -154,6 +173,14 @@ def _is_black_elsewhere(image: Image.Image) -> bool:
     palette = image.getpalette() or []
     black = {index for index in used if palette[3 * index : 3 * index + 3] == [0, 0, 0]}
     return len(used) > MOST_KINDS or (bool(black) and palette[:3] != [0, 0, 0])
+
+
+def _on(view: Seen, image_size: tuple[int, int]) -> View:
+    """Return the view of an image of (width, height); raises `Quarantine` where it has none."""
+    try:
+        return view.on(image_size)
+    except ValueError as error:
+        raise Quarantine(Reason.TOO_LARGE, str(error)) from error
 
 
 def _seen(image: Image.Image, view: View, resampling: Image.Resampling) -> Image.Image:

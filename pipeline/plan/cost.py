@@ -38,9 +38,9 @@ def unit_cost(unit: Unit, shape: Shape) -> Cost:
     queries = unit.stop - unit.start
     pairs = queries * (queries - 1) / 2 if unit.whole else queries * unit.references
     images = queries if unit.whole else queries + unit.references
-    values = shape.patches * shape.width
+    values = unit.patches * shape.width
     return Cost(
-        products=pairs * shape.pair * unit.share,
+        products=pairs * shape.pair(unit.patches) * unit.share,
         aggregated=images * shape.degrees * values,
         read=images * values * shape.bytes,
     )

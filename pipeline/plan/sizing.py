@@ -37,11 +37,15 @@ class Night:
 
 @dataclass(frozen=True)
 class Work:
-    """Images that a run encodes and scores, evenly in `categories`, in a lake of `total` images."""
+    """Images that a run encodes and scores, evenly in `categories`, in a lake of `total` images.
+
+    `grid` (rows, columns) of patches is that of each.
+    """
 
     images: int
     total: int
     categories: int
+    grid: tuple[int, int]
 
 
 def size_night(
@@ -75,7 +79,7 @@ def _units(work: Work, node: Node, references: ReferencesConfig, layers: int, sh
         images, total = (_share(of, work.categories, number) for of in (work.images, work.total))
         if images and total > 1:
             count = expected_references(references, total)
-            members[str(number)] = Members(images, count, total, "", mutual=images == total)
+            members[str(number)] = Members(images, count, total, "", work.grid, mutual=images == total)
     units = plan_units(members, [(layer,) for layer in range(layers)], shape, node.memory, UNIT_OPERATIONS["cuda"])
     return [node.rates.seconds(unit_cost(unit, shape)) for unit in units]
 

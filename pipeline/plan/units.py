@@ -14,23 +14,21 @@ FEWEST_QUERIES = 16  # images of a unit, where memory allows
 
 @dataclass(frozen=True)
 class Shape:
-    """One part of one image, its layer or layers, and what is done with it.
+    """What is done with each patch of an image, in one part, its layer or layers.
 
-    `patches` P of `width` D values of `bytes` each are stored; LNAMD takes `degrees` of them, and `comparisons` of
+    `width` D values of `bytes` each are stored; LNAMD takes `degrees` of them, and `comparisons` of
     mutual scoring compare vectors of `compared` values.
     """
 
-    patches: int
     width: int
     bytes: int
     degrees: int
     comparisons: int
     compared: int
 
-    @property
-    def pair(self) -> int:
-        """Multiply-adds between two images."""
-        return self.comparisons * self.patches**2 * self.compared
+    def pair(self, patches: int) -> int:
+        """Return the multiply-adds between two images of so many patches."""
+        return self.comparisons * patches**2 * self.compared
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,8 @@ class Members:
     """The encoded images of a category: how many, and how many references they have.
 
     `population` is the number of images that the references were drawn from: theirs, where they were not drawn.
-    `digest` changes with the images, the references and the settings of the run. `mutual` says that the references are
+    `digest` changes with the images, the references and the settings of the run. `grid` (rows, columns) of patches
+    holds those of all of them. `mutual` says that the references are
     among the images. `radius` and `share` are those of a `Reach`: how far from its own place a patch is compared, and
     the share of the pairs of patches that are.
     """
@@ -60,9 +59,14 @@ class Members:
     references: int
     population: int
     digest: str
+    grid: tuple[int, int]
     mutual: bool = True
     radius: int | None = None
     share: float = 1.0
+
+    @property
+    def patches(self) -> int:
+        return self.grid[0] * self.grid[1]
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ class Unit:
 
     A unit that holds the whole category, all of it references, multiplies each pair once. Positions count the
     category's encoded images; of a pass that goes through the references they are places among those, and `total` is
-    their number. `population`, `digest`, `mutual`, `radius` and `share` are those of `Members`: what was computed for
-    other images, or within another radius, is another unit.
+    their number. `rows` and `columns` are those of the grid of `Members`; `population`, `digest`, `mutual`, `radius`
+    and `share` are those of `Members`: what was computed for other images, or within another radius, is another unit.
     """
 
     category: str
@@ -82,6 +86,8 @@ class Unit:
     total: int
     references: int
     population: int
+    rows: int
+    columns: int
     reference_block: int
     digest: str
     mutual: bool = True
@@ -90,6 +96,14 @@ class Unit:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))  # rows of tables hold lists
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.rows, self.columns
+
+    @property
+    def patches(self) -> int:
+        return self.rows * self.columns
 
     @property
     def whole(self) -> bool:
@@ -118,7 +132,7 @@ def plan_units(
     Args:
         categories: the encoded images of each.
         parts: the encoder's blocks that are scored together; each part has units of its own.
-        shape: size of one part of one image.
+        shape: what is done with each patch of one part of an image.
         memory: bytes that one worker may hold.
         operations: multiply-adds of one unit at most, unless it has FEWEST_QUERIES images or less.
 
@@ -141,6 +155,7 @@ def plan_units(
                         total,
                         members.references,
                         members.population,
+                        *members.grid,
                         references,
                         members.digest,
                         members.mutual,
@@ -154,10 +169,10 @@ def plan_units(
 def _blocks(category: str, members: Members, shape: Shape, memory: float, operations: float) -> tuple[int, int]:
     """Return how many query images and how many reference images a unit holds at a time."""
     total, all_with_all = members.total, members.mutual and members.references == members.total
-    vector = shape.patches * shape.width
-    row = 4 * shape.patches * members.references  # fp32 distances of one image to its references
+    vector = members.patches * shape.width
+    row = 4 * members.patches * members.references  # fp32 distances of one image to its references
 
-    pair = shape.pair * members.share
+    pair = shape.pair(members.patches) * members.share
 
     # Whole category: tokens, one comparison's vectors, centred and rounded, and a temporary; distances with a mask and
     # the selection of the smallest
@@ -166,7 +181,7 @@ def _blocks(category: str, members: Members, shape: Shape, memory: float, operat
         return total, total
 
     reference = vector * (shape.bytes + 4 * 4)
-    result = 3 * 4 * shape.patches  # of one query and one reference
+    result = 3 * 4 * members.patches  # of one query and one reference
     # Each comparison's vectors and three temporaries; distances of each, one copy in selecting; one reference's results
     query = vector * (shape.bytes + 4 * shape.comparisons + 3 * 4) + (shape.comparisons + 1) * row + result
     if query + reference > memory:

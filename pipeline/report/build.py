@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
+from pipeline.geometry import LakeGeometry
 from pipeline.io.storage import Location
 from pipeline.metrics.stream import MAP_SCALE
 from pipeline.report.draw import Drawing, draw
@@ -20,8 +21,6 @@ from pipeline.stage import Runner, Stage
 from pipeline.store.history import History
 from pipeline.tables.rows import with_evidence
 from pipeline.tables.thresholds import LARGEST, PIXEL_BINS
-from pipeline.values import LakeValues
-from pipeline.views import View
 
 MOST = 5_000  # images with pictures in one report, each of them some 18 files
 
@@ -53,9 +52,13 @@ def draw_report(
         find_evidence: used while the run is at work; None for a published run, whose scores hold what there is.
     """
     chosen = worst_images(scores, most, run_id)
-    rows = scores.select(["category", "uri", "map_uri"]).take(chosen).append_column("image", pa.array(chosen))
+    rows = (
+        scores.select(["category", "uri", "map_uri", "width", "height"])
+        .take(chosen)
+        .append_column("image", pa.array(chosen))
+    )
     scored_now = pc.equal(scores["scored_by"], run_id).fill_null(False).to_numpy()[chosen]
-    find_patches = FindPatches(drawing.output, drawing.map_scale, drawing.view)
+    find_patches = FindPatches(drawing.output, drawing.map_scale, drawing.geometry)
     found = explain(rows, scored_now, find_patches, runner, find_evidence)
     scores = with_evidence(scores, found.filter(pc.is_valid(found["evidence"])))
     scales = colour_scales(scores, pixels)
@@ -121,15 +124,14 @@ def window_scores(history: History) -> dict[str, NDArray[np.float64]]:
     return {str(category): of.to_numpy() for category, of in scored.groupby("category")["score_raw"]}
 
 
-def drawing_of(config: ScoreConfig, layout: str, view: View, report: Location, values: LakeValues) -> Drawing:
+def drawing_of(config: ScoreConfig, layout: str, geometry: LakeGeometry, report: Location) -> Drawing:
     """Return what the images of a run have in common.
 
     Args:
         config: of the run.
         layout: that it found.
-        view: what its maps show of an image.
+        geometry: how it saw images.
         report: where to draw.
-        values: that it saw of images.
     """
     roots = [Location.parse(root) for root in config.input.roots]
     lake = Location.parse(config.input.uri)
@@ -141,9 +143,8 @@ def drawing_of(config: ScoreConfig, layout: str, view: View, report: Location, v
         Location.parse(config.output.uri),
         config.input,
         tuple(roots),
-        view,
+        geometry,
         MAP_SCALE,
-        values,
     )
 
 

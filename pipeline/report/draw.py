@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pipeline.catalog.masks import read_masks
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, ConfigError, StorageError, StoreUnavailable
+from pipeline.geometry import LakeGeometry
 from pipeline.images import Pixels, Quarantine, decode_picture
 from pipeline.images.files import decoder_of, mask_values, read_ahead
 from pipeline.io.storage import Location
@@ -20,10 +21,9 @@ from pipeline.report import pictures
 from pipeline.report.missed import missed
 from pipeline.report.page import CHUNK
 from pipeline.report.report_images import crop_name, cuts, gather
-from pipeline.report.stored_map import map_at
+from pipeline.report.stored_map import map_at, view_of
 from pipeline.schema.tables import CUT, DETAILS, DRAWN, with_count
 from pipeline.stage import Runner
-from pipeline.values import LakeValues
 from pipeline.views import View
 
 SOURCES = 16  # images of the lake that one task decodes
@@ -39,17 +39,15 @@ class Drawing:
     """What all that is drawn of a run has in common.
 
     `limits` are those of decoding. Images that the run does not list, references of earlier nights, are read below
-    `roots` only. Maps show `view` of an image. Grey levels of maps below `output` mean `map_scale`. `values` are seen
-    of images.
+    `roots` only. Maps show of an image what `geometry` says. Grey levels of maps below `output` mean `map_scale`.
     """
 
     report: Location
     output: Location
     limits: InputConfig
     roots: tuple[Location, ...]
-    view: View
+    geometry: LakeGeometry
     map_scale: float
-    values: LakeValues = field(default_factory=LakeValues)
 
     def may_read(self, uri: str) -> bool:
         """Tell whether an image may be read that the run does not list: earlier runs' tables may say anything."""
@@ -89,7 +87,7 @@ def draw(
     mapped = found.filter(pc.is_valid(found["worst"])).sort_by("image")
     if not mapped.num_rows:
         return []
-    images = gather(scores, listed, mapped, drawing.view, drawing.may_read)
+    images = gather(scores, listed, mapped, drawing.geometry, drawing.may_read)
     with runner.progress("pictures", "images", len(images)) as progress:
         made = runner(CutImages(drawing), cuts(images, SOURCES), progress)
     gone = missed("picture", made)
@@ -132,11 +130,12 @@ class CutImages:
         for source, content in zip(sources.to_pylist(), contents, strict=True):
             of = wanted[source["uri"], source["etag"]]
             row = {"uri": source["uri"], "etag": source["etag"], "count": sum(cut["i"] is None for cut in of)}
-            values = self.drawing.values.of(of[0]["category"])
+            geometry = self.drawing.geometry.of(of[0]["category"])
             try:
-                view = View((pictures.PICTURE, pictures.PICTURE), values=values)
-                pixels, _ = decoder(content.result(), view, limits.max_pixels)
-                files = {name: content for cut in of for name, content in self._made(pixels, cut)}
+                seen = View((pictures.PICTURE, pictures.PICTURE), values=geometry.values)
+                pixels, size = decoder(content.result(), seen, limits.max_pixels)
+                view = geometry.on(size)
+                files = {name: content for cut in of for name, content in self._made(pixels, cut, view)}
             except StoreUnavailable:
                 raise
             except (Quarantine, StorageError, *UNDRAWN) as error:
@@ -146,14 +145,14 @@ class CutImages:
             rows.append(row)
         return MADE_CUT.rows(rows)
 
-    def _made(self, pixels: Pixels, cut: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    def _made(self, pixels: Pixels, cut: Mapping[str, Any], view: View) -> Iterator[tuple[str, bytes]]:
         """Yield name and content of the files of a row of CUTS."""
         n = cut["image"]
         if cut["i"] is None:
             yield f"images/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.PICTURE)
             yield f"thumbs/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.THUMBNAIL)
         else:
-            yield crop_name(n, cut["i"]), pictures.crop(pixels, (cut["x"], cut["y"]), self.drawing.view)
+            yield crop_name(n, cut["i"]), pictures.crop(pixels, (cut["x"], cut["y"]), view)
 
 
 @dataclass
@@ -184,8 +183,9 @@ class WriteDetails:
     def _details(self, row: Mapping[str, Any], distances: pictures.Map) -> dict[str, bytes]:
         """Return name and content of the files of a row of DETAILS."""
         n, above = row["image"], row["pixel_threshold"]
-        contour = [] if above is None else pictures.corners(pictures.polygons(distances, above, self.drawing.view))
-        about = {"contour": contour, "truth": self._truth(row)} | json.loads(row["about"])
+        view = view_of(distances)
+        contour = [] if above is None else pictures.corners(pictures.polygons(distances, above, view))
+        about = {"contour": contour, "truth": self._truth(row, view)} | json.loads(row["about"])
         content = json.dumps(about, separators=(",", ":"), allow_nan=False)
         return {
             f"heat/{n // CHUNK}/{n}.webp": pictures.heat(
@@ -194,14 +194,14 @@ class WriteDetails:
             f"details/{n // CHUNK}/{n}.js": f"LAKESCORE.detail({n}, {content});\n".encode("ascii"),
         }
 
-    def _truth(self, row: Mapping[str, Any]) -> list[Any] | None:
-        """Return the outlines of an image's masks; None where it has none that can be read."""
+    def _truth(self, row: Mapping[str, Any], view: View) -> list[Any] | None:
+        """Return the outlines of a view of an image's masks; None where it has none that can be read."""
         if not row["masks"]:
             return None
         drawing, size = self.drawing, (row["width"], row["height"])
         read = partial(mask_values, config=drawing.limits)
         try:
-            mask = read_masks(row["masks"], drawing.view, size, read)
+            mask = read_masks(row["masks"], view, size, read)
         except CatalogError:  # pixel metrics say so
             return None
-        return pictures.corners(pictures.mask_polygons(mask, drawing.view))
+        return pictures.corners(pictures.mask_polygons(mask, view))

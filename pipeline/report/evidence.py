@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import StorageError, StoreUnavailable
+from pipeline.geometry import LakeGeometry
 from pipeline.io.storage import Location
 from pipeline.report.missed import missed
 from pipeline.report.stored_map import map_at
@@ -27,7 +28,7 @@ def explain(
     runner: Runner,
     find_evidence: Stage | None = None,
 ) -> pa.Table:
-    """Return a row of PATCHES for each image of a table with image, category, uri and map_uri.
+    """Return a row of PATCHES for each image of a table with image, category, uri, map_uri, width and height.
 
     What cannot be read costs its own image its evidence, and the log says so.
 
@@ -59,19 +60,19 @@ def explain(
 
 @dataclass
 class FindPatches:
-    """A worker's part: the worst and the most normal patch of images, by their maps of a view below `output`."""
+    """A worker's part: the worst and the most normal patch of images, by their maps below `output`."""
 
     output: Location
     map_scale: float
-    view: View
+    geometry: LakeGeometry
 
     def setup(self, device: str, threads: int) -> None:
         """Nothing."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return rows of PATCHES, and `count`, for images of a run with image, uri and map_uri."""
+        """Return rows of PATCHES, and `count`, for images of a run with image, category, uri, map_uri and size."""
         rows = []
-        for of in block.select(["image", "uri", "map_uri"]).to_pylist():
+        for of in block.select(["image", "category", "uri", "map_uri", "width", "height"]).to_pylist():
             row = {"image": of["image"], "uri": of["uri"], "count": 1}
             try:
                 distances = map_at(self.output / of["map_uri"], self.map_scale)
@@ -80,7 +81,8 @@ class FindPatches:
             except StorageError as error:  # of an earlier run that somebody deletes
                 row["detail"] = str(error)
             else:
-                row["worst"], row["normal"] = extreme_patches(distances, self.view)
+                view = self.geometry.of(of["category"]).on((of["width"], of["height"]))
+                row["worst"], row["normal"] = extreme_patches(distances, view)
             rows.append(row)
         return MADE.rows(rows)
 

@@ -18,7 +18,6 @@ from pipeline.result import Result
 from pipeline.schema.table import records
 from pipeline.stage import Here
 from pipeline.store.history import PixelCounts, read_history
-from pipeline.views import View
 
 NEEDED = ("width", "height", "map_uri", "scored_by")  # of each image that was scored
 
@@ -48,10 +47,10 @@ def redraw(result: Result, report: Location, images: int | None = None) -> None:
     if (report / "index.html").exists():
         log.warning("%s holds a report already: pictures that the new one does not have will stay beside it", report)
     since = run.started - timedelta(days=config.references.days)
-    history = read_history(folder.output, since, run.encoder.fingerprint, run.settings, run.values, until=run.started)
+    history = read_history(folder.output, since, run.encoder.fingerprint, run.settings, run.geometry, until=run.started)
     own = records(result.published.table("pixels"), PixelCounts)
     scores, extras = draw_report(
-        drawing_of(config, run.layout, View(config.encoder.sides, run.encoder.grid), report, run.values),
+        drawing_of(config, run.layout, run.geometry, report),
         scores,
         result.published.table("catalog"),
         add_pixels({of.category: np.asarray(of.counts) for of in own}, history.pixels),

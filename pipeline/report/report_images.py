@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.geometry import LakeGeometry
 from pipeline.report.page import CHUNK
 from pipeline.schema.tables import CUTS, EXPLAINED
-from pipeline.views import View
 
 READ = ("category", "uri", "etag", "width", "height", "map_uri", "pixel_threshold", *EXPLAINED.names)  # of scores
 
@@ -79,15 +79,15 @@ class ReportImage:
 
 
 def gather(
-    scores: pa.Table, listed: pa.Table, found: pa.Table, view: View, may_read: Callable[[str], bool]
+    scores: pa.Table, listed: pa.Table, found: pa.Table, geometry: LakeGeometry, may_read: Callable[[str], bool]
 ) -> list[ReportImage]:
     """Gather what is known of images to draw.
 
     Args:
         scores: of the run, a row for each input, with EXPLAINED.
         listed: the same rows of the catalog, with size and masks.
-        found: image, worst and normal of the images, the two being patches of the view.
-        view: what maps show of images.
+        found: image, worst and normal of the images, the two being patches of their views.
+        geometry: how images are seen.
         may_read: tells whether an image may be read that the run does not list.
     """
     rows = scores.select(READ).take(found["image"]).to_pylist()
@@ -110,6 +110,7 @@ def gather(
     patches = found.select(["image", "worst", "normal"]).to_pylist()
     for row, masks, patch in zip(rows, listed["masks"].take(found["image"]).to_pylist(), patches, strict=True):
         category = row["category"]
+        view = geometry.of(category).on((row["width"], row["height"]))
         own = source_of(category, row["uri"], row["etag"])
         worst, normal = (
             [PatchMatch(own, *view.centre(patch[name]))]

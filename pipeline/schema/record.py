@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, ValidationError, field_serializer
 from pydantic_core import from_json
 
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.schema.tables import VERSION
 from pipeline.values import LakeValues
 
@@ -67,6 +68,27 @@ class DriftRecord(_Record):
     now: float
     change: float
     drifted: bool
+
+
+class GeometryRecord(_Record):
+    """How the images of a category are seen, where not as `encoder.size` has all of them squeezed."""
+
+    patch: int
+    """Side of a patch, in pixels of what is encoded."""
+    sides: tuple[int, int] | None
+    """Height and width that every image is squeezed to."""
+    short: int
+    """Pixels that the shorter side is brought to, aspect kept; 0 where that is not said."""
+    scale: float
+    """Pixels that are seen for one of the image; 0 where that is not said."""
+    tile: int
+    """Side of the tiles that are encoded; 0 where images are encoded whole."""
+    overlap: int
+    """Pixels that neighbouring tiles share, at least."""
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry(self.patch, self.sides, self.short, self.scale, self.tile, self.overlap)
 
 
 class ReachRecord(_Record):
@@ -137,6 +159,8 @@ class EncoderRecord(_Record):
     """Values of an image's embedding."""
     layers: tuple[int, ...]
     fingerprint: str
+    patch: int | None = None
+    """Side of a patch in pixels; null in runs of before that was told."""
 
 
 class NodesRecord(_Record):
@@ -187,6 +211,8 @@ class RunRecord(_Record):
     layout: str
     bits: dict[str, int] = {}
     """Bits that count in the 16-bit files of a category, where fewer than 16 do; not written where there is none."""
+    views: dict[str, GeometryRecord] = {}
+    """How images of a category are seen, where not squeezed to `encoder.size`; not written where there is none."""
     search: SearchRecord
     estimate: EstimateRecord | None
     encoder: EncoderRecord
@@ -235,9 +261,22 @@ class RunRecord(_Record):
         """What was seen of the images' values."""
         return LakeValues(self.bits, channels_of(self.settings))
 
+    @property
+    def geometry(self) -> LakeGeometry:
+        """How the run saw images. Raises `ValueError` where its settings say no size."""
+        of_categories = {category: record.geometry for category, record in self.views.items()}
+        size, (rows, columns) = setting(self.config, "encoder.size"), self.encoder.grid
+        height, width = size if isinstance(size, list) else (size, size)
+        if isinstance(height, int) and isinstance(width, int):
+            usual = Geometry(height // rows, (height, width))
+        else:
+            usual = next(iter(of_categories.values()), Geometry(1, (rows, columns)))
+        return LakeGeometry(usual, of_categories, self.values)
+
     def told(self) -> dict[str, Any]:
         """Return what it says."""
-        return self.model_dump(mode="json", exclude=None if self.bits else {"bits"})
+        empty = {name for name in ("bits", "views") if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude=empty)
 
     def written(self) -> dict[str, Any]:
         """Return what is written: what it says, and a checksum of that."""

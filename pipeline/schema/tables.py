@@ -22,6 +22,9 @@ REASON = Column("reason", pa.string(), "Why it is quarantined, of a fixed list; 
 DETAIL = Column("detail", pa.string(), "The reason in words.")
 WIDTH = Column("width", pa.int32(), "Width of the upright original.", "pixels")
 HEIGHT = Column("height", pa.int32(), "Height of the upright original.", "pixels")
+ROWS = Column("rows", pa.int32(), "Rows of its grid of patches.", "patches")
+COLUMNS = Column("columns", pa.int32(), "Columns of its grid of patches.", "patches")
+COUNTED = Column("counted", pa.string(), "Which of its patches count, packed; null: all.")
 FILE = Column("file", pa.string(), "Path of its file of features, below tokens/ and images/ of the store.")
 MAP_URI = Column("map_uri", pa.string(), "Its anomaly map, below the output.")
 SCORE = Column("score", pa.float64(), "score_raw over its threshold: above 1 it is anomalous.", "times the threshold")
@@ -104,17 +107,21 @@ DEPTHS = TableSchema(
     "What is found out of a file that is looked at before any is encoded.",
     (CATEGORY, Column("bits", pa.int64(), "How many its values take; null where they have no 16.")),
 )
+SIZES = TableSchema(
+    "The size of a file that is looked at before any is encoded; null where it cannot be read.",
+    (CATEGORY, WIDTH, HEIGHT),
+)
 DECODED = TableSchema(
     "What decoding adds to an image.",
     (
-        Column("pixels", pa.binary(), "RGB, row by row, in the size that the encoder takes; null with a reason."),
-        *(WIDTH, HEIGHT, *IMAGE_STATS.columns, REASON, DETAIL),
+        Column("pixels", pa.large_binary(), "RGB, row by row, of the view that is encoded; null with a reason."),
+        *(ROWS, COLUMNS, COUNTED, WIDTH, HEIGHT, *IMAGE_STATS.columns, REASON, DETAIL),
     ),
 )
 EXTRACTED = TableSchema(
     "What extracting finds out about each image: where its features lie, or a reason why it has none.",
     (
-        *(IMAGE, REASON, DETAIL, WIDTH, HEIGHT, *IMAGE_STATS.columns, FILE, ROW),
+        *(IMAGE, REASON, DETAIL, WIDTH, HEIGHT, *IMAGE_STATS.columns, FILE, ROW, ROWS, COLUMNS, COUNTED),
         Column("node", pa.string(), "The node that encoded it; null where nothing had to be done."),
     ),
 )
@@ -145,7 +152,7 @@ INDEX = TableSchema(
 REFERENCES = TableSchema(
     "The references of a category.",
     (
-        *(URI, ETAG, FILE, ROW),
+        *(URI, ETAG, FILE, ROW, ROWS, COLUMNS),
         Column("position", pa.int64(), "Its position among the category's images; -1: not scored in this run."),
         Column(
             "score_raw", pa.float64(), "What an earlier run gave it; null where it is scored in this one.", "distance"
@@ -182,6 +189,7 @@ UNITS = TableSchema(
         Column("total", pa.int64(), "Encoded images of the category.", "images"),
         Column("references", pa.int64(), "References of the category.", "images"),
         Column("population", pa.int64(), "Images that the references were drawn from.", "images"),
+        *(ROWS, COLUMNS),
         Column("reference_block", pa.int64(), "References that are held at a time.", "images"),
         Column("digest", pa.string(), "Digest of images, references and settings: of others, it is another unit."),
         Column("mutual", pa.bool_(), "Whether the references are among the images."),

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.scoring.counted import filled
 from pipeline.views import View
 
 
@@ -15,7 +16,24 @@ def anomaly_maps(patch_scores: Tensor, view: View) -> Tensor:
     return F.interpolate(planes, size=view.size, mode="bilinear", align_corners=True)[:, 0]
 
 
-def map_arrays(patch_scores: NDArray[np.float32], view: View) -> NDArray[np.float32]:
-    """Return `anomaly_maps` of an array as an array."""
-    maps: NDArray[np.float32] = anomaly_maps(torch.from_numpy(patch_scores), view).numpy()
-    return maps
+def map_arrays(
+    patch_scores: NDArray[np.float32], view: View, counts: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Return `anomaly_maps` of an array as an array.
+
+    Of patches (P,) some may not count: they are 0, and what is beside them does not fade towards them.
+    """
+    if counts is None:
+        maps: NDArray[np.float32] = anomaly_maps(torch.from_numpy(patch_scores), view).numpy()
+        return maps
+    every = torch.from_numpy(np.tile(counts, (len(patch_scores), 1)))
+    spread = filled(torch.from_numpy(patch_scores)[..., None], every, view.grid)[..., 0]
+    of_counted = anomaly_maps(spread, view).numpy().copy()
+    of_counted[:, ~counted_pixels(view, counts)] = 0
+    return of_counted
+
+
+def counted_pixels(view: View, counts: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which pixels (height, width) of a view's map lie on patches (P,) that count."""
+    found: NDArray[np.bool_] = counts[view.patches_at(np.arange(view.pixels))].reshape(view.size)
+    return found

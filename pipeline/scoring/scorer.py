@@ -35,7 +35,7 @@ METHODS = {
 class Layer:
     """The layers of an image's tokens: `grid` (H, W) in patches, `width` D values of `bytes` each in memory.
 
-    `count` is the number of layers that are stored.
+    `grid` is the usual one: images of a category may have another. `count` is the number of layers that are stored.
     """
 
     grid: tuple[int, int]
@@ -70,7 +70,9 @@ class CategoryFeatures:
         references: of the R images that they are compared with.
         self_index: (N,) place of each image among the references, -1 where it is none of them.
         excluded_pairs: (K, 2) an image and a reference that are not compared.
-        tokens: reads a layer of some images, (n, P, D).
+        grid: (H, W) in patches, which holds those of all of them.
+        tokens: reads a layer of some images, (n, P, D). Patches that do not count, and those that the grid has beyond
+            an image's own, are NaN.
         earlier: returns the results of an earlier pass, first pass 0, of the units with category and layers of a unit.
     """
 
@@ -78,6 +80,7 @@ class CategoryFeatures:
     references: Sequence[FeatureRef]
     self_index: NDArray[np.int64]
     excluded_pairs: NDArray[np.int64]
+    grid: tuple[int, int]
     tokens: Callable[[Sequence[FeatureRef], int], NDArray[np.floating]]
     earlier: Callable[[int, Unit], list[UnitResult]]
 
@@ -114,9 +117,8 @@ class Scorer(Protocol):
     def __init__(self, config: ScoreConfig, layer: Layer) -> None:
         """Raises `ConfigError` where the settings do not fit the encoder."""
 
-    @property
-    def usual_reach(self) -> Reach:
-        """Return what a plan takes for a category's reach before it is known."""
+    def usual_reach(self, grid: tuple[int, int]) -> Reach:
+        """Return what a plan takes for the reach of a category of this grid (H, W) before it is known."""
 
     def reach(self, features: CategoryFeatures, layers: Sequence[int]) -> Reach:
         """Find out where the nearest patches of a category are looked for."""
@@ -152,7 +154,7 @@ class Scorer(Protocol):
     def score(self, of_pass: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> UnitResult:
         """Return the result of a unit of a pass: of the last one (2, A, P), patch scores and their standard errors.
 
-        Standard errors that are not known are NaN.
+        Those of patches that do not count are 0. Standard errors that are not known are NaN.
 
         Where memory runs out, the error of the allocator is raised, and the caller scores halves of the unit and joins
         them.
@@ -164,8 +166,13 @@ class Scorer(Protocol):
     def combine(self, parts: Sequence[Array]) -> Array:
         """Return patch scores and errors (2, B, P) of images, of those that units of other layers found (2, B, P)."""
 
-    def image_scores(self, found: Array, maps: Array) -> NDArray[np.float64]:
-        """Return score and standard error (2, B) of images, of what was combined and their maps (B, height, width)."""
+    def image_scores(self, found: Array, highest: Array) -> NDArray[np.float64]:
+        """Return score and standard error (2, B) of images.
+
+        Args:
+            found: what was combined (2, B, P), of the patches that count.
+            highest: the largest value of each image's map (B,).
+        """
 
     def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> NDArray[np.float64] | None:
         """Return final scores (N,) of a category's images, of their raw scores (N,) and embeddings (N, E), or None.
@@ -197,11 +204,11 @@ class Scorer(Protocol):
         """
 
 
-def highest(found: Array, maps: Array) -> NDArray[np.float64]:
+def with_error(found: Array, highest: Array) -> NDArray[np.float64]:
     """Return the largest value of each map, and the standard error of the highest patch score (2, B)."""
     scores, errors = found
     at_worst = np.take_along_axis(errors, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
-    return np.stack([maps.max(axis=(1, 2)), at_worst]).astype(np.float64)
+    return np.stack([highest, at_worst]).astype(np.float64)
 
 
 def make_scorer(config: ScoreConfig, layer: Layer) -> Scorer:

@@ -26,7 +26,7 @@ from pipeline.scoring.scorer import (
     Matches,
     Tuning,
     UnitResult,
-    highest,
+    with_error,
 )
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class SubspaceScorer:
             None  # features, layers, mean (D,), components (D, k)
         )
 
-    @property
-    def usual_reach(self) -> Reach:
+    def usual_reach(self, grid: tuple[int, int]) -> Reach:
         return Reach()
 
     def reach(self, features: CategoryFeatures, layers: Sequence[int]) -> Reach:
@@ -56,10 +55,10 @@ class SubspaceScorer:
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
     ) -> list[Unit]:
-        image = self._layer.patches * self._layer.width
         square = 8 * self._layer.width**2
         found = []
         for category, members in categories.items():
+            image = members.patches * self._layer.width
             # a unit holds one image at a time in fp32 with a temporary, and some squares of the width
             if 3 * square + image * (self._layer.bytes + 12) > memory:
                 raise ConfigError(
@@ -77,6 +76,7 @@ class SubspaceScorer:
                     total,
                     members.references,
                     members.population,
+                    *members.grid,
                     1,
                     members.digest,
                     members.mutual,
@@ -87,7 +87,7 @@ class SubspaceScorer:
         return sorted(found, key=lambda unit: unit.stop - unit.start, reverse=True)
 
     def cost(self, unit: Unit) -> Cost:
-        values = (unit.stop - unit.start) * self._layer.patches * self._layer.width
+        values = (unit.stop - unit.start) * unit.patches * self._layer.width
         return Cost(products=values * self._layer.width, read=values * self._layer.bytes)
 
     def question(self) -> dict[str, object]:
@@ -112,7 +112,7 @@ class SubspaceScorer:
                 for vectors in self._vectors(features, features.images[unit.start : unit.stop], layer, device)
                 for centred in [vectors - mean]
             ]
-            scores: Array = torch.stack(residuals).float().cpu().numpy()
+            scores: Array = torch.stack(residuals).float().nan_to_num_(0).cpu().numpy()  # NaN: it does not count
             sampled = unit.population > unit.references
             return np.stack([scores, np.full_like(scores, np.nan if sampled else 0)])
 
@@ -123,8 +123,8 @@ class SubspaceScorer:
         mean: Array = np.mean(parts, axis=0, dtype=np.float32)
         return mean
 
-    def image_scores(self, found: Array, maps: Array) -> NDArray[np.float64]:
-        return highest(found, maps)
+    def image_scores(self, found: Array, highest: Array) -> NDArray[np.float64]:
+        return with_error(found, highest)
 
     def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> None:
         return None
@@ -141,11 +141,13 @@ class SubspaceScorer:
         """Return the patches of other images that look most alike: the score is not made of them, but they show it."""
         import torch
 
+        from pipeline.scoring.counted import counted, filled
         from pipeline.scoring.nearest import explain
 
         def vectors(refs: Sequence[FeatureRef]) -> Iterator[Tensor]:
             for layer in layers:
-                yield torch.stack(list(self._vectors(features, refs, layer, "cpu")))
+                of_layer = torch.stack(list(self._vectors(features, refs, layer, "cpu")))
+                yield filled(of_layer, counted(of_layer), features.grid)
 
         with torch.inference_mode():
             return explain(patches, images, compared, vectors, block)
@@ -166,7 +168,8 @@ class SubspaceScorer:
 
         width = self._layer.width
         total = torch.zeros((width + 2, width), dtype=torch.float64, device=device)
-        for vectors in self._vectors(features, images, layer, device):
+        for of_image in self._vectors(features, images, layer, device):
+            vectors = of_image[~of_image[:, 0].isnan()]  # those that count
             total[:width] += vectors.T @ vectors  # of one image in fp32, of all in fp64
             total[width] += vectors.sum(dim=0, dtype=torch.float64)
             total[width + 1] += len(vectors)

@@ -1,36 +1,31 @@
 """Decode: files to pixels. Nothing heavy is imported here: every worker process would pay for it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.config import InputConfig
 from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
+from pipeline.geometry import LakeGeometry
 from pipeline.images import Quarantine, Reason, image_stats
 from pipeline.images.files import decoder_of, read_ahead
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import DECODED, IMAGE_STATS
-from pipeline.values import LakeValues
-from pipeline.views import View
 
 
 @dataclass
 class DecodeBlock:
-    """A worker's part: adds the pixels of a view of each image to a block with uri, etag, size and category.
-
-    `values` are seen of images.
-    """
+    """A worker's part: adds the pixels that are seen of each image to a block with uri, etag, size and category."""
 
     config: InputConfig
-    view: View
-    values: LakeValues = field(default_factory=LakeValues)
+    geometry: LakeGeometry
 
     def setup(self, device: str, threads: int) -> None:
         """Nothing: the decoder is the process's, and starts with its first image."""
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Add DECODED's columns: `pixels` (height * width * 3 bytes), or a reason why there are none.
+        """Add DECODED's columns: `pixels` (height * width * 3 bytes of the view), or a reason why there are none.
 
         An image's failure never leaves this function: an exception here would cost its whole block. Raises
         `StoreUnavailable` when it is not the image's.
@@ -40,10 +35,11 @@ class DecodeBlock:
         contents = read_ahead(block, self.config.max_bytes)
         for category, content in zip(block["category"].to_pylist(), contents, strict=True):
             row: dict[str, Any] = dict.fromkeys(DECODED.names)
-            view = replace(self.view, values=self.values.of(category))
+            geometry = self.geometry.of(category)
             try:
-                pixels, (row["width"], row["height"]) = decoder(content.result(), view, self.config.max_pixels)
+                pixels, (row["width"], row["height"]) = decoder(content.result(), geometry, self.config.max_pixels)
                 row["pixels"] = pixels.tobytes()
+                row["rows"], row["columns"] = (side // geometry.patch for side in pixels.shape[:2])
                 row |= zip(IMAGE_STATS.names, image_stats(pixels), strict=True)
             except Quarantine as error:
                 row |= {"reason": str(error.reason), "detail": error.detail}

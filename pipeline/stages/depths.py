@@ -41,7 +41,7 @@ def find_depths(images: pa.Table, config: InputConfig, view: View, runner: Runne
         runner: gives blocks to workers.
     """
     found: dict[str, list[int]] = {category: [] for category in pc.unique(images["category"]).to_pylist()}
-    sample = _sample(images.filter(pc.is_null(images["reason"])))
+    sample = sample_of_each(images.filter(pc.is_null(images["reason"])))
     blocks = [sample.slice(at, BLOCK) for at in range(0, sample.num_rows, BLOCK)]
     if blocks:
         with runner.progress("depths", "images", sample.num_rows) as progress:
@@ -93,7 +93,7 @@ class MeasureDepths:
         return MADE.rows(rows)
 
 
-def _sample(images: pa.Table) -> pa.Table:
+def sample_of_each(images: pa.Table) -> pa.Table:
     """Return the files of each category that are looked at: those that come first by a hash of their uris."""
     first: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     place = 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.geometry import on_grid
 from pipeline.stages.score import features_of
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
@@ -57,6 +58,7 @@ class Differences:
         features = features_of(self.store, self.run, category)
         of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
         positions = np.array([of_image[group.image] for group in groups])
+        grids = list(zip(index["rows"].to_pylist(), index["columns"].to_pylist(), strict=True))
         layers = self.store.layers[len(self.store.layers) // 2 :]
         chosen = np.unique(np.linspace(0, references.num_rows - 1, REFERENCES).round().astype(np.int64))
         allowed = references["position"].to_numpy()[chosen][None] != positions[:, None]
@@ -68,7 +70,9 @@ class Differences:
             return joined([torch.from_numpy(features.tokens([place], layer)[0]) for layer in layers])
 
         def compared() -> Iterator[Tensor]:
-            return (vectors(features.references[place]) for place in chosen)
+            for place in chosen:
+                of_reference = vectors(features.references[place])
+                yield of_reference[~of_reference[:, 0].isnan()]  # those that count
 
         with torch.inference_mode():
             patches: list[Tensor] = []
@@ -76,7 +80,7 @@ class Differences:
             for position, group in zip(positions.tolist(), groups, strict=True):  # an image's follow each other
                 if position != last:
                     whole, last = vectors(features.images[position]), position
-                patches.append(whole[torch.from_numpy(group.patches)])
+                patches.append(whole[torch.from_numpy(on_grid(group.patches, grids[position], features.grid))])
             return difference_vectors(
                 torch.cat(patches),
                 torch.from_numpy(np.concatenate([group.weights for group in groups])).float(),

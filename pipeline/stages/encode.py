@@ -15,15 +15,15 @@ from pipeline.config import EncoderConfig, InputConfig, ScoreConfig
 from pipeline.encoders.describe import not_the_same
 from pipeline.encoders.spec import EncoderSpec
 from pipeline.errors import LakeScoreError
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.images import Pixels, Reason
 from pipeline.memory import is_out_of_memory
 from pipeline.schema.table import TableSchema
 from pipeline.schema.tables import COUNT, EXTRACTED, FEATURES
 from pipeline.stage import Runner
+from pipeline.store.checks import counted_in
 from pipeline.store.features import FeatureStore, Stored, block_images, feature_key
 from pipeline.tables.rows import check_rows
-from pipeline.values import LakeValues
-from pipeline.views import View
 
 if TYPE_CHECKING:
     from pipeline.encoders.encoder import Encoded, Encoder
@@ -45,23 +45,22 @@ def extract(
     images: pa.Table,
     config: ScoreConfig,
     spec: EncoderSpec,
-    view: View,
-    values: LakeValues,
+    geometry: LakeGeometry,
     store: FeatureStore,
     runner: Runner,
 ) -> Extracted:
     """Give every image of a catalog's table features in the store, or a reason why it has none.
 
-    `values` are seen of images. `runner` does `DecodeBlock` before it gives a block to the encoder.
+    `runner` does `DecodeBlock` before it gives a block to the encoder.
     """
-    known = _reuse(images, spec, values, store, config.input)
+    known = _reuse(images, spec, geometry, store, config.input)
     reused = known.num_rows - images.num_rows + images["reason"].null_count  # the others cannot be opened
     taken = pa.array(known["image"].to_pylist(), pa.int64())
     todo = images.filter(pc.invert(pc.is_in(images["image"], value_set=taken)))
     with runner.progress("extract", "images", images.num_rows, already=known.num_rows) as progress:
         if todo.num_rows:
-            blocks = _blocks(todo, spec, values, store, config.encoder.batch_size)
-            encoded = runner(EncodeBlock(config.encoder, view, spec.fingerprint, store), blocks, progress)
+            blocks = _blocks(todo, spec, geometry, store, config.encoder.batch_size)
+            encoded = runner(EncodeBlock(config.encoder, geometry, spec.fingerprint, store), blocks, progress)
             known = pa.concat_tables([known, EXTRACTED.cast(encoded)])
     check_rows("extract", images["image"].to_pylist(), known["image"].to_pylist())
     return Extracted(known.sort_by("image"), reused)
@@ -72,7 +71,7 @@ class EncodeBlock:
     """A worker's part: holds the encoder, and writes the features of each block, which has DECODED's columns."""
 
     config: EncoderConfig
-    view: View
+    geometry: LakeGeometry
     fingerprint: str
     store: FeatureStore
     _encoder: Encoder | None = field(default=None, init=False)
@@ -89,20 +88,34 @@ class EncodeBlock:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         rows = block.drop_columns("pixels").to_pylist()
-        good = [index for index, row in enumerate(rows) if row["reason"] is None]
-        if good:
+        geometry = self.geometry.of(rows[0]["category"])  # a block is of one category
+        alike: dict[tuple[int, int], list[int]] = {}  # a file holds images of one grid
+        for index, row in enumerate(rows):
+            if row["reason"] is None:
+                alike.setdefault((row["rows"], row["columns"]), []).append(index)
+        for grid, good in alike.items():
+            size = [geometry.patch * length for length in grid]
             buffers = [memoryview(block["pixels"][i].as_buffer()) for i in good]
-            pixels = np.stack([np.frombuffer(buffer, np.uint8).reshape(*self.view.size, 3) for buffer in buffers])
-            self._encode(pixels, [rows[i] for i in good])
+            pixels = [np.frombuffer(buffer, np.uint8).reshape(*size, 3) for buffer in buffers]
+            if geometry.tile:
+                for of, index in zip(pixels, good, strict=True):
+                    self._encode(of[None], [rows[index]], geometry)
+            else:
+                self._encode(np.stack(pixels), [rows[i] for i in good], geometry)
         return MADE.rows({name: row.get(name) for name in MADE.names} | {"count": 1} for row in rows)
 
-    def _encode(self, pixels: Pixels, rows: list[dict[str, Any]]) -> None:
+    def _encode(self, pixels: Pixels, rows: list[dict[str, Any]], geometry: Geometry) -> None:
         """Encode images and write their features; with less at a time where memory runs out."""
         import torch
 
         assert self._encoder is not None, "setup comes first"
+        precision = getattr(torch, self.store.precision)
         try:
-            self._write(self._encoder(pixels, getattr(torch, self.store.precision)), rows)
+            if geometry.tile:
+                [image] = pixels
+                self._write(self._encoder.in_tiles(image, geometry.tile, geometry.overlap, precision), rows)
+            else:
+                self._write(self._encoder(pixels, precision), rows)
             return
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -111,12 +124,13 @@ class EncodeBlock:
         if self._encoder.batch_size > 1:
             self._encoder.batch_size //= 2
             log.warning("memory ran out: this worker encodes batches of %d from now on", self._encoder.batch_size)
-            self._encode(pixels, rows)
+            self._encode(pixels, rows, geometry)
         elif len(rows) > 1:
             for half in (slice(None, len(rows) // 2), slice(len(rows) // 2, None)):
-                self._encode(pixels[half], rows[half])
+                self._encode(pixels[half], rows[half], geometry)
         else:
-            detail = "the encoder finds no memory for one image: take a smaller encoder.size, or a larger worker"
+            what = "tiles.size or tiles.scale" if geometry.tile else "encoder.size"
+            detail = f"the encoder finds no memory for one image: take a smaller {what}, or a larger worker"
             rows[0] |= {"reason": str(Reason.OUT_OF_MEMORY), "detail": detail}
 
     def _write(self, encoded: Encoded, rows: list[dict[str, Any]]) -> None:
@@ -133,13 +147,21 @@ class EncodeBlock:
         if len(kept) < len(rows):  # hardly ever, and a copy
             tokens, embeddings = tokens[finite], embeddings[finite]
         columns = {name: [row[name] for row in kept] for name in FEATURES.names}
-        file = self.store.write(kept[0]["category"], columns, tokens, embeddings)
+        counted = None
+        if any(row["counted"] is not None for row in kept):
+            patches = tokens.shape[2]
+            counted = [
+                np.ones(patches, bool) if row["counted"] is None else counted_in(row["counted"], patches)
+                for row in kept
+            ]
+        grid = (kept[0]["rows"], kept[0]["columns"])
+        file = self.store.write(kept[0]["category"], columns, tokens, embeddings, grid, counted)
         for number, row in enumerate(kept):
             row |= {"file": file, "row": number}
 
 
 def _reuse(
-    images: pa.Table, spec: EncoderSpec, values: LakeValues, store: FeatureStore, config: InputConfig
+    images: pa.Table, spec: EncoderSpec, geometry: LakeGeometry, store: FeatureStore, config: InputConfig
 ) -> pa.Table:
     """Return rows of EXTRACTED for images whose features are stored, and for those that cannot be opened."""
     rows: list[dict[str, Any]] = []
@@ -156,7 +178,7 @@ def _reuse(
             for file in of_category.damaged:  # or every night would find them again
                 store.drop(file)
             stored[category] = of_category.images
-        key = feature_key(image["uri"], image["etag"], spec.fingerprint, values.key(category))
+        key = feature_key(image["uri"], image["etag"], spec.fingerprint, geometry.key(category))
         found = stored[category].get(key)
         fits = image["size"] <= config.max_bytes  # what is stored obeys this run's limits, too
         if found is not None and fits and found.width * found.height <= config.max_pixels:
@@ -164,18 +186,22 @@ def _reuse(
     return EXTRACTED.rows(rows)
 
 
-def _blocks(todo: pa.Table, spec: EncoderSpec, values: LakeValues, store: FeatureStore, batch: int) -> list[pa.Table]:
-    """Cut images into blocks of one category, each of which becomes one file."""
-    bytes_per_image = len(spec.layers) * spec.patches * spec.width * np.dtype(store.dtype).itemsize
-    step = block_images(bytes_per_image, batch)
+def _blocks(
+    todo: pa.Table, spec: EncoderSpec, geometry: LakeGeometry, store: FeatureStore, batch: int
+) -> list[pa.Table]:
+    """Cut images into blocks of one category, each of which becomes one file, or one for each grid of its images."""
+    bytes_per_patch = len(spec.layers) * spec.width * np.dtype(store.dtype).itemsize
     columns = ["image", "uri", "etag", "category", "size"]
     keys = [
-        feature_key(uri, etag, spec.fingerprint, values.key(category))
+        feature_key(uri, etag, spec.fingerprint, geometry.key(category))
         for uri, etag, category in zip(*(todo[name].to_pylist() for name in ("uri", "etag", "category")), strict=True)
     ]
     keyed = todo.select(columns).append_column("key", pa.array(keys))
     blocks = []
     for category in pc.unique(keyed["category"]):
         images = keyed.filter(pc.equal(keyed["category"], category))
+        high, wide = geometry.grid(category.as_py())
+        tiled = geometry.of(category.as_py()).tile > 0  # whose batches are of tiles
+        step = block_images(bytes_per_patch * high * wide, 1 if tiled else batch)
         blocks += [images.slice(start, step) for start in range(0, images.num_rows, step)]
     return blocks

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import StorageError, StoreUnavailable
+from pipeline.geometry import LakeGeometry
 from pipeline.report.evidence import FindPatches
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import EXPLAINED, MATCHES
@@ -16,7 +17,6 @@ from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.explain import Explainer, Named
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
-from pipeline.views import View
 
 NEAREST = 6  # reference images for each patch
 
@@ -27,7 +27,7 @@ class FindEvidence:
 
     config: ScoreConfig
     layer: Layer
-    view: View
+    geometry: LakeGeometry
     store: FeatureStore
     run: RunFolder
     map_scale: float
@@ -36,11 +36,11 @@ class FindEvidence:
 
     def setup(self, device: str, threads: int) -> None:
         scorer = make_scorer(self.config, self.layer)
-        self._explain = Explainer(scorer, self.view, self.store, self.run, self.anomalous)
+        self._explain = Explainer(scorer, self.store, self.run, self.anomalous)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return rows of PATCHES for images of one category that this run scored: image, category, uri and map_uri."""
-        found = FindPatches(self.run.output, self.map_scale, self.view)(block)
+        """Return rows of PATCHES for images of one category that this run scored: FindPatches' columns."""
+        found = FindPatches(self.run.output, self.map_scale, self.geometry)(block)
         known = found.filter(pc.is_valid(found["worst"]))
         if not known.num_rows:
             return found

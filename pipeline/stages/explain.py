@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.geometry import on_grid
 from pipeline.scoring.scorer import Matches, Scorer
 from pipeline.stages.score import features_of
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
-from pipeline.views import View
 
 LOOKED_AT = 1000  # references of a category among which evidence is looked for, however many there are
 BYTES = 64e6  # of one layer of the images that are held at a time, in fp32; with what is made of them four times that
@@ -28,7 +28,6 @@ class Explainer:
     """
 
     scorer: Scorer
-    view: View
     store: FeatureStore
     run: RunFolder
     anomalous: NDArray[np.int64]
@@ -36,7 +35,7 @@ class Explainer:
     def __call__(
         self, category: str, images: Sequence[int], patches: NDArray[np.int64], count: int
     ) -> list[list[Named]]:
-        """Return the `count` nearest references to patches (A, K) of A images of a category, nearest first.
+        """Return the `count` nearest references to patches (A, K) of A images' views, nearest first.
 
         Neither the image itself is among them nor its near duplicates, and anomalous ones only where there is no other.
         Raises `StorageError`.
@@ -45,18 +44,20 @@ class Explainer:
         features = features_of(self.store, self.run, category)
         of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
         positions = [of_image[image] for image in images]
+        grids = list(zip(index["rows"].to_pylist(), index["columns"].to_pylist(), strict=True))
+        moved = [on_grid(of, grids[position], features.grid) for of, position in zip(patches, positions, strict=True)]
         candidates = self._normal(index, references)
         chosen = candidates[np.unique(np.linspace(0, len(candidates) - 1, LOOKED_AT).round().astype(np.int64))]
         matches = self.scorer.explain(
-            patches,
+            np.stack(moved),
             [features.images[position] for position in positions],
             [features.references[place] for place in chosen],
             features,
             self.store.layers,
-            max(1, int(BYTES // (4 * self.store.grid[0] * self.store.grid[1] * self.store.width))),
+            max(1, int(BYTES // (4 * features.grid[0] * features.grid[1] * self.store.width))),
         )
         of_reference = references["position"].to_numpy()
-        looked_at = references.take(chosen).select(["uri", "etag"]).to_pylist()
+        looked_at = references.take(chosen).select(["uri", "etag", "rows", "columns"]).to_pylist()
         each = patches.shape[1]
         explained = []
         for image, position in enumerate(positions):
@@ -64,7 +65,7 @@ class Explainer:
             excluded[features.excluded_pairs[features.excluded_pairs[:, 0] == position, 1]] = True
             own = range(each * image, each * (image + 1))
             matches.distances[own.start : own.stop, excluded[chosen]] = np.inf
-            explained.append([self._named(matches, patch, looked_at, count) for patch in own])
+            explained.append([_named(matches, patch, looked_at, features.grid, count) for patch in own])
         return explained
 
     def _normal(self, index: pa.Table, references: pa.Table) -> NDArray[np.int64]:
@@ -76,10 +77,13 @@ class Explainer:
         normal = np.flatnonzero(~anomalous)
         return normal if len(normal) > 1 else np.arange(len(positions))
 
-    def _named(self, matches: Matches, patch: int, references: Named, count: int) -> Named:
-        """Return what MATCHES says of the nearest references to a patch."""
-        named = []
-        for reference, place, distance in matches.nearest(patch, count):
-            x, y = self.view.centre(place)
-            named.append(references[reference] | {"x": x, "y": y, "distance": distance})
-        return named
+
+def _named(matches: Matches, patch: int, references: Named, grid: tuple[int, int], count: int) -> Named:
+    """Return what MATCHES says of the nearest references to a patch, whose own are numbered on a grid."""
+    named = []
+    for reference, place, distance in matches.nearest(patch, count):
+        of = references[reference]
+        row, column = divmod(place, grid[1])
+        middle = {"x": (column + 0.5) / of["columns"], "y": (row + 0.5) / of["rows"]}
+        named.append({"uri": of["uri"], "etag": of["etag"], **middle, "distance": distance})
+    return named

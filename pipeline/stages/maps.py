@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.config import ScoreConfig
+from pipeline.geometry import LakeGeometry
 from pipeline.io.names import file_key, partition
 from pipeline.metrics.stream import to_levels
 from pipeline.schema.table import records
 from pipeline.schema.tables import MAPPED, with_count
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
-from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
-from pipeline.tables.thresholds import count_pixels
-from pipeline.views import View
+from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
 
 MAP_BLOCK = 64  # images of one task
+MAP_PIXELS = 2e7  # of the maps that are held at a time
 
 
 MADE = with_count(MAPPED)
@@ -45,34 +45,39 @@ class WriteMaps:
 
     config: ScoreConfig
     layer: Layer
-    view: View
-    store: FeatureStore
+    geometry: LakeGeometry
     run: RunFolder
     _patch_scores: PatchScoreReader = field(init=False)
 
     def setup(self, device: str, threads: int) -> None:
-        self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.store, self.run)
+        self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.geometry, self.run)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return raw scores and where the maps lie."""
-        from pipeline.scoring.maps import map_arrays
+        from pipeline.scoring.maps import counted_pixels
 
         [task] = records(block, MapBlock)
         start, stop, category = task.start, task.stop, task.category
-        found = self._patch_scores(category, start, stop)
-        maps = map_arrays(found[0], self.view)
         index = read_table(self.run.index(category)).slice(start, stop - start)
-        names: list[str] = []
         uris: list[str] = index["uri"].to_pylist()
-        for uri, anomaly_map in zip(uris, maps, strict=True):
-            names.append(f"{self.run.maps}/{partition('category', category)}/{file_key(uri)}.png")
-            png = io.BytesIO()
-            levels = to_levels(anomaly_map).astype(np.uint16)
-            Image.fromarray(levels).save(png, "png", compress_level=1)
-            (self.run.output / names[-1]).write_bytes(png.getvalue())
-        counted = count_pixels(maps[self._counted(category, index)])
-        pixels = [counted, *[None] * (len(names) - 1)]  # of the block, in its first row
-        raw, errors = self._patch_scores.scorer.image_scores(found, maps)
+        names = [f"{self.run.maps}/{partition('category', category)}/{file_key(uri)}.png" for uri in uris]
+        of_threshold = self._of_threshold(category, index)
+        bins = np.zeros(PIXEL_BINS, np.int64)
+        raw, errors = np.empty((2, len(names)))
+        for alike in self._patch_scores.alike(category, index):
+            highest = np.empty(len(alike.places), np.float32)
+            counts = None if alike.counts is None else counted_pixels(alike.view, alike.counts)
+            done = 0
+            for places, maps in alike.parts(MAP_PIXELS):
+                for place, anomaly_map in zip(places, maps, strict=True):
+                    self._write(names[place], anomaly_map)
+                chosen = maps[of_threshold[places]]
+                bins += count_pixels(chosen if counts is None else chosen[:, counts])
+                highest[done : done + len(places)] = maps.max(axis=(1, 2))
+                done += len(places)
+            scores = self._patch_scores.scorer.image_scores(alike.of_counted, highest)
+            raw[alike.places], errors[alike.places] = scores
+        pixels = [bins, *[None] * (len(names) - 1)]  # of the block, in its first row
         if self.config.references.source == "pinned":  # chosen by somebody: nothing is known of their error
             errors = np.full(len(names), np.nan)
         return MADE.of(
@@ -87,7 +92,12 @@ class WriteMaps:
             }
         )
 
-    def _counted(self, category: str, index: pa.Table) -> NDArray[np.bool_]:
+    def _write(self, name: str, anomaly_map: NDArray[np.float32]) -> None:
+        png = io.BytesIO()
+        Image.fromarray(to_levels(anomaly_map).astype(np.uint16)).save(png, "png", compress_level=1)
+        (self.run.output / name).write_bytes(png.getvalue())
+
+    def _of_threshold(self, category: str, index: pa.Table) -> NDArray[np.bool_]:
         """Say which images' maps the threshold on pixels is found from.
 
         Those of the references, as far as they are scored in this run; of this run's images where none is, or where the

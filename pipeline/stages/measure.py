@@ -1,8 +1,10 @@
 """Measure: image and pixel metrics of a category where labels are known."""
 
 import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.catalog.masks import loco_regions, read_masks
 from pipeline.config import ScoreConfig
 from pipeline.errors import CatalogError
+from pipeline.geometry import LakeGeometry
 from pipeline.images.files import mask_values
 from pipeline.metrics.category import (
     Metric,
@@ -25,11 +28,10 @@ from pipeline.metrics.stream import histogram
 from pipeline.schema.tables import MEASURED
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
-from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.views import View
 
-BLOCK = 64  # images whose maps are held at a time, where they are not held all together
+BLOCK_PIXELS = 2e7  # of the maps that are held at a time, where they are not held all together
 # Of a category's maps for exact pixel metrics, which take 12 bytes for each (60 where half of them are anomalous); the
 # metrics of more are streamed
 MOST_PIXELS = 2e8
@@ -52,14 +54,13 @@ class MeasureCategory:
 
     config: ScoreConfig
     layer: Layer
-    view: View
-    store: FeatureStore
+    geometry: LakeGeometry
     run: RunFolder
     layout: str
     _patch_scores: PatchScoreReader = field(init=False)
 
     def setup(self, device: str, threads: int) -> None:
-        self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.store, self.run)
+        self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.geometry, self.run)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return rows of MEASURED, for category, scores and threshold of each image."""
@@ -95,32 +96,30 @@ class MeasureCategory:
             return no_pixel_metrics("no masks" if len(rows) else "no labels")
         if without := [row["uri"] for row in rows if row["label"] and not row["masks"]]:
             raise CatalogError(f"{len(without)} anomalous images lack a mask, such as {without[0]}")
-        if len(rows) * self.view.pixels <= MOST_PIXELS:
-            return pixel_metrics(*self._maps(category, index, known, empty), self.config.metrics)
-        blocks = (known[known // BLOCK == number] for number in np.unique(known // BLOCK))
-        found = (self._maps(category, index, block, empty) for block in blocks)
-        histograms = (histogram(maps, truth.masks, truth.regions) for maps, truth in found)
-        return streamed_pixel_metrics(reduce(operator.add, histograms), self.config.metrics)
+        alike = list(self._patch_scores.alike(category, index.take(known)))
+        if len(alike) == 1 and len(rows) * alike[0].view.pixels <= MOST_PIXELS:
+            [(places, maps)] = alike[0].parts(MOST_PIXELS)
+            truth = self._truth([rows[place] for place in places], alike[0].view, empty)
+            return pixel_metrics(maps, truth, self.config.metrics)
+        found = (
+            histogram(maps, truth.masks, truth.regions)
+            for of in alike
+            for places, maps in of.parts(BLOCK_PIXELS)
+            for truth in [self._truth([rows[place] for place in places], of.view, empty)]
+        )
+        return streamed_pixel_metrics(reduce(operator.add, found), self.config.metrics)
 
-    def _maps(
-        self, category: str, index: pa.Table, images: NDArray[np.intp], empty: list[str]
-    ) -> tuple[NDArray[np.float32], PixelTruth]:
-        """Return the maps (n, height, width) of some images (n,) of a category, rising positions in its index."""
-        rows = index.take(images).to_pylist()
+    def _truth(self, rows: Sequence[Mapping[str, Any]], view: View, empty: list[str]) -> PixelTruth:
+        """Return the masks (n, height, width) of some images of one view, by their rows of an index."""
         pixels = [(row["width"], row["height"]) for row in rows]
         read = partial(mask_values, config=self.config.input)
-        masks = np.stack([read_masks(row["masks"], self.view, wh, read) for row, wh in zip(rows, pixels, strict=True)])
+        masks = np.stack([read_masks(row["masks"], view, wh, read) for row, wh in zip(rows, pixels, strict=True)])
         empty += [row["uri"] for row, mask in zip(rows, masks, strict=True) if row["masks"] and not mask.any()]
-        regions = None
-        if self.layout == "loco":
-            regions = [
-                region
-                for image, (row, wh) in enumerate(zip(rows, pixels, strict=True))
-                for region in loco_regions(image, row["masks"], self.view, wh, read)
-            ]
-        from pipeline.scoring.maps import map_arrays
-
-        start = int(images[0])
-        patch_scores = self._patch_scores(category, start, int(images[-1]) + 1)[0, images - start]
-        maps = map_arrays(patch_scores, self.view)
-        return maps, PixelTruth(masks, regions)
+        if self.layout != "loco":
+            return PixelTruth(masks, None)
+        regions = [
+            region
+            for image, (row, wh) in enumerate(zip(rows, pixels, strict=True))
+            for region in loco_regions(image, row["masks"], view, wh, read)
+        ]
+        return PixelTruth(masks, regions)

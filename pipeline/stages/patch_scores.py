@@ -1,33 +1,80 @@
 """What the last pass of scoring found, of all layers."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.errors import DamagedFile
+from pipeline.geometry import LakeGeometry
 from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
 from pipeline.schema.table import records
+from pipeline.scoring.maps import map_arrays
 from pipeline.scoring.scorer import LARGEST, Array, Scorer
-from pipeline.store.features import FeatureStore
+from pipeline.store.checks import counted_in
 from pipeline.store.run_folder import RunFolder, read_array, read_table
+from pipeline.views import View
 
 ROUNDED = 1e-3  # what rounding may add to a distance
 
 
 @dataclass(frozen=True)
+class Alike:
+    """Images of one view: their `places` (n,) in a table, and their patch scores and standard errors `found` (2, n, P).
+
+    `counts` (P,) says which patches count, None: all. Those that do not are 0.
+    """
+
+    places: NDArray[np.int64]
+    view: View
+    counts: NDArray[np.bool_] | None
+    found: Array
+
+    @property
+    def of_counted(self) -> Array:
+        """Patch scores and standard errors (2, n, P) of the patches that count."""
+        return self.found if self.counts is None else self.found[:, :, self.counts]
+
+    def parts(self, pixels: float) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield places (b,) and maps (b, height, width) of so many pixels, or of one image, at a time."""
+        step = max(1, int(pixels // self.view.pixels))
+        for at in range(0, len(self.places), step):
+            yield self.places[at : at + step], map_arrays(self.found[0, at : at + step], self.view, self.counts)
+
+
+@dataclass(frozen=True)
 class PatchScoreReader:
-    """Reads the patch scores of a run at work."""
+    """Reads the patch scores of a run at work, whose images are seen by `geometry`."""
 
     scorer: Scorer
-    store: FeatureStore
+    geometry: LakeGeometry
     run: RunFolder
 
+    def alike(self, category: str, index: pa.Table) -> Iterator[Alike]:
+        """Yield the images of some rows of a category's index, positions rising, those of one view together."""
+        positions = index["position"].to_numpy()
+        start = int(positions[0])
+        found = self(category, start, int(positions[-1]) + 1)[:, positions - start]
+        units = read_table(self.run.units(category, self.scorer.passes - 1))
+        canvas = (units["rows"][0].as_py(), units["columns"][0].as_py())
+        geometry = self.geometry.of(category)
+        together: dict[tuple[View, str | None], list[int]] = {}
+        for place, row in enumerate(index.select(["width", "height", "counted"]).to_pylist()):
+            view = geometry.on((row["width"], row["height"]))
+            together.setdefault((view, row["counted"]), []).append(place)
+        for (view, counted), places in together.items():
+            own = found[:, places].reshape(2, len(places), *canvas)[:, :, : view.grid[0], : view.grid[1]]
+            counts = None if counted is None else counted_in(counted, view.patches)
+            yield Alike(np.array(places), view, counts, np.ascontiguousarray(own.reshape(2, len(places), -1)))
+
     def __call__(self, category: str, start: int, stop: int) -> Array:
-        """Return patch scores and standard errors (2, B, P) of images [start, stop) of a category."""
-        patches = self.store.grid[0] * self.store.grid[1]
+        """Return patch scores and standard errors (2, B, P) of images [start, stop) of a category, on its grid."""
         last = self.scorer.passes - 1
         units = records(read_table(self.run.units(category, last)), Unit)
+        patches = units[0].patches
         parts = {
             layers: np.empty((2, stop - start, patches), np.float32)
             for layers in sorted({unit.layers for unit in units})

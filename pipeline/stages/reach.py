@@ -33,9 +33,10 @@ class _Found:
 
 def find_reaches(members: Mapping[str, Members], stage: "FindReach", runner: Runner) -> dict[str, Reach]:
     """Return the reach of each category; nothing is looked at where the settings or the method say it."""
-    usual = make_scorer(stage.config, stage.layer).usual_reach
-    if usual.radius is None or stage.config.search.radius != "auto" or not members:
-        return dict.fromkeys(members, usual)
+    scorer = make_scorer(stage.config, stage.layer)
+    usual = {category: scorer.usual_reach(of.grid) for category, of in members.items()}
+    if stage.config.search.radius != "auto" or all(reach.radius is None for reach in usual.values()):
+        return usual
     blocks = [pa.table({"category": [category]}) for category in members]
     with runner.progress("reach", "categories", len(blocks)) as progress:
         rows = records(runner(stage, blocks, progress), _Found)

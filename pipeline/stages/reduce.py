@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.config import RuleConfig, ScoreConfig
+from pipeline.geometry import LakeGeometry
 from pipeline.metrics.category import Metric
 from pipeline.schema.table import records
 from pipeline.schema.tables import REDUCED, RESCORED
@@ -22,7 +23,6 @@ from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.rows import check_rows
 from pipeline.tables.thresholds import PIXEL_BINS
-from pipeline.views import View
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Reduction:
 
     config: ScoreConfig
     layer: Layer
-    view: View
+    geometry: LakeGeometry
     store: FeatureStore
     run: RunFolder
     layout: str
@@ -55,7 +55,7 @@ class Reduction:
         count = sum(totals.values())
         if not count:
             return Reduced(REDUCED.empty(), {}, {})
-        shared = self.config, self.layer, self.view, self.store, self.run
+        shared = self.config, self.layer, self.geometry, self.run
         with runner.progress("maps", "images", count) as progress:
             blocks = [
                 MapBlock(category, start, min(start + MAP_BLOCK, total)).table()

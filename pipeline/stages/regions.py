@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import StorageError, StoreUnavailable
+from pipeline.geometry import LakeGeometry
 from pipeline.report.missed import missed
 from pipeline.report.stored_map import map_at
 from pipeline.schema.tables import FOUND, with_count
@@ -64,7 +65,7 @@ class FindRegions:
 
     config: ScoreConfig
     layer: Layer
-    view: View
+    geometry: LakeGeometry
     store: FeatureStore
     run: RunFolder
     map_scale: float
@@ -74,13 +75,13 @@ class FindRegions:
 
     def setup(self, device: str, threads: int) -> None:
         scorer = make_scorer(self.config, self.layer)
-        self._explain = Explainer(scorer, self.view, self.store, self.run, self.anomalous)
+        self._explain = Explainer(scorer, self.store, self.run, self.anomalous)
         self._differences = Differences(self.store, self.run)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return rows of FOUND, and `count`, for images of one category that follow FLAGGED."""
         rows: list[dict[str, Any]] = []
-        of_images: list[tuple[int, list[Region]]] = []
+        of_images: list[tuple[int, NDArray[np.int64]]] = []
         groups: list[PatchGroup] = []
         for of in block.to_pylist():
             image = {name: of[name] for name in ("image", "category", "uri", "etag")}
@@ -92,11 +93,13 @@ class FindRegions:
                 rows.append(image | {"detail": str(error), "count": 1})
                 continue
             threshold = np.inf if of["pixel_threshold"] is None else of["pixel_threshold"]
-            found = regions_of(distances, threshold, self.view.pixels / self.view.patches)
-            told = [geometry(region, self.view, (of["width"], of["height"])) for region in found]
+            size = (of["width"], of["height"])
+            view = self.geometry.of(of["category"]).on(size)
+            found = regions_of(distances, threshold, view.pixels / view.patches)
+            told = [geometry(region, view, size) for region in found]
             facts = image | {"regions": len(found), "all_share": sum(one["area_share"] for one in told)}
-            of_images.append((of["image"], found[:MOST]))
-            groups += [PatchGroup(of["image"], *patches_of(one, distances, self.view)) for one in found[:MOST]]
+            of_images.append((of["image"], _peaks(found[:MOST], view)))
+            groups += [PatchGroup(of["image"], *patches_of(one, distances, view)) for one in found[:MOST]]
             rows += [
                 facts | one | {"region": number, "count": int(number == 1)} for number, one in enumerate(told[:MOST], 1)
             ]
@@ -112,11 +115,11 @@ class FindRegions:
         return MADE.rows(rows)
 
     def _add_references(
-        self, category: str, of_images: Sequence[tuple[int, list[Region]]], rows: Sequence[dict[str, Any]]
+        self, category: str, of_images: Sequence[tuple[int, NDArray[np.int64]]], rows: Sequence[dict[str, Any]]
     ) -> None:
-        """Say in the rows of all regions, in the order of their images, which reference contradicts each."""
+        """Say in the rows of regions, by images and the patches of their peaks, which reference contradicts each."""
         regions = iter(rows)
-        for images, patches, counts in _together([(image, self._patches(found)) for image, found in of_images]):
+        for images, patches, counts in _together(of_images):
             for count, nearest in zip(counts, self._explain(category, images, patches, 1), strict=True):
                 for [match] in nearest[:count]:
                     next(regions)["reference"] = match
@@ -129,10 +132,11 @@ class FindRegions:
             for number, row in enumerate(rows):
                 row |= {"vectors": name, "vector": number}
 
-    def _patches(self, regions: Sequence[Region]) -> NDArray[np.int64]:
-        """Return the patch of the peak of each region."""
-        rows, columns = np.array([region.place for region in regions]).T
-        return self.view.patches_at(rows * self.view.size[1] + columns)
+
+def _peaks(regions: Sequence[Region], view: View) -> NDArray[np.int64]:
+    """Return the patch of the peak of each region of a view."""
+    rows, columns = np.array([region.place for region in regions]).T
+    return view.patches_at(rows * view.size[1] + columns)
 
 
 def _together(

@@ -21,7 +21,7 @@ from pipeline.scoring.scorer import CategoryFeatures, Layer, Scorer, Tuning, Uni
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_array, read_table, write_array, write_table
-from pipeline.tables.references import feature_refs
+from pipeline.tables.references import feature_refs, largest_grid
 from pipeline.tables.rows import check_rows
 
 log = logging.getLogger(__name__)
@@ -126,12 +126,14 @@ def features_of(store: FeatureStore, run: RunFolder, category: str) -> CategoryF
     self_index = np.full(index.num_rows, -1)
     self_index[positions[positions >= 0]] = np.flatnonzero(positions >= 0)
     pairs = read_table(run.near_duplicates(category))
+    grid = largest_grid(index, references)
     return CategoryFeatures(
         feature_refs(index),
         feature_refs(references),
         self_index,
         np.stack([pairs["position"].to_numpy(), pairs["reference"].to_numpy()], axis=1),
-        store.tokens,
+        grid,
+        partial(store.tokens, grid=grid),
         partial(earlier_results, run),
     )
 

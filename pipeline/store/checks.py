@@ -4,6 +4,7 @@ Both files of a block carry it in their Parquet metadata, as JSON, and are named
 zeroed, swapped with another one, or whose rows changed places, is not what its name says.
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -13,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from pipeline.errors import DamagedFile, StorageError, StoreUnavailable
@@ -31,7 +34,9 @@ OLD_NAME = re.compile(r"[0-9a-f]{24}")  # of files of up to November 2026, which
 class About:
     """Whose features a block holds, and the checksums (CRC-32) of what lies in its files.
 
-    `tokens` has that of each image for each layer; `images` is that of the columns of FEATURES.
+    `tokens` has that of each image for each layer; `images` is that of the columns of FEATURES. `grid` (rows, columns)
+    is that of its images, None where it is the store's; `counted` says for each image which patches count, as `bits`
+    writes it, None where all do.
     """
 
     category: str
@@ -40,6 +45,8 @@ class About:
     tokens: Mapping[int, Sequence[int]]
     images: int
     embeddings: int
+    grid: tuple[int, int] | None = None
+    counted: Sequence[str] | None = None
 
     @property
     def name(self) -> str:
@@ -52,7 +59,9 @@ class About:
 
     @property
     def _json(self) -> bytes:
-        return json.dumps(asdict(self), sort_keys=True).encode()
+        usual = {"grid", "counted"}  # which files of before there was another say nothing of
+        told = {name: value for name, value in asdict(self).items() if value is not None or name not in usual}
+        return json.dumps(told, sort_keys=True).encode()
 
 
 _ABOUT = TypeAdapter(About)
@@ -75,6 +84,20 @@ def about_in(schema: pa.Schema, file: str, fingerprint: str) -> About | None:
     if (about.fingerprint, partition("category", about.category)) != (fingerprint, path.parent.name):
         raise ValueError(f"it belongs to category {about.category!r} of the encoder {about.fingerprint}")
     return about
+
+
+def bits(counted: NDArray[np.bool_]) -> str:
+    """Return which patches (P,) count as text."""
+    return base64.b64encode(zlib.compress(np.packbits(counted).tobytes())).decode()
+
+
+def counted_in(text: str, patches: int) -> NDArray[np.bool_]:
+    """Read what `bits` wrote (P,); raises `ValueError`."""
+    try:
+        packed = zlib.decompress(base64.b64decode(text))
+    except zlib.error as error:
+        raise ValueError(f"which patches count cannot be read: {error}") from error
+    return np.unpackbits(np.frombuffer(packed, np.uint8), count=patches).astype(bool)
 
 
 def crc(content: memoryview) -> int:

@@ -27,7 +27,7 @@ from pipeline.io.parquet import read_parquet, write_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.table import records, set_columns
 from pipeline.schema.tables import FEATURES
-from pipeline.store.checks import About, about_in, check, crc, crc_of_images, held_to
+from pipeline.store.checks import About, about_in, bits, check, counted_in, crc, crc_of_images, held_to
 from pipeline.store.int8 import pack, unpack
 
 BLOCK_BYTES = 128e6  # one file, and one task of the encoder
@@ -39,10 +39,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stored:
-    """An image in the store: `file` and `row` say where its features lie, the rest is of FEATURES."""
+    """An image in the store: `file` and `row` say where its features lie, the rest is of FEATURES.
+
+    `rows` and `columns` are those of its grid of patches, and `counted` says which of these count; None: all.
+    """
 
     file: str
     row: int
+    rows: int
+    columns: int
+    counted: str | None
     uri: str
     width: int
     height: int
@@ -77,7 +83,10 @@ class Found:
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """The features of one encoder fingerprint, below `root`. `grid` (H, W) in patches, `width` the tokens' D."""
+    """The features of one encoder fingerprint, below `root`.
+
+    `grid` (H, W) in patches is that of images whose file says no other one, `width` the tokens' D.
+    """
 
     root: Location
     grid: tuple[int, int]
@@ -122,7 +131,14 @@ class FeatureStore:
                 check(crc_of_images(table), about.images, "its images")
             elif not all(np.isfinite(table[name].to_numpy()).all() for name in FEATURES.names[2:]):
                 raise ValueError("it has values that are no numbers")
-            places = {"file": pa.array([file] * len(keys), pa.string()), "row": pa.array(range(len(keys)), pa.int32())}
+            rows, columns = about.grid if about and about.grid else self.grid
+            places = {
+                "file": pa.array([file] * len(keys), pa.string()),
+                "row": pa.array(range(len(keys)), pa.int32()),
+                "rows": pa.array([rows] * len(keys), pa.int32()),
+                "columns": pa.array([columns] * len(keys), pa.int32()),
+                "counted": pa.array(about.counted if about and about.counted else [None] * len(keys), pa.string()),
+            }
             return list(zip(keys, records(set_columns(table, places), Stored), strict=True))
 
     def drop(self, file: str) -> None:
@@ -135,6 +151,8 @@ class FeatureStore:
         rows: Mapping[str, Sequence[object]],
         tokens: NDArray[np.floating],
         embeddings: NDArray[np.float32],
+        grid: tuple[int, int] | None = None,
+        counted: Sequence[NDArray[np.bool_]] | None = None,
     ) -> str:
         """Write a block of images and return the path of its files.
 
@@ -143,6 +161,8 @@ class FeatureStore:
             rows: the columns of FEATURES, B values each.
             tokens: (B, L, P, D).
             embeddings: (B, E), fp32.
+            grid: (rows, columns) of patches of all of them. Default: the store's.
+            counted: (B, P) which patches count. Default: all.
         """
         columns, checksums = {}, {}
         for index, layer in enumerate(self.layers):
@@ -163,6 +183,8 @@ class FeatureStore:
             checksums,
             crc_of_images(images),
             crc(vectors.data),
+            None if grid == self.grid else grid,
+            None if counted is None else [bits(of) for of in counted],
         )
         file = f"{partition('category', category)}/{about.name}.parquet"
         _write(self.root / "tokens" / file, pa.table(columns), about, row_group_size=1)
@@ -170,33 +192,43 @@ class FeatureStore:
         _write(self.root / "images" / file, images.append_column("embedding", column), about)
         return file
 
-    def tokens(self, refs: Sequence[tuple[str, int]], layer: int) -> NDArray[np.floating]:
+    def tokens(
+        self, refs: Sequence[tuple[str, int]], layer: int, grid: tuple[int, int] | None = None
+    ) -> NDArray[np.floating]:
         """Read one layer of images: refs are (file, row); returns (N, P, D) in their order.
 
-        Raises `DamagedFile`, and `StorageError`.
+        Patches that do not count are NaN, and so are those of a `grid` (rows, columns; default: the store's) that an
+        image with fewer has not: its own lie in the upper left. Raises `DamagedFile`, and `StorageError`.
         """
-        patches = self.grid[0] * self.grid[1]
-        result = np.empty((len(refs), patches, self.width), self.precision)
+        canvas = self.grid if grid is None else grid
+        result = np.empty((len(refs), *canvas, self.width), self.precision)
 
         def read(file: str, indices: list[int]) -> None:
             location = self.root / "tokens" / file
             with held_to(location), location.open() as opened:
                 parquet = pq.ParquetFile(opened)
                 about = about_in(parquet.schema_arrow, file, self.fingerprint)
+                rows, columns = about.grid if about and about.grid else self.grid
                 for index in indices:
                     row = refs[index][1]
                     [value] = parquet.read_row_group(row, columns=[f"tokens_{layer}"]).column(0)
                     content = _checked_tokens(value, about, layer, row)
                     if self.dtype == "int8":
-                        result[index] = unpack(content, patches, self.width)
+                        found = unpack(content, rows * columns, self.width)
                     else:
-                        result[index] = np.frombuffer(content, self.dtype).reshape(patches, self.width)
-                    if about is None and not np.isfinite(result[index]).all():
+                        found = np.frombuffer(content, self.dtype).reshape(rows * columns, self.width)
+                    if about is None and not np.isfinite(found).all():
                         raise ValueError(f"image {row} has values that are no numbers")
+                    if (rows, columns) != canvas:
+                        result[index] = np.nan
+                    result[index, :rows, :columns] = found.reshape(rows, columns, self.width)
+                    if about is not None and about.counted is not None:
+                        counted = counted_in(about.counted[row], rows * columns).reshape(rows, columns)
+                        result[index, :rows, :columns][~counted] = np.nan
 
         _of_each_file(refs, read)
         traffic.moved("read", result.nbytes)
-        return result
+        return result.reshape(len(refs), -1, self.width)
 
     def embeddings(self, refs: Sequence[tuple[str, int]]) -> NDArray[np.float32]:
         """Read the embeddings of images: refs are (file, row); returns (N, E) in their order.

@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, DamagedFile, StorageError
+from pipeline.geometry import LakeGeometry
 from pipeline.io.names import partition
 from pipeline.io.parquet import DAMAGE
 from pipeline.io.storage import Entry, Location
 from pipeline.store.features import READERS, check_block, feature_key
 from pipeline.store.published import Published
 from pipeline.store.run_folder import RunFolder
-from pipeline.values import LakeValues
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class _Scores:
 
     file: Location
     categories: dict[str, str]
-    values: LakeValues
+    geometry: LakeGeometry
 
 
 def judge(fingerprint: str, entry: Entry, keys: Sequence[str] | None, used: Set[str], before: float) -> Sweep:
@@ -170,7 +170,7 @@ def _published(output: Location) -> dict[str, list[_Scores]]:
         file, names = Published(run, published).location("scores"), set[str]()
         for batch in _batches(file, ["category"]):
             names.update(batch["category"].unique().to_pylist())
-        scores = _Scores(file, {partition("category", name): name for name in names}, published.values)
+        scores = _Scores(file, {partition("category", name): name for name in names}, published.geometry)
         found.setdefault(published.encoder.fingerprint, []).append(scores)
     return found
 
@@ -184,7 +184,7 @@ def _used(runs: Sequence[_Scores], folder: str, fingerprint: str) -> set[str]:
         for batch in _batches(run.file, ["category", "uri", "etag", "status"]):
             ours = pc.and_(pc.equal(batch["category"], category), pc.equal(batch["status"], "scored"))
             uris, etags = (batch.filter(ours)[name].to_pylist() for name in ("uri", "etag"))
-            seen = run.values.key(category)
+            seen = run.geometry.key(category)
             used.update(feature_key(uri, etag, fingerprint, seen) for uri, etag in zip(uris, etags, strict=True))
     return used
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import StorageError, StoreUnavailable
+from pipeline.geometry import LakeGeometry
 from pipeline.io.parquet import DAMAGE
 from pipeline.io.storage import Location
 from pipeline.schema.record import Settings, setting
@@ -19,7 +20,6 @@ from pipeline.schema.table import records
 from pipeline.schema.tables import FAMILIES, KEPT, REGIONS
 from pipeline.store.published import Published
 from pipeline.store.run_folder import RunFolder
-from pipeline.values import LakeValues
 
 READERS = 16  # runs read at a time
 # What decides an image's row, wherever the image lies
@@ -57,12 +57,12 @@ def read_history(
     since: datetime,
     fingerprint: str,
     settings: Settings,
-    values: LakeValues,
+    geometry: LakeGeometry,
     until: datetime | None = None,
 ) -> History:
     """Read the whole runs that ended since a time, and scored by the same encoder and method.
 
-    Of a run that saw other values of a category's images that category is left out: its scores do not compare. A run
+    Of a run that saw a category's images otherwise that category is left out: its scores do not compare. A run
     that cannot be read is left out with a warning: somebody deletes old runs. Raises `StoreUnavailable`.
 
     Args:
@@ -70,14 +70,14 @@ def read_history(
         since: with a time zone.
         fingerprint: the encoder's.
         settings: of this run, as run.json holds them.
-        values: that this run sees of images.
+        geometry: how this run sees images.
         until: the last moment at which a run may have ended. Default: now.
     """
     ids = [name.removeprefix("run_id=") for name in (output / "runs").folders() if name.startswith("run_id=")]
 
     def read(run_id: str) -> _Run | None:
         try:
-            return _read(RunFolder(output, run_id), since, until, fingerprint, settings, values)
+            return _read(RunFolder(output, run_id), since, until, fingerprint, settings, geometry)
         except StoreUnavailable:
             raise
         except (StorageError, *DAMAGE) as error:
@@ -127,7 +127,7 @@ def _read(
     until: datetime | None,
     fingerprint: str,
     settings: Settings,
-    values: LakeValues,
+    geometry: LakeGeometry,
 ) -> _Run | None:
     """Read a run; None where it is not whole, too old or too new, or scored by another encoder or method."""
     run = folder.finished()
@@ -139,9 +139,10 @@ def _read(
     pixels = records(published.table("pixels"), PixelCounts)
     rows = KEPT.cast(published.scores())
     categories = pc.unique(rows["category"]).to_pylist()
-    alike = [category for category in categories if run.values.key(category) == values.key(category)]
+    before = run.geometry
+    alike = [category for category in categories if before.key(category) == geometry.key(category)]
     rows = rows.filter(pc.is_in(rows["category"], value_set=pa.array(alike, pa.string())))
-    pixels = [of for of in pixels if run.values.key(of.category) == values.key(of.category)]
+    pixels = [of for of in pixels if before.key(of.category) == geometry.key(of.category)]
     same = all(setting(run.settings, name) == setting(settings, name) for name in DECIDE)
     rows = rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_()))
     return _Run(run.finished, rows, pixels, published.regions(), published.families())

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
+from pipeline.geometry import LakeGeometry
 from pipeline.images import Reason
 from pipeline.plan.sampling import choose_references, expected_references, samples
 from pipeline.plan.units import Members
 from pipeline.schema.tables import COMPARED, INDEX, REFERENCES
 from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.run_folder import RunFolder, write_table
-from pipeline.values import LakeValues
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Chooser:
     """Chooses the references of each category, and lists images and references for the workers.
 
     `earlier` has rows of the window's runs; `fingerprint` is the encoder's; `settings` are what units depend on;
-    `values` are seen of images.
+    `geometry` says what is seen of images.
     """
 
     config: ScoreConfig
@@ -35,7 +35,7 @@ class Chooser:
     fingerprint: str
     earlier: pa.Table | None
     settings: Mapping[str, Any]
-    values: LakeValues
+    geometry: LakeGeometry
 
     def expected(self, images: pa.Table, pinned: Mapping[str, int]) -> dict[str, Members]:
         """Return what each category of a table of images will be compared with, as if all could be encoded.
@@ -49,7 +49,8 @@ class Chooser:
             candidates = self._candidate_count(total, earlier.get(category, 0), pinned.get(category, 0))
             references = expected_references(self.config.references, candidates)
             if references > 1 or candidates > total:
-                found[category] = Members(total, references, candidates, "", mutual=candidates == total)
+                grid = self.geometry.grid(category)
+                found[category] = Members(total, references, candidates, "", grid, mutual=candidates == total)
         return found
 
     def __call__(self, encoded: pa.Table) -> tuple[pa.Table, dict[str, Members]]:
@@ -79,6 +80,7 @@ class Chooser:
                 references.num_rows,
                 population,
                 hashlib.sha256(content.encode()).hexdigest()[:16],
+                largest_grid(index, references),
                 mutual=len(own) == references.num_rows,
             )
             numbered = index.append_column("position", pa.array(np.arange(index.num_rows)))
@@ -98,7 +100,7 @@ class Chooser:
     def _choose(self, category: str, index: pa.Table) -> tuple[pa.Table, int]:
         """Return the references of a category, and the number of images that they were chosen from."""
         config = self.config.references
-        candidates = index.select(["uri", "etag", "file", "row"]).append_column(
+        candidates = index.select(["uri", "etag", "file", "row", "rows", "columns"]).append_column(
             "position", pa.array(np.arange(index.num_rows))
         )
         for name in ("score_raw", "anomalous"):
@@ -130,10 +132,17 @@ class Chooser:
         now = set(zip(index["uri"].to_pylist(), index["etag"].to_pylist(), strict=True))
         found = []
         for row in rows.select(["uri", "etag", "score_raw", "anomalous"]).to_pylist():
-            kept = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint, self.values.key(category)))
+            kept = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint, self.geometry.key(category)))
             if kept is not None and (row["uri"], row["etag"]) not in now:
-                found.append({"file": kept.file, "row": kept.row, "position": -1, **row})
+                where = {name: value for name, value in vars(kept).items() if name in REFERENCES.names}
+                found.append(row | where | {"position": -1})
         return REFERENCES.rows(found)
+
+
+def largest_grid(*tables: pa.Table) -> tuple[int, int]:
+    """Return the smallest grid (rows, columns) that holds those of all images of tables with these columns."""
+    rows, columns = (max(pc.max(table[name]).as_py() or 0 for table in tables) for name in ("rows", "columns"))
+    return rows, columns
 
 
 def feature_refs(table: pa.Table) -> list[tuple[str, int]]:

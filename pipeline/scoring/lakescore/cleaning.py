@@ -16,9 +16,11 @@ def worst(patch_scores: Tensor) -> tuple[Tensor, Tensor]:
     return found.values, found.indices
 
 
-def pooled(patch_scores: Tensor) -> Tensor:
-    """Return the score (A,) of each image, the mean of its highest patch scores (A, P)."""
-    return worst(patch_scores)[0].mean(dim=1)
+def pooled(patch_scores: Tensor, counts: Tensor | None = None) -> Tensor:
+    """Return the score (A,) of each image, the mean of its highest patch scores (A, P), of those that count."""
+    if counts is None:
+        return worst(patch_scores)[0].mean(dim=1)
+    return torch.cat([worst(of[None, kept])[0].mean(dim=1) for of, kept in zip(patch_scores, counts, strict=True)])
 
 
 def clean(scores: Tensor, tolerance: float) -> Tensor:

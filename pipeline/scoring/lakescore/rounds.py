@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.plan.units import Unit
+from pipeline.scoring.counted import counted
 from pipeline.scoring.lakescore.cleaning import clean, pooled
 from pipeline.scoring.lakescore.descriptor import Descriptor
 from pipeline.scoring.musc.mutual import Search, exclude, interval_average, query_distances, sampling_error
@@ -32,53 +33,64 @@ class Rounds:
 
     def whole(self, features: CategoryFeatures) -> Array:
         """Return patch scores (N, P) of all images of a category, both rounds on the same distances."""
-        [vectors] = self.descriptor(self._tokens(features, features.images))
+        tokens = self._tokens(features, features.images)
+        [vectors] = self.descriptor(tokens)
         distances = self.search.mutual(vectors)
         exclude(distances, torch.from_numpy(features.excluded_pairs).to(self.device))
-        found: Array = both_rounds(distances).cpu().numpy()
+        found: Array = both_rounds(distances, counted(tokens)).cpu().numpy()
         return found
 
     def first(self, features: CategoryFeatures, references: Places) -> Array:
         """Return the scores (A,) of some references, compared with all of them."""
-        distances, own = self._against_all(_of_references(features), references)
-        found: Array = pooled(interval_average(distances, own, FIRST)).cpu().numpy()
+        distances, own, counts = self._against_all(_of_references(features), references)
+        found: Array = pooled(interval_average(distances, own, FIRST), counts).cpu().numpy()
         return found
 
     def second(self, features: CategoryFeatures, images: Places, first: Array) -> Array:
         """Return patch scores and errors (2, A, P) of some images, by the first scores (R,) of all references."""
         of_references = torch.from_numpy(first).to(self.device)
-        distances, own = self._against_all(features, images)
-        found: Array = torch.stack(second_round(distances, own, of_references, self.unit.population)).cpu().numpy()
+        distances, own, counts = self._against_all(features, images)
+        scores_and_errors = torch.stack(second_round(distances, own, of_references, self.unit.population))
+        found: Array = _of_counted(scores_and_errors, counts).cpu().numpy()
         return found
 
-    def _against_all(self, features: CategoryFeatures, images: Places) -> tuple[Tensor, Tensor]:
-        """Return the distances (A, P, R) of some images to all references, and their own places (A,) among these."""
+    def _against_all(self, features: CategoryFeatures, images: Places) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the distances (A, P, R) of some images to all references, and their own places (A,) among these.
+
+        And which of their patches count (A, P), None where all do.
+        """
         row = np.full(len(features.images), -1)
         row[images] = np.arange(len(images))
         pairs = np.stack([row[features.excluded_pairs[:, 0]], features.excluded_pairs[:, 1]], axis=1)
         compared, step = features.references, self.unit.reference_block
+        queries = self._tokens(features, [features.images[i] for i in images])
         [distances] = query_distances(
-            self._tokens(features, [features.images[i] for i in images]),
+            queries,
             (self._tokens(features, compared[i : i + step]) for i in range(0, len(compared), step)),
             len(compared),
             self.descriptor,
             self.search,
         )
         exclude(distances, torch.from_numpy(pairs[pairs[:, 0] >= 0]).to(self.device))
-        return distances, torch.from_numpy(features.self_index[images]).to(self.device)
+        return distances, torch.from_numpy(features.self_index[images]).to(self.device), counted(queries)
 
     def _tokens(self, features: CategoryFeatures, images: Sequence[FeatureRef]) -> Tensor:
         return read_tokens(features, images, self.unit.layers).to(self.device)
 
 
-def both_rounds(distances: Tensor) -> Tensor:
+def both_rounds(distances: Tensor, counts: Tensor | None = None) -> Tensor:
     """Return patch scores (N, P) by distances (N, P, N) of all images of a category to each other; overwritten.
 
-    Distances that do not count are inf, for all patches of an image.
+    Distances that do not count are inf, for all patches of an image. `counts` (N, P) says which patches do; None: all.
     """
     own = torch.arange(len(distances), device=distances.device)
-    first = pooled(interval_average(distances, own, FIRST))
-    return second_round(distances, own, first, len(own))[0]
+    first = pooled(interval_average(distances, own, FIRST), counts)
+    return _of_counted(second_round(distances, own, first, len(own))[0], counts)
+
+
+def _of_counted(scores: Tensor, counts: Tensor | None) -> Tensor:
+    """Return scores (..., A, P) that are 0 where patches (A, P) do not count."""
+    return scores if counts is None else scores.masked_fill(~counts, 0)
 
 
 def second_round(distances: Tensor, own: Tensor, first: Tensor, population: int) -> tuple[Tensor, Tensor]:

@@ -41,19 +41,18 @@ class LakeScorer:
     def shape(self) -> Shape:
         """What is compared."""
         width = self._layer.width * self._layer.count
-        return Shape(self._layer.patches, width, self._layer.bytes, DEGREES, comparisons=1, compared=width)
+        return Shape(width, self._layer.bytes, DEGREES, comparisons=1, compared=width)
 
-    @property
-    def usual_reach(self) -> Reach:
+    def usual_reach(self, grid: tuple[int, int]) -> Reach:
         radius = self._search.radius
         if self._searches_whole():
             return Reach()
-        return self._reach(max(1, max(self._layer.grid) // 8) if radius == "auto" else int(radius), None)
+        return _reach(max(1, max(grid) // 8) if radius == "auto" else int(radius), None, grid)
 
     def reach(self, features: CategoryFeatures, layers: Sequence[int]) -> Reach:
         """Find out how near the nearest patches of a category lie, on a seeded sample of images and references."""
         if self._searches_whole() or self._search.radius != "auto":
-            return self.usual_reach
+            return self.usual_reach(features.grid)
         import torch
 
         from pipeline.scoring.lakescore.rounds import read_tokens
@@ -66,12 +65,9 @@ class LakeScorer:
             for place in np.sort(np.random.default_rng(0).permutation(len(of))[:SAMPLE])
         )
         with torch.inference_mode():
-            [vectors] = self._descriptor()(read_tokens(features, list(chosen), layers))
-            radius, kept = choose_radius(vectors, self._layer.grid)
-        return Reach() if radius is None else self._reach(radius, kept)
-
-    def _reach(self, radius: int, kept: float | None) -> Reach:
-        return Reach(radius, kept, near_products(self._layer.grid, radius) / self._layer.patches**2)
+            [vectors] = self._descriptor(features.grid)(read_tokens(features, list(chosen), layers))
+            radius, kept = choose_radius(vectors, features.grid)
+        return Reach() if radius is None else _reach(radius, kept, features.grid)
 
     def _searches_whole(self) -> bool:
         return self._search.radius == "whole" or self._search.kind == "faiss"
@@ -113,8 +109,8 @@ class LakeScorer:
 
         images = np.arange(unit.start, unit.stop)
         with torch.inference_mode():
-            search = make_search(tuning, self._search.dtype, device, self._layer.grid, unit.radius)
-            rounds = Rounds(unit, self._descriptor(), search, device)
+            search = make_search(tuning, self._search.dtype, device, unit.grid, unit.radius)
+            rounds = Rounds(unit, self._descriptor(unit.grid), search, device)
             if of_pass == 0:
                 return rounds.first(features, images)
             if unit.whole:
@@ -133,7 +129,7 @@ class LakeScorer:
         [found] = parts
         return found
 
-    def image_scores(self, found: Array, maps: Array) -> NDArray[np.float64]:
+    def image_scores(self, found: Array, highest: Array) -> NDArray[np.float64]:
         import torch
 
         from pipeline.scoring.lakescore.cleaning import worst
@@ -162,7 +158,7 @@ class LakeScorer:
         from pipeline.scoring.lakescore.rounds import read_tokens
         from pipeline.scoring.nearest import explain
 
-        descriptor = self._descriptor()
+        descriptor = self._descriptor(features.grid)
 
         def vectors(refs: Sequence[FeatureRef]) -> Iterator[Tensor]:
             return descriptor(read_tokens(features, refs, layers))
@@ -170,7 +166,11 @@ class LakeScorer:
         with torch.inference_mode():
             return explain(patches, images, compared, vectors, block)
 
-    def _descriptor(self) -> Descriptor:
+    def _descriptor(self, grid: tuple[int, int]) -> Descriptor:
         from pipeline.scoring.lakescore.descriptor import Descriptor
 
-        return Descriptor(self._layer.grid, self._layer.count)
+        return Descriptor(grid, self._layer.count)
+
+
+def _reach(radius: int, kept: float | None, grid: tuple[int, int]) -> Reach:
+    return Reach(radius, kept, near_products(grid, radius) / (grid[0] * grid[1]) ** 2)

@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pipeline.scoring.counted import counted
+
 
 class Search(Protocol):
     """Finds the nearest patch of another image. Distances are Euclidean, not squared."""
@@ -62,7 +64,7 @@ def mutual_scores(
         distances = search.mutual(vectors)
         exclude(distances, excluded_pairs)
         total += interval_average(distances, self_index, interval)
-    return total / aggregation.comparisons
+    return _of_counted(total / aggregation.comparisons, tokens)
 
 
 def query_scores(
@@ -101,9 +103,15 @@ def query_scores(
         exclude(rows, excluded_pairs)
     scores = torch.stack([interval_average(rows, self_index, interval) for rows in distances]).mean(dim=0)
     if population <= total:
-        return PatchScores(scores, torch.zeros_like(scores))
+        return PatchScores(_of_counted(scores, queries), torch.zeros_like(scores))
     errors = [sampling_error(distances[:, i], interval, population) for i in range(len(queries))]
-    return PatchScores(scores, torch.stack(errors))
+    return PatchScores(_of_counted(scores, queries), _of_counted(torch.stack(errors), queries))
+
+
+def _of_counted(scores: Tensor, tokens: Tensor) -> Tensor:
+    """Return scores (N, P) that are 0 where the tokens (N, P, D) do not count."""
+    counts = counted(tokens)
+    return scores if counts is None else scores.masked_fill(~counts, 0)
 
 
 def query_distances(

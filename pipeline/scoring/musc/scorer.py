@@ -21,7 +21,7 @@ from pipeline.scoring.scorer import (
     Matches,
     Tuning,
     UnitResult,
-    highest,
+    with_error,
 )
 from pipeline.scoring.search.settings import question, untuned
 
@@ -52,7 +52,6 @@ class MuscScorer:
         """What is compared."""
         degrees = len(self._method.degrees)
         return Shape(
-            self._layer.patches,
             self._layer.width,
             self._layer.bytes,
             degrees,
@@ -60,8 +59,7 @@ class MuscScorer:
             compared=self._layer.width if self._method.projection == "none" else self._method.projection_width,
         )
 
-    @property
-    def usual_reach(self) -> Reach:
+    def usual_reach(self, grid: tuple[int, int]) -> Reach:
         return Reach()
 
     def reach(self, features: CategoryFeatures, layers: Sequence[int]) -> Reach:
@@ -132,8 +130,8 @@ class MuscScorer:
         mean: Array = np.mean(parts, axis=0, dtype=np.float32)
         return mean
 
-    def image_scores(self, found: Array, maps: Array) -> NDArray[np.float64]:
-        return highest(found, maps)
+    def image_scores(self, found: Array, highest: Array) -> NDArray[np.float64]:
+        return with_error(found, highest)
 
     def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> NDArray[np.float64]:
         import torch
@@ -174,7 +172,7 @@ class MuscScorer:
         from pipeline.scoring.musc.projection import pca, random_projection
 
         method = self._method
-        plain = Aggregation(self._layer.grid, method.degrees, method.fuse_degrees)
+        plain = Aggregation(features.grid, method.degrees, method.fuse_degrees)
         if method.projection == "none":
             return plain
         if method.projection == "random":

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from itertools import combinations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.plan.squares import around, cut, near_products
+from pipeline.plan.squares import Squares, around, cut, near_products
 from pipeline.scoring.search.products import Products
 
 RADII = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 48, 64)
 LEAST_SHARE = 0.99
 SAME = 1e-3  # longer that a distance may become before it counts as lost
+LARGE = 4096  # patches of a grid whose pairs are too many to be looked at
+SOME = 512  # patches that are looked at in their place
 WORTH_IT = 0.5  # share of all products up to which a radius is taken
 
 
@@ -35,6 +38,8 @@ def choose_radius(
     radii = [radius for radius in sorted(candidates) if near_products(grid, radius) <= allowed]
     if len(vectors) < 2 or not radii:
         return None, 1.0
+    if vectors.shape[1] > LARGE:
+        return _choose_by_some(vectors, grid, least_share, radii)
     kept = torch.zeros(len(radii), dtype=torch.int64, device=vectors.device)
     products = Products("fp32")
     frame, (right,) = products.operands([vectors], vectors.mean(dim=(0, 1)))
@@ -51,6 +56,41 @@ def choose_radius(
         if share >= least_share:
             return radius, share
     return None, 1.0
+
+
+def _choose_by_some(
+    vectors: Tensor, grid: tuple[int, int], least_share: float, radii: Sequence[int]
+) -> tuple[int | None, float]:
+    """Return the same of a large grid, by SOME of its patches, evenly spread."""
+    patches = torch.linspace(0, vectors.shape[1] - 1, SOME, device=vectors.device).round().long()
+    windows = [[_window(int(patch), grid, cut(grid, radius)) for patch in patches] for radius in radii]
+    kept, images = np.zeros(len(radii)), range(len(vectors))
+    for one in images:
+        for other in images:
+            if one == other:
+                continue
+            squares = torch.cdist(vectors[one, patches], vectors[other]).view(-1, *grid)  # (SOME, H, W)
+            most = squares.amin(dim=(1, 2)) + SAME
+            for i, of_radius in enumerate(windows):
+                near = torch.stack([of[ys, xs].amin() for of, (ys, xs) in zip(squares, of_radius, strict=True)])
+                kept[i] += float((near <= most).float().mean())
+    shares = kept / (len(vectors) * (len(vectors) - 1))
+    for radius, share in zip(radii, shares.tolist(), strict=True):
+        if share >= least_share:
+            return radius, share
+    return None, 1.0
+
+
+def _window(patch: int, grid: tuple[int, int], squares: Squares) -> tuple[slice, slice]:
+    """Return the rows and columns of the squares around that of a patch."""
+
+    def reached(parts: tuple[range, ...], place: int) -> slice:
+        own = next(number for number, part in enumerate(parts) if place in part)
+        near = around(parts, own, own)
+        return slice(near.start, near.stop)
+
+    row, column = divmod(patch, grid[1])
+    return reached(squares.rows, row), reached(squares.columns, column)
 
 
 def _within(products: Tensor, grid: tuple[int, int], radius: int) -> Tensor:

@@ -1,0 +1,203 @@
+"""How the images of a category are seen: from the size of an image to its view, and which tiles that is encoded in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.values import USUAL, LakeValues, Values
+from pipeline.views import View
+
+LARGEST_SIDE = 65536  # pixels of a view: a longer one is a mistake of the settings
+WORTH_SEEING = 1.5  # patches that the smallest defect should be as long as
+
+
+class Seen(Protocol):
+    """What says which view of an image is seen, when its size is known; a `View` says the same one of all."""
+
+    @property
+    def values(self) -> Values: ...
+
+    def on(self, image_size: tuple[int, int]) -> View:
+        """Return the view of an image of (width, height)."""
+
+    def __str__(self) -> str:
+        """Return what `parse_seen` reads."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How images are seen: one of `sides`, `short` and `scale` says at which size.
+
+    Attributes:
+        patch: side of a patch, in pixels of a view.
+        sides: height and width that every image is squeezed to, whole patches.
+        short: length that the shorter side of every image is brought to, in pixels; its aspect is kept.
+        scale: pixels of a view for one of the image, along each side.
+        tile: side of the tiles that a view is encoded in, in pixels, whole patches. 0: it is encoded whole.
+        overlap: pixels that tiles side by side share, at least.
+        values: of images, that are seen.
+    """
+
+    patch: int
+    sides: tuple[int, int] | None = None
+    short: int = 0
+    scale: float = 0.0
+    tile: int = 0
+    overlap: int = 0
+    values: Values = USUAL
+
+    def __str__(self) -> str:
+        values = f" {self.values}".rstrip()
+        return f"{self.text}{values}"
+
+    @property
+    def text(self) -> str:
+        """All of it but the values, on one line without spaces."""
+        height, width = self.sides or (0, 0)
+        return f"geometry:{self.patch},{height}x{width},{self.short},{self.scale!r},{self.tile},{self.overlap}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Geometry":
+        """Read what `str` wrote; raises `ValueError`."""
+        head, _, values = text.partition(" ")
+        patch, size, short, scale, tile, overlap = head.removeprefix("geometry:").split(",")
+        height, width = map(int, size.split("x"))
+        sides = (height, width) if height else None
+        return cls(int(patch), sides, int(short), float(scale), int(tile), int(overlap), Values.parse(values))
+
+    def on(self, image_size: tuple[int, int]) -> View:
+        """Return the view of an image of (width, height): all of it, at a size of whole patches.
+
+        Raises `ValueError` where a side would be longer than LARGEST_SIDE.
+        """
+        if self.sides is not None:
+            height, width = self.sides
+        else:
+            factor = self.short / min(image_size) if self.short else self.scale
+            width, height = (max(1, round(side * factor / self.patch)) * self.patch for side in image_size)
+            if max(width, height) > LARGEST_SIDE:
+                raise ValueError(f"it would be seen at {width} x {height} pixels, {LARGEST_SIDE} a side at most")
+        return View((height, width), (height // self.patch, width // self.patch), values=self.values)
+
+    def about(self, image_size: tuple[int, int]) -> str:
+        """Say in words how an image of (width, height) is seen."""
+        view = self.on(image_size)
+        tiles = f", in tiles of {self.tile}" if self.tile else ""
+        whole = f"{image_size[0]} x {image_size[1]} pixels are seen at {view.size[1]} x {view.size[0]}"
+        return f"{whole}, {view.grid[1]} x {view.grid[0]} patches{tiles}"
+
+
+def parse_seen(text: str) -> Seen:
+    """Read what `str` wrote of a view, or of a geometry; raises `ValueError`."""
+    return Geometry.parse(text) if text.startswith("geometry:") else View.parse(text)
+
+
+@dataclass(frozen=True)
+class LakeGeometry:
+    """The geometries of a lake: `usual`, and those of `categories` that have another; `values` are seen of images.
+
+    `usual` is what the encoder's fingerprint names. `sizes` has the usual (width, height) of a category's images where
+    somebody looked.
+    """
+
+    usual: Geometry
+    categories: Mapping[str, Geometry] = field(default_factory=dict)
+    values: LakeValues = field(default_factory=LakeValues)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def of(self, category: str) -> Geometry:
+        """Return how images of a category are seen."""
+        return replace(self.categories.get(category, self.usual), values=self.values.of(category))
+
+    def key(self, category: str) -> str:
+        """Return what a feature's key says of it: nothing of the usual geometry and the usual values."""
+        other = self.categories.get(category)
+        parts = [*([] if other is None else [other.text]), self.values.key(category)]
+        return " ".join(part for part in parts if part)
+
+    def grid(self, category: str) -> tuple[int, int]:
+        """Return the grid (rows, columns) that an image of a category usually has, before any was looked at."""
+        geometry = self.of(category)
+        if geometry.sides is None and category not in self.sizes:
+            side = max(1, (geometry.short or geometry.tile) // geometry.patch)
+            return side, side
+        return geometry.on(self.sizes.get(category, (1, 1))).grid
+
+
+def on_grid(patches: NDArray[np.int64], grid: tuple[int, int], other: tuple[int, int]) -> NDArray[np.int64]:
+    """Return the numbers of patches of a grid (rows, columns) on another grid with the same upper left corner."""
+    rows, columns = np.divmod(patches, grid[1])
+    found: NDArray[np.int64] = rows * other[1] + columns
+    return found
+
+
+def area_sides(image_size: tuple[int, int], area: int, patch: int) -> tuple[int, int]:
+    """Return the (height, width), whole patches, of about `area` pixels, with the aspect of an image (width, height).
+
+    Of the sizes near by it is the one whose aspect is the nearest.
+    """
+    width, height = image_size
+    aspect = width / height
+    most = area // patch**2  # patches
+    rows = max(1.0, (most / aspect) ** 0.5)
+    found = []
+    for of_rows in {max(1, int(rows)), max(1, int(rows) + 1)}:
+        columns = max(1, min(round(of_rows * aspect), most // of_rows))
+        found.append((abs(np.log(columns / of_rows / aspect)), of_rows, columns))
+    _, rows_, columns_ = min(found)
+    return rows_ * patch, columns_ * patch
+
+
+def tile_scale(image_size: tuple[int, int], whole: View, patch: int, smallest_defect: float) -> float | None:
+    """Return the scale at which tiles show the smallest defect; None where a view of the whole image shows it.
+
+    A defect is shown where it is WORTH_SEEING patches long. No image is enlarged for it.
+
+    Args:
+        image_size: (width, height) of the image.
+        whole: the view of the whole image.
+        patch: side of a patch, in pixels of the view.
+        smallest_defect: its length, in pixels of the image.
+    """
+    seen = smallest_defect * min(whole.size[0] / image_size[1], whole.size[1] / image_size[0])
+    wanted = WORTH_SEEING * patch
+    return None if seen >= wanted else min(1.0, wanted / smallest_defect)
+
+
+# tiles
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile of a grid along one side: `start` and `stop` in patches, and the part [low, high) that is taken of it."""
+
+    start: int
+    stop: int
+    low: int
+    high: int
+
+
+def tiles_along(length: int, tile: int, overlap: int) -> Sequence[Tile]:
+    """Cut a side of a grid into tiles of one length, evenly, each patch taken from where it lies most central.
+
+    Args:
+        length: of the side, in patches.
+        tile: length of a tile; a shorter side is one tile.
+        overlap: patches that two tiles side by side share, at least.
+
+    Raises:
+        ValueError: where tiles would not get on.
+    """
+    if not 0 <= overlap < tile:
+        raise ValueError(f"tiles of {tile} patches cannot overlap by {overlap}")
+    if length <= tile:
+        return [Tile(0, length, 0, length)]
+    count = -(-(length - overlap) // (tile - overlap))
+    starts = [round(place * (length - tile) / (count - 1)) for place in range(count)]
+    # the middle between two tiles' middles
+    borders = [0, *((one + other + tile) // 2 for one, other in pairwise(starts)), length]
+    return [Tile(start, start + tile, low, high) for start, (low, high) in zip(starts, pairwise(borders), strict=True)]

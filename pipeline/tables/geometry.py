@@ -1,0 +1,50 @@
+"""How the images of a category are seen, by the settings and the size that they usually have."""
+
+import logging
+from dataclasses import replace
+
+from pipeline.config import ScoreConfig
+from pipeline.errors import ConfigError
+from pipeline.geometry import Geometry, area_sides, tile_scale
+
+log = logging.getLogger(__name__)
+
+
+def geometry_of(config: ScoreConfig, usual: Geometry, size: tuple[int, int] | None) -> Geometry:
+    """Return how images of a category are seen.
+
+    Raises `ConfigError` where tiles do not fit the patches.
+
+    Args:
+        config: settings.
+        usual: the geometry of who has no other one.
+        size: usual (width, height) of the category's images; None where no file could be read.
+    """
+    aspect, patch = config.encoder.aspect, usual.patch
+    whole = usual
+    if aspect is not None and aspect.area:
+        area = aspect.area**2
+        whole = Geometry(patch, area_sides(size or (1, 1), area, patch))
+    scale = _scale(config, whole, size)
+    if scale is None:
+        return whole
+    tile = config.tiles.size or min(config.encoder.sides) // patch * patch
+    if tile % patch or tile <= config.tiles.overlap:
+        raise ConfigError(
+            f"tiles.size {tile} must be a multiple of the encoder's patch, {patch}, and more than tiles.overlap "
+            f"{config.tiles.overlap}"
+        )
+    return replace(usual, sides=None, short=0, scale=scale, tile=tile, overlap=config.tiles.overlap)
+
+
+def _scale(config: ScoreConfig, whole: Geometry, size: tuple[int, int] | None) -> float | None:
+    """Return the scale of tiles; None where there are none."""
+    scale = config.tiles.scale
+    if scale == "none":
+        return None
+    if scale != "auto":
+        return scale
+    defect = config.input.smallest_defect
+    if defect is None or size is None:
+        return None
+    return tile_scale(size, whole.on(size), whole.patch, defect)
