@@ -58,6 +58,9 @@ class InputConfig(_Group):
     """How categories, labels and masks are laid out; auto looks and says what it took."""
     labels: str | None = None
     """CSV with uri (as in scores) and label (normal, defect, ...): what people said, before the layout's labels."""
+    region: dict[Text, str] = {}
+    """Where to look, by category: address of a mask with the aspect of its images, black where nothing counts. A
+    manifest's column region_uri says it for an image."""
     bits: Literal["auto"] | int = "auto"
     """Bits that count in files with 16 for each value, as cameras write 10 or 12; auto finds each category's out."""
     channels: Annotated[tuple[int, int, int], BeforeValidator(_split)] | None = None
@@ -77,6 +80,11 @@ class InputConfig(_Group):
     @classmethod
     def _have_no_variables(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(root for root in roots if _address(root) is not None)
+
+    @field_validator("region")
+    @classmethod
+    def _are_masks_of_the_lakes(cls, region: dict[str, str]) -> dict[str, str]:
+        return {unicodedata.normalize("NFC", name): uri for name, uri in region.items() if _address(uri) is not None}
 
     @field_validator("bits")
     @classmethod

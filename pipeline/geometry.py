@@ -113,10 +113,14 @@ class LakeGeometry:
         """Return how images of a category are seen."""
         return replace(self.categories.get(category, self.usual), values=self.values.of(category))
 
-    def key(self, category: str) -> str:
-        """Return what a feature's key says of it: nothing of the usual geometry and the usual values."""
+    def key(self, category: str, region_uri: str | None = None, region_etag: str | None = None) -> str:
+        """Return what a feature's key says of it: nothing of the usual geometry and the usual values.
+
+        And nothing of a region of an image that is looked at everywhere.
+        """
         other = self.categories.get(category)
         parts = [*([] if other is None else [other.text]), self.values.key(category)]
+        parts += [] if region_uri is None else [f"region {region_uri}\0{region_etag}"]
         return " ".join(part for part in parts if part)
 
     def grid(self, category: str) -> tuple[int, int]:

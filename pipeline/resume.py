@@ -34,6 +34,7 @@ def identity(config: ScoreConfig) -> Settings:
     for name in (
         "bits",
         "channels",
+        "region",
         "smallest_defect",
     ):  # as they are usually, a run is the same as one of before there were any
         if kept["input"][name] == InputConfig.model_fields[name].default:

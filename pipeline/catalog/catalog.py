@@ -4,7 +4,7 @@ import itertools
 import logging
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pipeline.catalog.labels import apply_labels, read_families, read_labels
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
 from pipeline.catalog.manifest import describe, forbidden, read_manifest
+from pipeline.catalog.regions import with_regions
 from pipeline.catalog.words import NORMAL
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
@@ -66,7 +67,7 @@ def build_catalog(config: InputConfig) -> Catalog:
         catalog = _listed(config)
         catalog = replace(catalog, table=apply_labels(catalog.table, labels, location), families=families)
     _say_without_normals(catalog.table)
-    return catalog
+    return replace(catalog, table=with_regions(catalog.table, config.region))
 
 
 def _say_without_normals(table: pa.Table) -> None:
@@ -90,10 +91,10 @@ def _listed(config: InputConfig) -> Catalog:
         return _from_manifest(location, roots)
     if location.is_file():
         raise CatalogError(f"{location} is one file; give the folder that holds the images, or a .parquet or .csv")
-    return _from_listing(location, config.layout, config.max_bytes)
+    return _from_listing(location, config.layout, config.max_bytes, config.region.values())
 
 
-def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
+def _from_listing(location: Location, layout: str, max_bytes: int, regions: Collection[str]) -> Catalog:
     entries: dict[str, Entry] = {}
     for entry in location.files():
         path = entry.path
@@ -102,6 +103,9 @@ def _from_listing(location: Location, layout: str, max_bytes: int) -> Catalog:
         entries[path] = entry
     _drop_markers(entries)
     _drop_results(entries, location)
+    own = {Location.parse(uri).uri for uri in regions}
+    for path in [path for path in entries if (location / path).uri in own] if own else []:
+        del entries[path]  # masks of where to look are no images
     if layout == "auto":
         layout = detect(entries)
     elif layout == "folder" and (seen := detect(entries)) != "folder":
@@ -170,15 +174,20 @@ def _from_manifest(location: Location, roots: list[Location]) -> Catalog:
     labels: list[bool | None] = table["label"].to_pylist()
     masks: list[str | None] = table["mask_uri"].to_pylist()
     roots = [Location(location.protocol, location.path.rpartition("/")[0] or "/"), *roots]
-    outside = [forbidden(uri, mask, roots) for uri, mask in zip(uris, masks, strict=True)]
+    regions: list[str | None] = table["region_uri"].to_pylist()
+    outside = [
+        forbidden(uri, mask, roots) or forbidden(uri, region, roots)
+        for uri, mask, region in zip(uris, masks, regions, strict=True)
+    ]
     if all(outside):
         raise CatalogError(f"{location}: none of its {len(outside)} images may be read: {outside[0]}")
     entries = iter(describe([uri for uri, why in zip(uris, outside, strict=True) if why is None]))
     rows = []
-    for uri, category, label, mask, why in zip(uris, categories, labels, masks, outside, strict=True):
+    for uri, category, label, mask, region, why in zip(uris, categories, labels, masks, regions, outside, strict=True):
         if why is None:
             own = [mask] if mask else []
-            rows.append(_row(uri=uri, category=category, label=label, masks=own, entry=next(entries)))
+            row = _row(uri=uri, category=category, label=label, masks=own, entry=next(entries))
+            rows.append(replace(row, region_uri=region))
         else:
             entry = Entry(uri, 0, "", problem=why)
             rows.append(_row(uri=uri, category=category, label=label, masks=[], entry=entry, reason=Reason.FORBIDDEN))
@@ -194,6 +203,8 @@ class _Row:
     label: bool | None
     masks: list[str]
     reviewed: bool
+    region_uri: str | None
+    region_etag: str | None
     size: int
     etag: str
     reason: str | None
@@ -215,6 +226,8 @@ def _row(
         label=label,
         masks=masks,
         reviewed=False,
+        region_uri=None,
+        region_etag=None,
         size=entry.size,
         etag=entry.etag,
         reason=reason if entry.problem else None,

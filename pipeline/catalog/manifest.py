@@ -20,7 +20,7 @@ _UNKNOWN = frozenset({"", "none", "null", "nan"})
 
 
 def read_manifest(location: Location) -> pa.Table:
-    """Read a manifest: columns uri and category, optionally label and mask_uri, and any more, which are kept.
+    """Read a manifest: columns uri and category, optionally label, mask_uri, region_uri, and any more, which are kept.
 
     Relative uris are taken from the manifest's folder.
 
@@ -73,7 +73,10 @@ def read_manifest(location: Location) -> pa.Table:
             "uri": resolved,
             "category": categories,
             "label": [_label(location, value) for value in texts["label"]],
-            "mask_uri": [_resolve(folder, uri) if uri else None for uri in texts["mask_uri"]],
+            **{
+                name: [_resolve(folder, uri) if uri else None for uri in texts[name]]
+                for name in ("mask_uri", "region_uri")
+            },
         }
     )
     return set_columns(known, {name: table[name] for name in columns if name not in MANIFEST.names})

@@ -31,11 +31,15 @@ def mask_values(uri: str, view: Seen, config: InputConfig) -> tuple[NDArray[Any]
     return decoder_of(config, decode_mask)(content, view, config.max_pixels)
 
 
-@functools.cache
 def decoder_of(config: InputConfig, function: Decode = decode) -> Decoder:
     """Return this worker process's decoder."""
     memory = config.max_bytes + BYTES_PER_PIXEL * config.max_pixels + BYTES_OF_LIBRARIES
-    return Decoder(config.max_seconds, memory, function)
+    return _decoder(config.max_seconds, memory, function)
+
+
+@functools.cache
+def _decoder(seconds: float, memory: int, function: Decode) -> Decoder:
+    return Decoder(seconds, memory, function)
 
 
 def read_ahead(block: pa.Table, max_bytes: int) -> Iterator[Future[bytes]]:

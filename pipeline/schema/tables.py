@@ -17,6 +17,10 @@ LABEL = Column("label", pa.bool_(), "True for anomalous, null where nobody knows
 MASKS = Column(
     "masks", pa.list_(pa.string()), "Addresses of its masks: none of normal images, and where there are none."
 )
+REGION = (
+    Column("region_uri", pa.string(), "Address of a mask of where to look in it; null: everywhere."),
+    Column("region_etag", pa.string(), "Tag of that mask's content."),
+)
 SIZE = Column("size", pa.int64(), "Size of its file.", "bytes")
 REASON = Column("reason", pa.string(), "Why it is quarantined, of a fixed list; null where it is not.")
 DETAIL = Column("detail", pa.string(), "The reason in words.")
@@ -74,7 +78,10 @@ def with_count(table: TableSchema) -> TableSchema:
 
 MANIFEST = TableSchema(
     "What a manifest is read for, beside columns of its own.",
-    (URI, CATEGORY, LABEL, Column("mask_uri", pa.string(), "Address of its mask.")),
+    (
+        *(URI, CATEGORY, LABEL, Column("mask_uri", pa.string(), "Address of its mask.")),
+        REGION[0],
+    ),
 )
 LABELS = TableSchema(
     "The CSV of what people said of images.",
@@ -88,6 +95,7 @@ CATALOG = TableSchema(
     (
         *(IMAGE, URI, CATEGORY, LABEL, MASKS),
         Column("reviewed", pa.bool_(), "Whether the label is a person's, from input.labels."),
+        *REGION,
         *(SIZE, ETAG, REASON, DETAIL),
     ),
 )
@@ -145,6 +153,7 @@ INDEX = TableSchema(
     "The encoded images of a category, in the order of their positions.",
     (
         *EXTRACTED.columns,
+        *REGION,
         *SELECTION.only("uri", "etag", "category", "label", "reviewed", "masks", "pinned", "input"),
         POSITION,
     ),
@@ -297,7 +306,10 @@ DECIDED = TableSchema(
 VERSION = 4
 SCORES = TableSchema(
     "scores/: the product. A manifest's own columns stand behind.",
-    (CATEGORY, URI, ETAG, *DECIDED.without("image"), LABEL, *EXPLAINED.columns),
+    (
+        *(CATEGORY, URI, ETAG, *DECIDED.without("image"), LABEL, *EXPLAINED.columns),
+        *REGION,
+    ),
 )
 KEPT = TableSchema("What later runs read of scores.", SCORES.without("label"))
 

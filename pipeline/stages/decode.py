@@ -10,8 +10,10 @@ from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
 from pipeline.geometry import LakeGeometry
 from pipeline.images import Quarantine, Reason, image_stats
 from pipeline.images.files import decoder_of, read_ahead
+from pipeline.images.region import patches_in
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import DECODED, IMAGE_STATS
+from pipeline.store.checks import bits
 
 
 @dataclass
@@ -33,16 +35,21 @@ class DecodeBlock:
         decoder = decoder_of(self.config)
         rows = []
         contents = read_ahead(block, self.config.max_bytes)
-        for category, content in zip(block["category"].to_pylist(), contents, strict=True):
+        images = block.select(["category", "region_uri", "region_etag"]).to_pylist()
+        for image, content in zip(images, contents, strict=True):
             row: dict[str, Any] = dict.fromkeys(DECODED.names)
-            geometry = self.geometry.of(category)
+            geometry = self.geometry.of(image["category"])
             try:
                 pixels, (row["width"], row["height"]) = decoder(content.result(), geometry, self.config.max_pixels)
                 row["pixels"] = pixels.tobytes()
                 row["rows"], row["columns"] = (side // geometry.patch for side in pixels.shape[:2])
+                if image["region_uri"] is not None:
+                    size = (row["width"], row["height"])
+                    region = (image["region_uri"], image["region_etag"])
+                    row["counted"] = bits(patches_in(*region, geometry.on(size), size, self.config))
                 row |= zip(IMAGE_STATS.names, image_stats(pixels), strict=True)
             except Quarantine as error:
-                row |= {"reason": str(error.reason), "detail": error.detail}
+                row |= {"pixels": None, "reason": str(error.reason), "detail": error.detail}
             except ObjectChanged as error:
                 row |= {"reason": str(Reason.CHANGED), "detail": f"{error}; the next run takes it as it is then"}
             except StoreUnavailable:  # true of all files: the run ends, and is taken up when the store is back

@@ -178,7 +178,8 @@ def _reuse(
             for file in of_category.damaged:  # or every night would find them again
                 store.drop(file)
             stored[category] = of_category.images
-        key = feature_key(image["uri"], image["etag"], spec.fingerprint, geometry.key(category))
+        seen = geometry.key(category, image["region_uri"], image["region_etag"])
+        key = feature_key(image["uri"], image["etag"], spec.fingerprint, seen)
         found = stored[category].get(key)
         fits = image["size"] <= config.max_bytes  # what is stored obeys this run's limits, too
         if found is not None and fits and found.width * found.height <= config.max_pixels:
@@ -191,10 +192,11 @@ def _blocks(
 ) -> list[pa.Table]:
     """Cut images into blocks of one category, each of which becomes one file, or one for each grid of its images."""
     bytes_per_patch = len(spec.layers) * spec.width * np.dtype(store.dtype).itemsize
-    columns = ["image", "uri", "etag", "category", "size"]
+    columns = ["image", "uri", "etag", "category", "size", "region_uri", "region_etag"]
+    named = (todo[name].to_pylist() for name in ("uri", "etag", "category", "region_uri", "region_etag"))
     keys = [
-        feature_key(uri, etag, spec.fingerprint, geometry.key(category))
-        for uri, etag, category in zip(*(todo[name].to_pylist() for name in ("uri", "etag", "category")), strict=True)
+        feature_key(uri, etag, spec.fingerprint, geometry.key(category, *region))
+        for uri, etag, category, *region in zip(*named, strict=True)
     ]
     keyed = todo.select(columns).append_column("key", pa.array(keys))
     blocks = []

@@ -23,6 +23,8 @@ from pipeline.store.features import READERS, check_block, feature_key
 from pipeline.store.published import Published
 from pipeline.store.run_folder import RunFolder
 
+KEYED = ("uri", "etag", "region_uri", "region_etag")  # columns of scores that keys of features are made of
+
 log = logging.getLogger(__name__)
 
 
@@ -181,11 +183,12 @@ def _used(runs: Sequence[_Scores], folder: str, fingerprint: str) -> set[str]:
     for run in runs:
         if (category := run.categories.get(folder)) is None:
             continue
-        for batch in _batches(run.file, ["category", "uri", "etag", "status"]):
-            ours = pc.and_(pc.equal(batch["category"], category), pc.equal(batch["status"], "scored"))
-            uris, etags = (batch.filter(ours)[name].to_pylist() for name in ("uri", "etag"))
-            seen = run.geometry.key(category)
-            used.update(feature_key(uri, etag, fingerprint, seen) for uri, etag in zip(uris, etags, strict=True))
+        for batch in _batches(run.file, ["category", "status", *KEYED]):
+            ours = batch.filter(pc.and_(pc.equal(batch["category"], category), pc.equal(batch["status"], "scored")))
+            there = set(ours.schema.names)  # runs of earlier versions looked everywhere
+            named = (ours[name].to_pylist() if name in there else [None] * ours.num_rows for name in KEYED)
+            for uri, etag, *region in zip(*named, strict=True):
+                used.add(feature_key(uri, etag, fingerprint, run.geometry.key(category, *region)))
     return used
 
 

@@ -131,8 +131,9 @@ class Chooser:
         stored = self.store.find(category).images
         now = set(zip(index["uri"].to_pylist(), index["etag"].to_pylist(), strict=True))
         found = []
-        for row in rows.select(["uri", "etag", "score_raw", "anomalous"]).to_pylist():
-            kept = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint, self.geometry.key(category)))
+        for row in rows.select(["uri", "etag", "score_raw", "anomalous", "region_uri", "region_etag"]).to_pylist():
+            seen = self.geometry.key(category, row.pop("region_uri"), row.pop("region_etag"))
+            kept = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint, seen))
             if kept is not None and (row["uri"], row["etag"]) not in now:
                 where = {name: value for name, value in vars(kept).items() if name in REFERENCES.names}
                 found.append(row | where | {"position": -1})

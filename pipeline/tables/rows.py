@@ -18,7 +18,8 @@ from pipeline.schema.table import set_columns
 from pipeline.schema.tables import DECIDED, EXPLAINED, IMAGE_STATS, SCORES
 from pipeline.tables.drift import Drift, distribution_drift, share_drift
 
-OF_CATALOG = ("category", "uri", "etag", "label")  # the other columns of scores are found out
+# the other columns of scores are found out
+OF_CATALOG = ("category", "uri", "etag", "label", "region_uri", "region_etag")
 
 
 def check_rows(stage: str, expected: Iterable[int], found: Iterable[int]) -> None:
@@ -51,7 +52,7 @@ def with_references(encoded: pa.Table, compared: pa.Table) -> pa.Table:
 
 def with_catalog(extracted: pa.Table, todo: pa.Table) -> pa.Table:
     """Return what extracting found out of images, with what the catalog says of them; both in the same order."""
-    for name in ("uri", "etag", "category", "label", "reviewed", "masks", "pinned", "input"):
+    for name in (*OF_CATALOG, "reviewed", "masks", "pinned", "input"):
         extracted = extracted.append_column(name, todo[name])
     return extracted
 

@@ -79,9 +79,10 @@ def _carried(table: pa.Table, scored: pa.Table) -> pa.Table:
     return rows.append_column("image", pa.array([image for image, _ in found], pa.int64()))
 
 
-def _contents(table: pa.Table) -> Iterator[tuple[str, str, str]]:
-    """Yield category, uri and etag of each row."""
-    return zip(*(table[name].to_pylist() for name in ("category", "uri", "etag")), strict=True)
+def _contents(table: pa.Table) -> Iterator[tuple[str, ...]]:
+    """Yield category, uri and etag of each row, and where it is looked at."""
+    names = ("category", "uri", "etag", "region_uri", "region_etag")
+    return zip(*(table[name].to_pylist() for name in names), strict=True)
 
 
 def window_of(history: History, since: datetime, count: int) -> pa.Table | None:
