@@ -290,6 +290,9 @@ class ReferencesConfig(_Group):
     """Images of a category that may all be compared with each other, at a cost that grows with their square."""
     quadratic: bool = False
     """Run mode all above the limit too."""
+    turns: Literal[1, 4, 8] = 1
+    """Of parts that lie anyhow: as how many turned images each reference is seen, by quarters or eighths of a turn. The
+    cost of encoding references and of scoring grows by as much. Preset subspace has none."""
     near_duplicates: float = Field(0.9997, gt=0, le=1)
     """Images whose embeddings have this cosine or more are no references of each other; 1 takes identical ones only."""
     burst: float | None = Field(None, gt=0, le=1, exclude=True)
@@ -509,6 +512,8 @@ class ScoreConfig(_Group):
         if self.method.preset == "lakescore" and self.encoder.layers is None:
             encoder = self.encoder.model_copy(update={"layers": "middle"})
             object.__setattr__(self, "encoder", encoder)  # frozen for everybody else
+        if self.method.preset == "subspace" and self.references.turns != 1:
+            raise ValueError("references.turns is no setting of preset subspace, which compares with no reference")
         if self.method.preset != "lakescore" and self.search.radius != "auto":
             raise ValueError(f"search.radius is a setting of preset lakescore: preset {self.method.preset} has none")
         return self

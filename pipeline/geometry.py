@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.values import USUAL, LakeValues, Values
-from pipeline.views import View
+from pipeline.views import LYING, View
 
 LARGEST_SIDE = 65536  # pixels of a view: a longer one is a mistake of the settings
 WORTH_SEEING = 1.5  # patches that the smallest defect should be as long as
@@ -40,6 +40,7 @@ class Geometry:
         tile: side of the tiles that a view is encoded in, in pixels, whole patches. 0: it is encoded whole.
         overlap: pixels that tiles side by side share, at least.
         values: of images, that are seen.
+        turned: degrees clockwise, a multiple of 45, by which an image is turned when it has its size.
     """
 
     patch: int
@@ -49,6 +50,7 @@ class Geometry:
     tile: int = 0
     overlap: int = 0
     values: Values = USUAL
+    turned: int = 0
 
     def __str__(self) -> str:
         values = f" {self.values}".rstrip()
@@ -58,16 +60,18 @@ class Geometry:
     def text(self) -> str:
         """All of it but the values, on one line without spaces."""
         height, width = self.sides or (0, 0)
-        return f"geometry:{self.patch},{height}x{width},{self.short},{self.scale!r},{self.tile},{self.overlap}"
+        turned = f",{self.turned}" if self.turned else ""
+        return f"geometry:{self.patch},{height}x{width},{self.short},{self.scale!r},{self.tile},{self.overlap}{turned}"
 
     @classmethod
     def parse(cls, text: str) -> "Geometry":
         """Read what `str` wrote; raises `ValueError`."""
         head, _, values = text.partition(" ")
-        patch, size, short, scale, tile, overlap = head.removeprefix("geometry:").split(",")
+        patch, size, short, scale, tile, overlap, *turned = head.removeprefix("geometry:").split(",")
         height, width = map(int, size.split("x"))
         sides = (height, width) if height else None
-        return cls(int(patch), sides, int(short), float(scale), int(tile), int(overlap), Values.parse(values))
+        angle = int(turned[0]) if turned else 0
+        return cls(int(patch), sides, int(short), float(scale), int(tile), int(overlap), Values.parse(values), angle)
 
     def on(self, image_size: tuple[int, int]) -> View:
         """Return the view of an image of (width, height): all of it, at a size of whole patches.
@@ -81,7 +85,10 @@ class Geometry:
             width, height = (max(1, round(side * factor / self.patch)) * self.patch for side in image_size)
             if max(width, height) > LARGEST_SIDE:
                 raise ValueError(f"it would be seen at {width} x {height} pixels, {LARGEST_SIDE} a side at most")
-        return View((height, width), (height // self.patch, width // self.patch), values=self.values)
+        if self.turned in LYING:
+            height, width = width, height
+        grid = (height // self.patch, width // self.patch)
+        return View((height, width), grid, turned=self.turned, values=self.values)
 
     def about(self, image_size: tuple[int, int]) -> str:
         """Say in words how an image of (width, height) is seen."""
@@ -101,17 +108,19 @@ class LakeGeometry:
     """The geometries of a lake: `usual`, and those of `categories` that have another; `values` are seen of images.
 
     `usual` is what the encoder's fingerprint names. `sizes` has the usual (width, height) of a category's images where
-    somebody looked.
+    somebody looked. `turned` are degrees clockwise by which all are.
     """
 
     usual: Geometry
     categories: Mapping[str, Geometry] = field(default_factory=dict)
     values: LakeValues = field(default_factory=LakeValues)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    turned: int = 0
 
     def of(self, category: str) -> Geometry:
         """Return how images of a category are seen."""
-        return replace(self.categories.get(category, self.usual), values=self.values.of(category))
+        geometry = self.categories.get(category, self.usual)
+        return replace(geometry, values=self.values.of(category), turned=self.turned)
 
     def key(self, category: str, region_uri: str | None = None, region_etag: str | None = None) -> str:
         """Return what a feature's key says of it: nothing of the usual geometry and the usual values.
@@ -121,6 +130,7 @@ class LakeGeometry:
         other = self.categories.get(category)
         parts = [*([] if other is None else [other.text]), self.values.key(category)]
         parts += [] if region_uri is None else [f"region {region_uri}\0{region_etag}"]
+        parts += [f"turned {self.turned}"] if self.turned else []
         return " ".join(part for part in parts if part)
 
     def grid(self, category: str) -> tuple[int, int]:

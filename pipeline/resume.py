@@ -44,6 +44,8 @@ def identity(config: ScoreConfig) -> Settings:
             kept.pop(name)
     kept["search"].pop("memory_gb")
     kept["references"].pop("quadratic")
+    if config.references.turns == 1:  # likewise
+        kept["references"].pop("turns")
     return kept
 
 

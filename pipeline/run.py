@@ -34,6 +34,7 @@ from pipeline.stages.reach import FindReach, find_reaches, within
 from pipeline.stages.reduce import Reduced, Reduction
 from pipeline.stages.regions import FindRegions, find_regions
 from pipeline.stages.score import ScoreUnits, score
+from pipeline.stages.turns import encode_turned
 from pipeline.store.depths import keep_depths
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.sizes import keep_sizes
@@ -143,6 +144,17 @@ def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay,
     lock.check()
     encoded = with_catalog(extracted.images, todo)
     alone, members = prepared.choose(encoded.filter(pc.is_null(encoded["reason"])))
+    if config.references.turns > 1:
+        encode_turned(
+            members,
+            todo,
+            config,
+            prepared.spec,
+            geometry,
+            store,
+            folder,
+            lambda seen: OnRay(prepared.encode_pool, before=DecodeBlock(config.input, seen)),
+        )
     near_duplicates = FindNearDuplicates(store, folder, config.references.near_duplicates)
     compared = pa.concat_tables([alone, exclude_pairs(members, near_duplicates, tasks)])
 

@@ -17,6 +17,7 @@ Points = NDArray[np.float64]  # (n, 2): x, y
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+LYING = (90, 270)  # turns after which width and height have changed places
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class View:
     """A box of an image, turned, at a size, cut into a grid of patches. Which image that is says who holds the view.
 
     `size` (height, width) in pixels and `grid` (rows, columns) of patches are those after turning, `box` is in shares
-    of the upright image, `turned` in degrees clockwise. The usual view is the whole image, squeezed to the size. A grid
-    of (1, 1) is for who asks for no patches. `values` says which of an image's values are seen.
+    of the upright image, `turned` in degrees clockwise, by eighths of a turn. By other than quarters it is turned about
+    its middle, within its size, and its corners are lost. The usual view is the whole image, squeezed to the size. A
+    grid of (1, 1) is for who asks for no patches. `values` says which of an image's values are seen.
     """
 
     size: tuple[int, int]
@@ -38,8 +40,8 @@ class View:
         left, top, right, bottom = self.box
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
             raise ValueError(f"{self.box} is no box of an image: left < right and top < bottom are shares from 0 to 1")
-        if self.turned not in (0, 90, 180, 270):
-            raise ValueError(f"an image is turned by 0, 90, 180 or 270 degrees, not by {self.turned}")
+        if self.turned not in range(0, 360, 45):
+            raise ValueError(f"an image is turned by a multiple of 45 degrees below 360, not by {self.turned}")
         if min(*self.size, *self.grid) < 1:
             raise ValueError(f"{self.size} pixels and {self.grid} patches: each is 1 at least")
 
@@ -119,6 +121,23 @@ class View:
         x, y = point[0] * width, point[1] * height
         return x - half, y - half, x + half, y + half
 
+    @property
+    def inside(self) -> NDArray[np.bool_] | None:
+        """Which patches (P,) lie in the image with all of their pixels; None where all do."""
+        if not self.turned % 90:
+            return None
+        rows, columns = np.divmod(np.arange(self.patches), self.grid[1])
+        corners = [np.stack([columns + x, rows + y], axis=-1) for x in (0.0, 1.0) for y in (0.0, 1.0)]
+        shares = np.stack([self._shares(corner * self._patch, self.size) for corner in corners])
+        slack = 1e-9  # of rounding
+        inside: NDArray[np.bool_] = ((shares >= -slack) & (shares <= 1 + slack)).transpose(1, 0, 2)
+        return np.array([of.all() for of in inside], bool)
+
+    @property
+    def _patch(self) -> Points:
+        """Width and height (2,) of a patch in pixels of the view."""
+        return np.array([self.size[1] / self.grid[1], self.size[0] / self.grid[0]])
+
     # pixels of the view
 
     def shares(self, points: Points) -> Points:
@@ -138,7 +157,7 @@ class View:
 
     def lengths_on_image(self, lengths: Any, image_size: tuple[int, int]) -> Points:
         """Return how wide and how high, (2,), a part of the view of that width and height is on an image."""
-        wide, high = lengths if self.turned in (0, 180) else lengths[::-1]
+        wide, high = lengths[::-1] if self.turned in LYING else lengths
         return np.array([wide, high]) * self.scale(image_size)
 
     def part_on_image(self, corner: Any, lengths: Any, image_size: tuple[int, int]) -> Points:
@@ -170,7 +189,7 @@ class View:
 
 
 def _unturned(size: tuple[int, int], turned: int) -> tuple[int, int]:
-    return size if turned in (0, 180) else size[::-1]
+    return size[::-1] if turned in LYING else size
 
 
 def _turned_back(points: Points, size: tuple[int, int], turned: int) -> Points:
@@ -183,4 +202,9 @@ def _turned_back(points: Points, size: tuple[int, int], turned: int) -> Points:
         return np.stack([width - x, height - y], axis=-1)
     if turned == 270:
         return np.stack([height - y, x], axis=-1)
+    if turned:
+        angle, middle = np.deg2rad(turned), np.array([width / 2, height / 2])
+        back = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # y points down
+        found: Points = (points - middle) @ back.T + middle
+        return found
     return points

@@ -73,7 +73,7 @@ def decode_picture(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels,
             left, top, right, bottom = map(round, box)
             picture = picture.crop((left, top, right, bottom))
         picture.thumbnail(view.size_before_turning[::-1], Image.Resampling.BICUBIC)
-        picture = _turned(picture, view)
+        picture = _turned(picture, view, Image.Resampling.BICUBIC)
     return np.asarray(picture), size
 
 
@@ -186,10 +186,12 @@ def _on(view: Seen, image_size: tuple[int, int]) -> View:
 def _seen(image: Image.Image, view: View, resampling: Image.Resampling) -> Image.Image:
     """Return what a view shows of an upright image: its box, brought to its size, and turned."""
     height, width = view.size_before_turning
-    return _turned(image.resize((width, height), resampling, view.box_on(image.size)), view)
+    return _turned(image.resize((width, height), resampling, view.box_on(image.size)), view, resampling)
 
 
-def _turned(image: Image.Image, view: View) -> Image.Image:
+def _turned(image: Image.Image, view: View, resampling: Image.Resampling) -> Image.Image:
+    if view.turned % 90:
+        return image.rotate(-view.turned, resampling)
     return image.transpose(CLOCKWISE[view.turned]) if view.turned else image
 
 

@@ -14,7 +14,7 @@ ENOUGH = 0.5  # share of a patch that a mask covers, from which it counts
 MOST = 64  # masks that are kept: all images of a category have the same
 ASPECT = 0.02  # by which a mask's may differ from its image's: a mask may be smaller than the image
 
-_kept: dict[tuple[str, str, tuple[int, int]], tuple[NDArray[np.bool_], tuple[int, int]]] = {}
+_kept: dict[tuple[str, str, tuple[int, int], int], tuple[NDArray[np.bool_], tuple[int, int]]] = {}
 
 
 def patches_in(uri: str, etag: str, view: View, image_size: tuple[int, int], config: InputConfig) -> NDArray[np.bool_]:
@@ -23,7 +23,7 @@ def patches_in(uri: str, etag: str, view: View, image_size: tuple[int, int], con
     Raises `Quarantine` where the mask cannot be used, with the image's reason, and `StoreUnavailable`.
     """
     try:
-        counts, (width, height) = _counts(uri, etag, view.grid, config)
+        counts, (width, height) = _counts(uri, etag, view.grid, view.turned, config)
     except StoreUnavailable:
         raise
     except (Quarantine, StorageError) as error:
@@ -37,14 +37,14 @@ def patches_in(uri: str, etag: str, view: View, image_size: tuple[int, int], con
 
 
 def _counts(
-    uri: str, etag: str, grid: tuple[int, int], config: InputConfig
+    uri: str, etag: str, grid: tuple[int, int], turned: int, config: InputConfig
 ) -> tuple[NDArray[np.bool_], tuple[int, int]]:
     """Return which patches of a grid a mask covers by half, and the mask's (width, height); kept for the next image."""
-    key = uri, etag, grid
+    key = uri, etag, grid, turned
     if key not in _kept:
         if len(_kept) >= MOST:
             _kept.clear()
-        values, size = mask_values(uri, View((FINE * grid[0], FINE * grid[1])), config)
+        values, size = mask_values(uri, View((FINE * grid[0], FINE * grid[1]), turned=turned), config)
         covered = (values > 0).reshape(grid[0], FINE, grid[1], FINE).mean(axis=(1, 3))
         _kept[key] = (covered >= ENOUGH).ravel(), size
     return _kept[key]

@@ -36,8 +36,8 @@ class Rates:
 def unit_cost(unit: Unit, shape: Shape) -> Cost:
     """Return what a unit costs; where it holds the whole category, a pair is multiplied once for both directions."""
     queries = unit.stop - unit.start
-    pairs = queries * (queries - 1) / 2 if unit.whole else queries * unit.references
-    images = queries if unit.whole else queries + unit.references
+    pairs = queries * (queries - 1) / 2 if unit.whole else queries * unit.references * unit.turns
+    images = queries if unit.whole else queries + unit.references * unit.turns
     values = unit.patches * shape.width
     return Cost(
         products=pairs * shape.pair(unit.patches) * unit.share,

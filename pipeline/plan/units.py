@@ -52,7 +52,7 @@ class Members:
     `digest` changes with the images, the references and the settings of the run. `grid` (rows, columns) of patches
     holds those of all of them. `mutual` says that the references are
     among the images. `radius` and `share` are those of a `Reach`: how far from its own place a patch is compared, and
-    the share of the pairs of patches that are.
+    the share of the pairs of patches that are. Each reference is seen as `turns` images.
     """
 
     total: int
@@ -63,6 +63,7 @@ class Members:
     mutual: bool = True
     radius: int | None = None
     share: float = 1.0
+    turns: int = 1
 
     @property
     def patches(self) -> int:
@@ -75,8 +76,9 @@ class Unit:
 
     A unit that holds the whole category, all of it references, multiplies each pair once. Positions count the
     category's encoded images; of a pass that goes through the references they are places among those, and `total` is
-    their number. `rows` and `columns` are those of the grid of `Members`; `population`, `digest`, `mutual`, `radius`
-    and `share` are those of `Members`: what was computed for other images, or within another radius, is another unit.
+    their number. `rows` and `columns` are those of the grid of `Members`; `population`, `digest`, `mutual`, `radius`,
+    `share` and `turns` are those of `Members`: what was computed for other images, or within another radius, is another
+    unit.
     """
 
     category: str
@@ -93,6 +95,7 @@ class Unit:
     mutual: bool = True
     radius: int | None = None
     share: float = 1.0
+    turns: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))  # rows of tables hold lists
@@ -107,7 +110,7 @@ class Unit:
 
     @property
     def whole(self) -> bool:
-        return self.mutual and self.stop - self.start == self.total == self.references
+        return self.mutual and self.turns == 1 and self.stop - self.start == self.total == self.references
 
     @property
     def id(self) -> str:
@@ -161,6 +164,7 @@ def plan_units(
                         members.mutual,
                         members.radius,
                         members.share,
+                        members.turns,
                     )
                 )
     return sorted(units, key=lambda unit: (unit.stop - unit.start) * unit.references, reverse=True)
@@ -168,11 +172,12 @@ def plan_units(
 
 def _blocks(category: str, members: Members, shape: Shape, memory: float, operations: float) -> tuple[int, int]:
     """Return how many query images and how many reference images a unit holds at a time."""
-    total, all_with_all = members.total, members.mutual and members.references == members.total
+    total = members.total
+    all_with_all = members.mutual and members.turns == 1 and members.references == members.total
     vector = members.patches * shape.width
     row = 4 * members.patches * members.references  # fp32 distances of one image to its references
 
-    pair = shape.pair(members.patches) * members.share
+    pair = shape.pair(members.patches) * members.share * members.turns
 
     # Whole category: tokens, one comparison's vectors, centred and rounded, and a temporary; distances with a mask and
     # the selection of the smallest

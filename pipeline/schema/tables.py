@@ -149,6 +149,7 @@ CHECKED = TableSchema(
 
 # ---- who is compared with whom
 
+TURNED = pa.list_(pa.struct([("file", pa.string()), ("row", pa.int32())]))
 INDEX = TableSchema(
     "The encoded images of a category, in the order of their positions.",
     (
@@ -161,13 +162,18 @@ INDEX = TableSchema(
 REFERENCES = TableSchema(
     "The references of a category.",
     (
-        *(URI, ETAG, FILE, ROW, ROWS, COLUMNS),
+        *(URI, ETAG, FILE, ROW, ROWS, COLUMNS, *REGION),
         Column("position", pa.int64(), "Its position among the category's images; -1: not scored in this run."),
         Column(
             "score_raw", pa.float64(), "What an earlier run gave it; null where it is scored in this one.", "distance"
         ),
         Column("anomalous", pa.bool_(), "What an earlier run called it; null where it is scored in this one."),
+        Column("turned", TURNED, "Where its features lie when it is seen turned, in the order of the turns."),
     ),
+)
+TO_TURN = TableSchema(
+    "References that are to be encoded as they are seen turned; `image` numbers them.",
+    (IMAGE, URI, ETAG, CATEGORY, SIZE, *REGION, REASON, DETAIL),
 )
 NEAR_DUPLICATES = TableSchema("Pairs of a category's image and reference that are not compared.", (POSITION, REFERENCE))
 COMPARED = TableSchema("What an encoded image is compared with.", (IMAGE, REFERENCES_COUNT, REASON))
@@ -206,6 +212,7 @@ UNITS = TableSchema(
             "radius", pa.int64(), "How far from its own place a patch is compared; null: the whole image.", "patches"
         ),
         Column("share", pa.float64(), "Pairs of patches that are compared.", "share"),
+        Column("turns", pa.int64(), "As how many images each reference is seen, turned."),
     ),
 )
 UNIT = Column("unit", pa.int64(), "Number of a unit in its pass.")

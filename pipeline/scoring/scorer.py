@@ -4,7 +4,7 @@ A method is a module with a class that is a `Scorer`, and a line in METHODS. The
 torch for that: what computes is imported where it is called, in a worker.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast
@@ -73,6 +73,7 @@ class CategoryFeatures:
         grid: (H, W) in patches, which holds those of all of them.
         tokens: reads a layer of some images, (n, P, D). Patches that do not count, and those that the grid has beyond
             an image's own, are NaN.
+        turned: for each turn but the first, where the features of the R references lie when they are seen turned.
         earlier: returns the results of an earlier pass, first pass 0, of the units with category and layers of a unit.
     """
 
@@ -83,6 +84,12 @@ class CategoryFeatures:
     grid: tuple[int, int]
     tokens: Callable[[Sequence[FeatureRef], int], NDArray[np.floating]]
     earlier: Callable[[int, Unit], list[UnitResult]]
+    turned: Sequence[Sequence[FeatureRef]] = ()
+
+    def blocks(self, step: int) -> Iterator[tuple[Sequence[FeatureRef], ...]]:
+        """Yield the references, so many at a time: as they are, and as they are seen turned."""
+        for start in range(0, len(self.references), step):
+            yield tuple(of[start : start + step] for of in (self.references, *self.turned))
 
 
 @dataclass(frozen=True)

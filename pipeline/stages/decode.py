@@ -1,13 +1,16 @@
 """Decode: files to pixels. Nothing heavy is imported here: every worker process would pay for it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.config import InputConfig
 from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
-from pipeline.geometry import LakeGeometry
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.images import Quarantine, Reason, image_stats
 from pipeline.images.files import decoder_of, read_ahead
 from pipeline.images.region import patches_in
@@ -43,10 +46,8 @@ class DecodeBlock:
                 pixels, (row["width"], row["height"]) = decoder(content.result(), geometry, self.config.max_pixels)
                 row["pixels"] = pixels.tobytes()
                 row["rows"], row["columns"] = (side // geometry.patch for side in pixels.shape[:2])
-                if image["region_uri"] is not None:
-                    size = (row["width"], row["height"])
-                    region = (image["region_uri"], image["region_etag"])
-                    row["counted"] = bits(patches_in(*region, geometry.on(size), size, self.config))
+                if (counts := self._counts(image, geometry, (row["width"], row["height"]))) is not None:
+                    row["counted"] = bits(counts)
                 row |= zip(IMAGE_STATS.names, image_stats(pixels), strict=True)
             except Quarantine as error:
                 row |= {"pixels": None, "reason": str(error.reason), "detail": error.detail}
@@ -59,3 +60,14 @@ class DecodeBlock:
             rows.append(row)
         decoded = DECODED.rows(rows)
         return set_columns(block, {name: decoded[name] for name in DECODED.names})
+
+    def _counts(self, image: Mapping[str, Any], geometry: Geometry, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """Return which patches (P,) of an image of (width, height) count; None where all do."""
+        if image["region_uri"] is None and not geometry.turned:
+            return None
+        view = geometry.on(size)
+        inside = view.inside
+        if image["region_uri"] is None:
+            return inside
+        counts = patches_in(image["region_uri"], image["region_etag"], view, size, self.config)
+        return counts if inside is None else counts & inside

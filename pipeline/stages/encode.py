@@ -48,16 +48,17 @@ def extract(
     geometry: LakeGeometry,
     store: FeatureStore,
     runner: Runner,
+    name: str = "extract",
 ) -> Extracted:
     """Give every image of a catalog's table features in the store, or a reason why it has none.
 
-    `runner` does `DecodeBlock` before it gives a block to the encoder.
+    `name` is what is told of progress. `runner` does `DecodeBlock` before it gives a block to the encoder.
     """
     known = _reuse(images, spec, geometry, store, config.input)
     reused = known.num_rows - images.num_rows + images["reason"].null_count  # the others cannot be opened
     taken = pa.array(known["image"].to_pylist(), pa.int64())
     todo = images.filter(pc.invert(pc.is_in(images["image"], value_set=taken)))
-    with runner.progress("extract", "images", images.num_rows, already=known.num_rows) as progress:
+    with runner.progress(name, "images", images.num_rows, already=known.num_rows) as progress:
         if todo.num_rows:
             blocks = _blocks(todo, spec, geometry, store, config.encoder.batch_size)
             encoded = runner(EncodeBlock(config.encoder, geometry, spec.fingerprint, store), blocks, progress)

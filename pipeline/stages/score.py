@@ -126,7 +126,8 @@ def features_of(store: FeatureStore, run: RunFolder, category: str) -> CategoryF
     self_index = np.full(index.num_rows, -1)
     self_index[positions[positions >= 0]] = np.flatnonzero(positions >= 0)
     pairs = read_table(run.near_duplicates(category))
-    grid = largest_grid(index, references)
+    turned = [of or [] for of in references["turned"].to_pylist()]
+    grid = largest_grid(1 + len(turned[0]) if turned else 1, index, references)
     return CategoryFeatures(
         feature_refs(index),
         feature_refs(references),
@@ -135,6 +136,7 @@ def features_of(store: FeatureStore, run: RunFolder, category: str) -> CategoryF
         grid,
         partial(store.tokens, grid=grid),
         partial(earlier_results, run),
+        [[(of["file"], of["row"]) for of in turn] for turn in zip(*turned, strict=True)],
     )
 
 

@@ -50,7 +50,15 @@ class Chooser:
             references = expected_references(self.config.references, candidates)
             if references > 1 or candidates > total:
                 grid = self.geometry.grid(category)
-                found[category] = Members(total, references, candidates, "", grid, mutual=candidates == total)
+                found[category] = Members(
+                    total,
+                    references,
+                    candidates,
+                    "",
+                    grid,
+                    mutual=candidates == total,
+                    turns=self.config.references.turns,
+                )
         return found
 
     def __call__(self, encoded: pa.Table) -> tuple[pa.Table, dict[str, Members]]:
@@ -80,8 +88,9 @@ class Chooser:
                 references.num_rows,
                 population,
                 hashlib.sha256(content.encode()).hexdigest()[:16],
-                largest_grid(index, references),
+                largest_grid(self.config.references.turns, index, references),
                 mutual=len(own) == references.num_rows,
+                turns=self.config.references.turns,
             )
             numbered = index.append_column("position", pa.array(np.arange(index.num_rows)))
             write_table(self.run.index(category), INDEX.cast(numbered))
@@ -100,10 +109,9 @@ class Chooser:
     def _choose(self, category: str, index: pa.Table) -> tuple[pa.Table, int]:
         """Return the references of a category, and the number of images that they were chosen from."""
         config = self.config.references
-        candidates = index.select(["uri", "etag", "file", "row", "rows", "columns"]).append_column(
-            "position", pa.array(np.arange(index.num_rows))
-        )
-        for name in ("score_raw", "anomalous"):
+        own = ["uri", "etag", "file", "row", "rows", "columns", "region_uri", "region_etag"]
+        candidates = index.select(own).append_column("position", pa.array(np.arange(index.num_rows)))
+        for name in ("score_raw", "anomalous", "turned"):
             candidates = candidates.append_column(name, pa.nulls(index.num_rows, REFERENCES[name].type))
         if config.source == "pinned":
             candidates = candidates.filter(index["pinned"])
@@ -132,7 +140,7 @@ class Chooser:
         now = set(zip(index["uri"].to_pylist(), index["etag"].to_pylist(), strict=True))
         found = []
         for row in rows.select(["uri", "etag", "score_raw", "anomalous", "region_uri", "region_etag"]).to_pylist():
-            seen = self.geometry.key(category, row.pop("region_uri"), row.pop("region_etag"))
+            seen = self.geometry.key(category, row["region_uri"], row["region_etag"])
             kept = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint, seen))
             if kept is not None and (row["uri"], row["etag"]) not in now:
                 where = {name: value for name, value in vars(kept).items() if name in REFERENCES.names}
@@ -140,10 +148,13 @@ class Chooser:
         return REFERENCES.rows(found)
 
 
-def largest_grid(*tables: pa.Table) -> tuple[int, int]:
-    """Return the smallest grid (rows, columns) that holds those of all images of tables with these columns."""
+def largest_grid(turns: int, *tables: pa.Table) -> tuple[int, int]:
+    """Return the smallest grid (rows, columns) that holds those of all images of tables with these columns.
+
+    With `turns` it holds those of images that lie on their sides, too.
+    """
     rows, columns = (max(pc.max(table[name]).as_py() or 0 for table in tables) for name in ("rows", "columns"))
-    return rows, columns
+    return (rows, columns) if turns == 1 else (max(rows, columns), max(rows, columns))
 
 
 def feature_refs(table: pa.Table) -> list[tuple[str, int]]:

@@ -62,12 +62,11 @@ class Rounds:
         row = np.full(len(features.images), -1)
         row[images] = np.arange(len(images))
         pairs = np.stack([row[features.excluded_pairs[:, 0]], features.excluded_pairs[:, 1]], axis=1)
-        compared, step = features.references, self.unit.reference_block
         queries = self._tokens(features, [features.images[i] for i in images])
         [distances] = query_distances(
             queries,
-            (self._tokens(features, compared[i : i + step]) for i in range(0, len(compared), step)),
-            len(compared),
+            ((self._tokens(features, refs) for refs in turns) for turns in features.blocks(self.unit.reference_block)),
+            len(features.references),
             self.descriptor,
             self.search,
         )

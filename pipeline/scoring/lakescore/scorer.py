@@ -35,7 +35,7 @@ class LakeScorer:
     passes = 2
 
     def __init__(self, config: ScoreConfig, layer: Layer) -> None:
-        self._search, self._layer = config.search, layer
+        self._search, self._layer, self._turns = config.search, layer, config.references.turns
 
     @property
     def shape(self) -> Shape:
@@ -70,7 +70,8 @@ class LakeScorer:
         return Reach() if radius is None else _reach(radius, kept, features.grid)
 
     def _searches_whole(self) -> bool:
-        return self._search.radius == "whole" or self._search.kind == "faiss"
+        """Tell whether places say nothing: by the settings, and where references are turned."""
+        return self._search.radius == "whole" or self._search.kind == "faiss" or self._turns > 1
 
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float

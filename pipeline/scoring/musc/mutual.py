@@ -70,7 +70,7 @@ def mutual_scores(
 def query_scores(
     queries: Tensor,
     self_index: Tensor,
-    references: Iterable[Tensor],
+    references: Iterable[Iterable[Tensor]],
     total: int,
     population: int,
     aggregation: Aggregation,
@@ -86,7 +86,8 @@ def query_scores(
     Args:
         queries: (A, P, D).
         self_index: (A,) position of each query among the references, -1 where it is none of them.
-        references: the reference images in order, in blocks (B, P, D).
+        references: the reference images in order, in blocks, of each the images as they are, and as they are seen
+            turned, (B, P, D) each: the nearest counts.
         total: their number, R.
         population: number of images that the references were drawn from; R where they are all there is.
         aggregation: LNAMD; scores are averaged over its comparisons.
@@ -115,7 +116,7 @@ def _of_counted(scores: Tensor, tokens: Tensor) -> Tensor:
 
 
 def query_distances(
-    queries: Tensor, references: Iterable[Tensor], total: int, aggregation: Aggregation, search: Search
+    queries: Tensor, references: Iterable[Iterable[Tensor]], total: int, aggregation: Aggregation, search: Search
 ) -> Tensor:
     """Return the distances (r, A, P, R) of each comparison between queries and references, as `query_scores` has them.
 
@@ -125,12 +126,16 @@ def query_distances(
     aggregated = list(aggregation(queries))
     distances = torch.empty((aggregation.comparisons, *queries.shape[:2], total), device=queries.device)
     seen = 0
-    for block in references:
-        if seen + len(block) > total:
-            raise ValueError(f"{total} reference images were promised, {seen + len(block)} came")
-        for query, reference, rows in zip(aggregated, aggregation(block), distances, strict=True):
-            rows[:, :, seen : seen + len(block)] = search.nearest(query, reference)
-        seen += len(block)
+    for turns in references:
+        count = 0
+        for turn, block in enumerate(turns):
+            count = len(block)
+            if seen + count > total:
+                raise ValueError(f"{total} reference images were promised, {seen + count} came")
+            for query, reference, rows in zip(aggregated, aggregation(block), distances, strict=True):
+                found, into = search.nearest(query, reference), rows[:, :, seen : seen + count]
+                into.copy_(torch.minimum(into, found) if turn else found)
+        seen += count
     if seen != total:
         raise ValueError(f"{total} reference images were promised, {seen} came")
     return distances

@@ -107,11 +107,10 @@ class MuscScorer:
                 scores = mutual_scores(queries, aggregation, self._method.interval, search, excluded)
                 found = PatchScores(scores, torch.zeros_like(scores))
             else:
-                step = unit.reference_block
                 found = query_scores(
                     queries,
                     torch.from_numpy(features.self_index[unit.start : unit.stop]).to(device),
-                    (tokens(features.references[i : i + step]) for i in range(0, unit.references, step)),
+                    ((tokens(refs) for refs in turns) for turns in features.blocks(unit.reference_block)),
                     unit.references,
                     unit.population,
                     aggregation,
