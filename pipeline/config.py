@@ -290,6 +290,9 @@ class ReferencesConfig(_Group):
     """Images of a category that may all be compared with each other, at a cost that grows with their square."""
     quadratic: bool = False
     """Run mode all above the limit too."""
+    thin: int = Field(1, ge=1)
+    """lakescore: of a reference's patches only every second row and column (2), every third (3), ... is compared with,
+    for large images whose parts lie anyhow: 2 leaves a quarter of the products. It goes with no search.radius."""
     turns: Literal[1, 4, 8] = 1
     """Of parts that lie anyhow: as how many turned images each reference is seen, by quarters or eighths of a turn. The
     cost of encoding references and of scoring grows by as much. Preset subspace has none."""
@@ -512,6 +515,8 @@ class ScoreConfig(_Group):
         if self.method.preset == "lakescore" and self.encoder.layers is None:
             encoder = self.encoder.model_copy(update={"layers": "middle"})
             object.__setattr__(self, "encoder", encoder)  # frozen for everybody else
+        if self.references.thin != 1 and (self.method.preset != "lakescore" or isinstance(self.search.radius, int)):
+            raise ValueError("references.thin is a setting of preset lakescore, and goes with no search.radius")
         if self.method.preset == "subspace" and self.references.turns != 1:
             raise ValueError("references.turns is no setting of preset subspace, which compares with no reference")
         if self.method.preset != "lakescore" and self.search.radius != "auto":

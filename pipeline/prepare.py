@@ -142,9 +142,11 @@ def _geometry(begun: Begun, spec: EncoderSpec) -> LakeGeometry:
     found = known | find_sizes(new, config.input, OnRay(everywhere()))
     categories: list[str] = pc.unique(images["category"]).to_pylist()
     sizes = {category: found[category] for category in categories if category in found}
-    geometries = {category: geometry_of(config, usual, sizes.get(category)) for category in categories}
+    found_geometries = {category: geometry_of(config, usual, sizes.get(category)) for category in categories}
     for category, size in sizes.items():
-        log.info("view     of %r: %s", category, geometries[category].about(size))
+        log.info("view     of %r: %s", category, found_geometries[category].about(size))
+    # features of the usual one are those of runs that looked at no size
+    geometries = {name: of for name, of in found_geometries.items() if of != usual or of.sides is None}
     return LakeGeometry(usual, geometries, _values(begun), sizes)
 
 

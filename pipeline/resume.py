@@ -44,8 +44,9 @@ def identity(config: ScoreConfig) -> Settings:
             kept.pop(name)
     kept["search"].pop("memory_gb")
     kept["references"].pop("quadratic")
-    if config.references.turns == 1:  # likewise
-        kept["references"].pop("turns")
+    for name in ("thin", "turns"):  # likewise
+        if kept["references"][name] == 1:
+            kept["references"].pop(name)
     return kept
 
 

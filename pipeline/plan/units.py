@@ -36,12 +36,13 @@ class Reach:
     """Where a patch's nearest one is looked for: `radius` patches around its own place, None: in the whole image.
 
     `kept` is the share of distances that stay as they are, None where nobody measured it, `products` that of the pairs
-    of patches that are compared.
+    of patches that are compared. Of a reference's patches every `thin`th row and column is looked at.
     """
 
     radius: int | None = None
     kept: float | None = None
     products: float = 1.0
+    thin: int = 1
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Members:
 
     `population` is the number of images that the references were drawn from: theirs, where they were not drawn.
     `digest` changes with the images, the references and the settings of the run. `grid` (rows, columns) of patches
-    holds those of all of them. `mutual` says that the references are
-    among the images. `radius` and `share` are those of a `Reach`: how far from its own place a patch is compared, and
-    the share of the pairs of patches that are. Each reference is seen as `turns` images.
+    holds those of all of them. `mutual` says that the references are among the images. `radius`, `share` and `thin` are
+    those of a `Reach`: how far from its own place a patch is compared, the share of the pairs of patches that are, and
+    which of a reference's patches. Each reference is seen as `turns` images.
     """
 
     total: int
@@ -63,6 +64,7 @@ class Members:
     mutual: bool = True
     radius: int | None = None
     share: float = 1.0
+    thin: int = 1
     turns: int = 1
 
     @property
@@ -77,8 +79,8 @@ class Unit:
     A unit that holds the whole category, all of it references, multiplies each pair once. Positions count the
     category's encoded images; of a pass that goes through the references they are places among those, and `total` is
     their number. `rows` and `columns` are those of the grid of `Members`; `population`, `digest`, `mutual`, `radius`,
-    `share` and `turns` are those of `Members`: what was computed for other images, or within another radius, is another
-    unit.
+    `share`, `thin` and `turns` are those of `Members`: what was computed for other images, or within another radius,
+    is another unit.
     """
 
     category: str
@@ -95,6 +97,7 @@ class Unit:
     mutual: bool = True
     radius: int | None = None
     share: float = 1.0
+    thin: int = 1
     turns: int = 1
 
     def __post_init__(self) -> None:
@@ -110,7 +113,8 @@ class Unit:
 
     @property
     def whole(self) -> bool:
-        return self.mutual and self.turns == 1 and self.stop - self.start == self.total == self.references
+        symmetric = self.mutual and self.thin == self.turns == 1
+        return symmetric and self.stop - self.start == self.total == self.references
 
     @property
     def id(self) -> str:
@@ -164,6 +168,7 @@ def plan_units(
                         members.mutual,
                         members.radius,
                         members.share,
+                        members.thin,
                         members.turns,
                     )
                 )
@@ -173,7 +178,7 @@ def plan_units(
 def _blocks(category: str, members: Members, shape: Shape, memory: float, operations: float) -> tuple[int, int]:
     """Return how many query images and how many reference images a unit holds at a time."""
     total = members.total
-    all_with_all = members.mutual and members.turns == 1 and members.references == members.total
+    all_with_all = members.mutual and members.thin == members.turns == 1 and members.references == members.total
     vector = members.patches * shape.width
     row = 4 * members.patches * members.references  # fp32 distances of one image to its references
 

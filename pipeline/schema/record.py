@@ -100,6 +100,8 @@ class ReachRecord(_Record):
     """Share of the distances that stay as they are in the whole image, of a sample; null where it was not measured."""
     products: float
     """Share of the pairs of patches that were compared."""
+    thin: int = 1
+    """Of a reference's patches every so many rows and columns one was compared with."""
 
 
 class DecisionRecord(_Record):

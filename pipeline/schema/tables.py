@@ -29,6 +29,7 @@ HEIGHT = Column("height", pa.int32(), "Height of the upright original.", "pixels
 ROWS = Column("rows", pa.int32(), "Rows of its grid of patches.", "patches")
 COLUMNS = Column("columns", pa.int32(), "Columns of its grid of patches.", "patches")
 COUNTED = Column("counted", pa.string(), "Which of its patches count, packed; null: all.")
+THIN = Column("thin", pa.int64(), "Every which row and column of a reference's patches is compared with; 1: all.")
 FILE = Column("file", pa.string(), "Path of its file of features, below tokens/ and images/ of the store.")
 MAP_URI = Column("map_uri", pa.string(), "Its anomaly map, below the output.")
 SCORE = Column("score", pa.float64(), "score_raw over its threshold: above 1 it is anomalous.", "times the threshold")
@@ -189,6 +190,7 @@ REACHES = TableSchema(
             "share",
         ),
         Column("products", pa.float64(), "Pairs of patches that are compared.", "share"),
+        THIN,
     ),
 )
 
@@ -212,6 +214,7 @@ UNITS = TableSchema(
             "radius", pa.int64(), "How far from its own place a patch is compared; null: the whole image.", "patches"
         ),
         Column("share", pa.float64(), "Pairs of patches that are compared.", "share"),
+        THIN,
         Column("turns", pa.int64(), "As how many images each reference is seen, turned."),
     ),
 )

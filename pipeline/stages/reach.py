@@ -29,6 +29,7 @@ class _Found:
     radius: int | None
     kept: float | None
     products: float
+    thin: int
 
 
 def find_reaches(members: Mapping[str, Members], stage: "FindReach", runner: Runner) -> dict[str, Reach]:
@@ -40,7 +41,7 @@ def find_reaches(members: Mapping[str, Members], stage: "FindReach", runner: Run
     blocks = [pa.table({"category": [category]}) for category in members]
     with runner.progress("reach", "categories", len(blocks)) as progress:
         rows = records(runner(stage, blocks, progress), _Found)
-    found = {row.category: Reach(row.radius, row.kept, row.products) for row in rows}
+    found = {row.category: Reach(row.radius, row.kept, row.products, row.thin) for row in rows}
     for category, reach in found.items():
         if reach.radius is None or reach.kept is None:
             log.info("reach    of %r: the whole image, more products than the plan has", category)
@@ -53,7 +54,9 @@ def find_reaches(members: Mapping[str, Members], stage: "FindReach", runner: Run
 def within(members: Mapping[str, Members], reaches: Mapping[str, Reach]) -> dict[str, Members]:
     """Return the members of each category with its reach."""
     return {
-        category: replace(of, radius=reaches[category].radius, share=reaches[category].products)
+        category: replace(
+            of, radius=reaches[category].radius, share=reaches[category].products, thin=reaches[category].thin
+        )
         for category, of in members.items()
     }
 

@@ -35,7 +35,8 @@ class LakeScorer:
     passes = 2
 
     def __init__(self, config: ScoreConfig, layer: Layer) -> None:
-        self._search, self._layer, self._turns = config.search, layer, config.references.turns
+        self._search, self._layer = config.search, layer
+        self._turns, self._thin = config.references.turns, config.references.thin
 
     @property
     def shape(self) -> Shape:
@@ -46,7 +47,7 @@ class LakeScorer:
     def usual_reach(self, grid: tuple[int, int]) -> Reach:
         radius = self._search.radius
         if self._searches_whole():
-            return Reach()
+            return Reach(products=1 / self._thin**2, thin=self._thin)
         return _reach(max(1, max(grid) // 8) if radius == "auto" else int(radius), None, grid)
 
     def reach(self, features: CategoryFeatures, layers: Sequence[int]) -> Reach:
@@ -70,8 +71,8 @@ class LakeScorer:
         return Reach() if radius is None else _reach(radius, kept, features.grid)
 
     def _searches_whole(self) -> bool:
-        """Tell whether places say nothing: by the settings, and where references are turned."""
-        return self._search.radius == "whole" or self._search.kind == "faiss" or self._turns > 1
+        """Tell whether places say nothing: by the settings, and where references are turned or thinned."""
+        return self._search.radius == "whole" or self._search.kind == "faiss" or max(self._turns, self._thin) > 1
 
     def units(
         self, of_pass: int, categories: Mapping[str, Members], layers: Sequence[int], memory: float, operations: float
@@ -110,7 +111,7 @@ class LakeScorer:
 
         images = np.arange(unit.start, unit.stop)
         with torch.inference_mode():
-            search = make_search(tuning, self._search.dtype, device, unit.grid, unit.radius)
+            search = make_search(tuning, self._search.dtype, device, unit.grid, unit.radius, unit.thin)
             rounds = Rounds(unit, self._descriptor(unit.grid), search, device)
             if of_pass == 0:
                 return rounds.first(features, images)
