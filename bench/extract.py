@@ -33,6 +33,7 @@ from pipeline.encoders.spec import EncoderSpec
 from pipeline.encoders.timm import load
 from pipeline.engine.cluster import cluster, pool
 from pipeline.engine.tasks import OnRay
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.images import Pixels, decode
 from pipeline.io.storage import Location
 from pipeline.sample.lake import CROPS, samples
@@ -40,7 +41,6 @@ from pipeline.sample.weights import ENCODER, sample_weights
 from pipeline.stages import encode
 from pipeline.stages.decode import DecodeBlock
 from pipeline.store.features import FeatureStore
-from pipeline.values import LakeValues
 from pipeline.views import View
 
 BATCH = 8
@@ -174,12 +174,12 @@ def _extraction(lake: Path, output: Path, workers: int, images: int, side: int) 
     )
     first = build_catalog(config.input).table.slice(0, images)
     spec = Encoder(config.encoder).spec  # whose layers are those of the preset
-    view = View(config.encoder.sides, spec.grid)
+    geometry = LakeGeometry(Geometry(spec.patch, config.encoder.sides))
     store = FeatureStore(Location.parse(str(output)), spec.grid, spec.width, spec.layers, "float16")
     began = time.perf_counter()
     with mock.patch.object(encode, "EncodeBlock", TimedBlock):
-        runner = OnRay(pool(config.ray.encode), DecodeBlock(config.input, view))
-        extracted = encode.extract(first, config, spec, view, LakeValues(), store, runner)
+        runner = OnRay(pool(config.ray.encode), DecodeBlock(config.input, geometry))
+        extracted = encode.extract(first, config, spec, geometry, store, runner)
     seconds = time.perf_counter() - began
     if extracted.images["reason"].null_count != images:
         raise RuntimeError("not every image was encoded")

@@ -187,7 +187,7 @@ def drive(case: Case) -> float:
     places = json.loads((Path(case.root) / f"places-{len(LAYERS[case.preset])}.json").read_text())[: case.images]
     uris = [f"{number:05d}" for number in range(case.images)]
     settings = case.config.references.model_copy(update={"mode": case.mode, "count": case.sizes.references})
-    write_lists(case.run, "part", places, choose_references(settings, uris))
+    write_lists(case.run, "part", places, case.sizes.grid, choose_references(settings, uris))
     return peak_memory() / 2**20
 
 
@@ -198,7 +198,9 @@ def work(case: Case) -> tuple[int, float, float, float, float]:
     store = store_at(case.root, sizes, LAYERS[case.preset])
     scorer = make_scorer(case.config, layer_of(store))
     reach = scorer.reach(features_of(store, case.run, "part"), store.layers)
-    members = within({"part": Members(case.images, references, case.images, case.run.run_id)}, {"part": reach})
+    members = within(
+        {"part": Members(case.images, references, case.images, case.run.run_id, sizes.grid)}, {"part": reach}
+    )
     operations = UNIT_OPERATIONS["cpu"] / 100
     passes = [scorer.units(of, members, store.layers, MEMORY_GB * 1e9, operations) for of in range(scorer.passes)]
     seconds = score_here(passes, case.config, store, case.run)

@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 from bench.processes import Processes, peak_memory
 from bench.report import Report, start
 from pipeline.config import InputConfig, OutputConfig, ScoreConfig
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.io.storage import Location
-from pipeline.values import LakeValues
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -152,7 +152,8 @@ def work(address: str) -> Row:
     listed = time.perf_counter()
     selection = select(catalog, config, History(None, {}))
     store = FeatureStore(Location.parse("features"), spec.grid, spec.width, spec.layers, "float16")
-    choose = Chooser(config, store, RunFolder(Location.parse("out"), "x"), "f", None, {}, LakeValues())
+    geometry = LakeGeometry(Geometry(14, (518, 518)))
+    choose = Chooser(config, store, RunFolder(Location.parse("out"), "x"), "f", None, {}, geometry)
     scorer, memory = make_scorer(config, Layer(spec.grid, spec.width, 2)), config.search.memory_gb * 1e9
     expected = choose.expected(selection.todo, selection.pinned)
     units = scorer.units(0, expected, spec.layers, memory, UNIT_OPERATIONS["cuda"])

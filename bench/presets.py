@@ -83,7 +83,7 @@ class Preset:
         features = _features(category)
         reach = scorer.reach(features, STORED[name])
         count = len(category.tokens)
-        members = within({"brick": Members(count, count, count, "")}, {"brick": reach})
+        members = within({"brick": Members(count, count, count, "", category.grid)}, {"brick": reach})
         return cls(scorer, scorer.units(scorer.passes - 1, members, STORED[name], MEMORY, OPERATIONS), features)
 
     @property
@@ -108,6 +108,7 @@ def _features(category: Set) -> CategoryFeatures:
         refs,
         np.arange(len(refs)),
         np.empty((0, 2), np.int64),
+        category.grid,
         lambda wanted, layer: tokens[[row for _, row in wanted], layer],
         lambda of_pass, unit: [],
     )

@@ -21,10 +21,17 @@ def feature_rows(names: Sequence[str]) -> dict[str, list[Any]]:
     return {"key": list(names), "uri": list(names), **numbers}
 
 
-def write_lists(run: RunFolder, category: str, places: Sequence[tuple[str, int]], references: Sequence[int]) -> None:
-    """List a category's images, by where their features lie, and which of them are references."""
+def write_lists(
+    run: RunFolder,
+    category: str,
+    places: Sequence[tuple[str, int]],
+    grid: tuple[int, int],
+    references: Sequence[int],
+) -> None:
+    """List a category's images, by where their features lie and their grid, and which of them are references."""
     files = {"file": [file for file, _ in places], "row": pa.array([row for _, row in places], pa.int32())}
-    images = pa.table(files)
+    sides = zip(("rows", "columns"), grid, strict=True)
+    images = pa.table(files | {name: pa.array([side] * len(places), pa.int32()) for name, side in sides})
     write_table(run.index(category), images)
     chosen = pa.array(references, pa.int64())
     write_table(run.references(category), images.take(chosen).append_column("position", chosen))

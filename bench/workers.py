@@ -36,7 +36,8 @@ AIM = 1.8
 SMALL_LAYERS = (5, 11)
 SPREAD = 1.5  # sigma of the lognormal sizes of a large lake's categories
 LAYERS = (5, 11, 17, 23)
-SHAPE = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, comparisons=3, compared=1024)
+GRID = (37, 37)
+SHAPE = Shape(width=1024, bytes=2, degrees=3, comparisons=3, compared=1024)
 GPU = Rates(products=3e13, aggregated=1e11, read=1e9)
 ASSUMED = (
     "GPU rates are ASSUMED, not measured: 60 TFLOP/s of bf16 products; LNAMD bound by 3 TB/s of memory, some 30 bytes "
@@ -65,13 +66,16 @@ class Sizes:
 
     @property
     def shape(self) -> Shape:
-        patches = self.grid[0] * self.grid[1]
-        return Shape(patches, self.width, bytes=2, degrees=3, comparisons=3, compared=self.width)
+        return Shape(self.width, bytes=2, degrees=3, comparisons=3, compared=self.width)
+
+    @property
+    def patches(self) -> int:
+        return self.grid[0] * self.grid[1]
 
     def units(self) -> list[Unit]:
         """Return the small lake's units, of two seconds each: each worker has several."""
-        members = {category: Members(total, total, total, "") for category, total in self.small}
-        operations = 16 * max(total for _, total in self.small) * self.shape.pair
+        members = {category: Members(total, total, total, "", self.grid) for category, total in self.small}
+        operations = 16 * max(total for _, total in self.small) * self.shape.pair(self.patches)
         return plan_units(members, [(layer,) for layer in SMALL_LAYERS], self.shape, 4e9, operations)
 
 
@@ -123,7 +127,7 @@ class SmallLake:
         generator = np.random.default_rng(0)
         self._places = {}
         for category, total in sizes.small:
-            shape = (total, len(SMALL_LAYERS), sizes.shape.patches, sizes.width)
+            shape = (total, len(SMALL_LAYERS), sizes.patches, sizes.width)
             tokens = generator.normal(size=shape).astype(np.float32)
             names = [f"{category}{image}" for image in range(total)]
             vectors = np.zeros((total, 1), np.float32)
@@ -135,7 +139,7 @@ class SmallLake:
         run = StampedRun(self._output, str(next(self._runs)))
         for category, total in self._sizes.small:
             places = [(self._places[category], row) for row in range(total)]
-            write_lists(RunFolder(run.output, run.run_id), category, places, range(total))
+            write_lists(RunFolder(run.output, run.run_id), category, places, self._sizes.grid, range(total))
         began = time.perf_counter()
         score_on(workers, self.units, self._config, self._store, run)
         whole = time.perf_counter() - began
@@ -193,7 +197,7 @@ def large_lake(images: int, categories: int) -> dict[str, Members]:
         f"references\n{ASSUMED}"
     )
     return {
-        f"{number:03d}": Members(total, expected_references(config, total), total, "")
+        f"{number:03d}": Members(total, expected_references(config, total), total, "", GRID)
         for number, total in enumerate(totals.tolist())
     }
 
@@ -212,7 +216,7 @@ def measure_two(report: Report, sizes: Sizes) -> None:
         for workers, run in runs
     ]
     images, shape = sum(total for _, total in sizes.small), sizes.shape
-    name = f"{len(lake.units)} units of {images} images, {shape.patches} patches x {shape.width}, seconds"
+    name = f"{len(lake.units)} units of {images} images, {sizes.patches} patches x {shape.width}, seconds"
     report.table(name, ["workers", "whole run", "start and end", "working", "CPU had while working, %"], rows)
     one, two = (min((run for workers, run in runs if workers == n), key=lambda run: run.working) for n in (1, 2))
     report.figure("two workers against one, working", one.working / two.working, AIM, "x")

@@ -6,13 +6,13 @@ import sys
 
 import numpy as np
 
+from pipeline.geometry import Seen
 from pipeline.images import Pixels, Quarantine, Reason
-from pipeline.views import View
 
 _state = {"poisoned": False}
 
 
-def misbehave(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+def misbehave(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
     """Do what the content says, or decode it as an image of its own brightness."""
     if _state["poisoned"]:
         os.abort()
@@ -46,4 +46,4 @@ def misbehave(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tupl
             raise Quarantine(Reason.DAMAGED, " ".join(sorted(sys.modules)))
         case b"main":
             raise Quarantine(Reason.DAMAGED, str(sys.modules["__main__"].__file__))
-    return np.full((*view.size, 3), content[0], np.uint8), (len(content), max_pixels)
+    return np.full((*view.on((len(content), max_pixels)).size, 3), content[0], np.uint8), (len(content), max_pixels)

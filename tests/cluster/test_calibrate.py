@@ -24,7 +24,7 @@ def test_what_was_measured_is_kept_below_the_output_for_the_next_run(
     monkeypatch.setattr(calibrate, "WORTH_MEASURING", 0)
     config = ScoreConfig.model_validate({"input": {"uri": "in"}, "output": {"uri": "out"}, "search": {"dtype": "bf16"}})
     scorer, output = make_scorer(config, LAYER), Location.parse(str(tmp_path))
-    units = scorer.units(0, {"bottle": Members(20, 20, 20, "d1")}, (2, 5), 4e9, 4e12)
+    units = scorer.units(0, {"bottle": Members(20, 20, 20, "d1", LAYER.grid)}, (2, 5), 4e9, 4e12)
     workers = pool(config.ray.score)
     first, tuning = estimate(units, scorer, config, LAYER, workers, output)
     [kept] = (tmp_path / "calibration").iterdir()  # and no probe

@@ -168,7 +168,7 @@ def test_tokens_and_embeddings_have_their_shapes_at_a_size_that_is_not_the_nativ
     assert encoded.tokens.shape == (5, 4, side * side, width)
     assert encoded.embeddings.shape == (5, embedding)
     assert encoder.spec.grid == (side, side)
-    assert encoder.spec.patches == side * side
+    assert encoder.spec.patch == PIXELS.shape[1] // side
     assert (encoder.spec.width, encoder.spec.embedding) == (width, embedding)
     assert encoder.spec.name == name
 

@@ -35,7 +35,7 @@ def config(**references: object) -> ScoreConfig:
 
 
 def units(scorer: Scorer, images: int) -> list[Unit]:
-    members = {"bottle": Members(images, images, images, "d1")}
+    members = {"bottle": Members(images, images, images, "d1", LAYER.grid)}
     passes = range(scorer.passes)
     return [unit for of_pass in passes for unit in scorer.units(of_pass, members, (2, 5), 4e9, 4e12)]
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import LakeScoreError
+from pipeline.geometry import Seen
 from pipeline.images import Pixels, Quarantine, Reason, decode
 from pipeline.images.decoder import Decode, Decoder
 from pipeline.views import View
@@ -214,6 +215,7 @@ def test_child_imports_only_what_decoding_needs(decoder: Decoder) -> None:
     assert {name for name in modules if name.startswith("pipeline")} == {
         "pipeline",
         "pipeline.errors",
+        "pipeline.geometry",
         "pipeline.images",
         "pipeline.images.pixels",
         "pipeline.images.reasons",
@@ -278,7 +280,7 @@ def test_child_ends_with_a_parent_that_is_killed(busy: bool, tmp_path: Path) -> 
 
 
 def test_decoder_that_cannot_start_is_no_images_fault() -> None:
-    def absent(content: bytes, view: View, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+    def absent(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
         raise AssertionError
 
     with pytest.raises(LakeScoreError, match="cannot be started.*ended with exit code 1: .*absent"):

@@ -12,12 +12,14 @@ from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost, Rates, refuse_quadratic, unit_cost
 from pipeline.plan.units import Members, Shape, Unit, plan_units
 
-SHAPE = Shape(patches=4, width=6, bytes=2, degrees=3, comparisons=1, compared=5)
+GRID = (2, 2)
+PATCHES = 4
+SHAPE = Shape(width=6, bytes=2, degrees=3, comparisons=1, compared=5)
 PARTS = [(5,), (11,)]
 
 
 def units(total: int, references: int, memory: float = 1e9, operations: float = 1e15) -> list[Unit]:
-    members = Members(total, references, total, "d1")
+    members = Members(total, references, total, "d1", GRID)
     return plan_units({"bottle": members}, PARTS, SHAPE, memory, operations)
 
 
@@ -29,7 +31,7 @@ def total_cost(units: Iterable[Unit], shape: Shape) -> Cost:
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(1, 9))
 def test_a_unit_costs_what_counting_finds(total: int, references: int, queries: int) -> None:
     references, stop = min(references, total), min(queries, total)
-    unit = Unit("bottle", (5,), 0, stop, total, references, total, 1, "d1")
+    unit = Unit("bottle", (5,), 0, stop, total, references, total, *GRID, 1, "d1")
     pairs: set[frozenset[int]] | set[tuple[int, int]]
     if stop == references == total:
         pairs, read = {frozenset(pair) for pair in itertools.combinations(range(total), 2)}, total
@@ -47,7 +49,7 @@ def test_with_fewer_references_every_image_is_multiplied_with_each_of_them(
 ) -> None:
     references = min(references, total - 1)
     found = total_cost(units(total, references, memory, operations), SHAPE)
-    assert found.products == len(PARTS) * total * references * SHAPE.pair
+    assert found.products == len(PARTS) * total * references * SHAPE.pair(PATCHES)
 
 
 def test_for_so_many_references_the_cost_grows_as_the_images() -> None:
@@ -70,7 +72,7 @@ def test_with_all_for_references_the_cost_grows_as_their_square() -> None:
 def test_a_category_that_is_one_unit_multiplies_each_pair_once() -> None:
     found = units(40, 40)
     assert all(unit.whole for unit in found)
-    assert total_cost(found, SHAPE).products == len(PARTS) * 40 * 39 / 2 * SHAPE.pair
+    assert total_cost(found, SHAPE).products == len(PARTS) * 40 * 39 / 2 * SHAPE.pair(PATCHES)
 
 
 @given(st.lists(st.tuples(st.integers(2, 50), st.integers(2, 50)), max_size=4), st.integers(0, 9))

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pytest
 
@@ -10,97 +11,116 @@ from pipeline.errors import ConfigError
 from pipeline.plan.units import FEWEST_QUERIES, Members, Shape, Unit, plan_units
 
 PARTS = [(5,), (11,)]
-PLAIN = Shape(patches=16, width=8, bytes=4, degrees=3, comparisons=3, compared=8)
-PAPER = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, comparisons=3, compared=1024)
-SHORT = Shape(patches=37 * 37, width=1024, bytes=2, degrees=3, comparisons=1, compared=256)  # fused and projected
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Images of one grid, and what is done with each of their patches."""
+
+    grid: tuple[int, int]
+    shape: Shape
+
+    @property
+    def patches(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def vector(self) -> int:
+        """Values of an image."""
+        return self.patches * self.shape.width
+
+
+PLAIN = Kind((2, 8), Shape(width=8, bytes=4, degrees=3, comparisons=3, compared=8))
+PAPER = Kind((37, 37), Shape(width=1024, bytes=2, degrees=3, comparisons=3, compared=1024))
+SHORT = Kind((37, 37), Shape(width=1024, bytes=2, degrees=3, comparisons=1, compared=256))  # fused and projected
 # images of the category, and how many of them are references
 CATEGORIES = [(2, 2), (3, 3), (100, 100), (3000, 3000), (5, 4), (100, 7), (3000, 256)]
 FACTORS = [1.0, 1.03, 2.0, 40.0, 1e6]  # of the least memory that a streamed unit needs
 QUERIES = [0.5, 3.5, 1e9]  # images that the operations of one unit suffice for
 GRID = [
-    pytest.param(members, shape, factor, queries, id=f"{members}, {shape.patches}, {factor:g}, {queries:g}")
-    for members, shape, factor, queries in itertools.product(CATEGORIES, [PLAIN, PAPER, SHORT], FACTORS, QUERIES)
+    pytest.param(members, kind, factor, queries, id=f"{members}, {kind.patches}, {factor:g}, {queries:g}")
+    for members, kind, factor, queries in itertools.product(CATEGORIES, [PLAIN, PAPER, SHORT], FACTORS, QUERIES)
 ]
 
 
-def row(references: int, shape: Shape) -> int:
+def row(references: int, kind: Kind) -> int:
     """Bytes of one image's distances to its references, for one pass."""
-    return 4 * shape.patches * references
+    return 4 * kind.patches * references
 
 
-def whole_bytes(total: int, shape: Shape) -> int:
+def whole_bytes(total: int, kind: Kind) -> int:
     """Stored tokens, four fp32 arrays of their size; distances with a mask and the copy that selection makes."""
-    return total * (shape.patches * shape.width * (shape.bytes + 4 * 4) + 3 * row(total, shape))
+    return total * (kind.vector * (kind.shape.bytes + 4 * 4) + 3 * row(total, kind))
 
 
-def query_bytes(references: int, shape: Shape, block: int = 1) -> int:
+def query_bytes(references: int, kind: Kind, block: int = 1) -> int:
     """Stored tokens, fp32 vectors of each pass and three temporaries, distances of each pass and one copy, and what a
     block of references gives: three fp32 values for each patch and reference."""
-    vectors = shape.patches * shape.width * (shape.bytes + (shape.comparisons + 3) * 4)
-    return vectors + (shape.comparisons + 1) * row(references, shape) + 3 * row(block, shape)
+    vectors = kind.vector * (kind.shape.bytes + (kind.shape.comparisons + 3) * 4)
+    return vectors + (kind.shape.comparisons + 1) * row(references, kind) + 3 * row(block, kind)
 
 
-def reference_bytes(shape: Shape) -> int:
+def reference_bytes(kind: Kind) -> int:
     """Stored tokens and four fp32 arrays of their size."""
-    return shape.patches * shape.width * (shape.bytes + 4 * 4)
+    return kind.vector * (kind.shape.bytes + 4 * 4)
 
 
-def least(references: int, shape: Shape) -> int:
-    return query_bytes(references, shape) + reference_bytes(shape)
+def least(references: int, kind: Kind) -> int:
+    return query_bytes(references, kind) + reference_bytes(kind)
 
 
-def members_of(total: int, references: int, digest: str = "d1") -> Members:
-    return Members(total, references, total, digest)
+def members_of(total: int, references: int, digest: str = "d1", grid: tuple[int, int] = PLAIN.grid) -> Members:
+    return Members(total, references, total, digest, grid)
 
 
-def plan(members: tuple[int, int], shape: Shape, memory: float, queries: float) -> list[Unit]:
-    operations = queries * members[1] * shape.comparisons * shape.patches**2 * shape.compared
-    return plan_units({"bottle": members_of(*members)}, PARTS, shape, memory, operations)
+def plan(members: tuple[int, int], kind: Kind, memory: float, queries: float) -> list[Unit]:
+    operations = queries * members[1] * kind.shape.comparisons * kind.patches**2 * kind.shape.compared
+    return plan_units({"bottle": members_of(*members, grid=kind.grid)}, PARTS, kind.shape, memory, operations)
 
 
-@pytest.mark.parametrize("members, shape, factor, queries", GRID)
+@pytest.mark.parametrize("members, kind, factor, queries", GRID)
 def test_every_image_of_every_layer_is_scored_exactly_once(
-    members: tuple[int, int], shape: Shape, factor: float, queries: float
+    members: tuple[int, int], kind: Kind, factor: float, queries: float
 ) -> None:
     total, references = members
-    units = plan(members, shape, factor * least(references, shape), queries)
+    units = plan(members, kind, factor * least(references, kind), queries)
     covered = sorted((unit.layers, image) for unit in units for image in range(unit.start, unit.stop))
     assert covered == [(part, image) for part in PARTS for image in range(total)]
-    assert {(unit.category, unit.total, unit.references, unit.population, unit.digest) for unit in units} == {
-        ("bottle", total, references, total, "d1")
-    }
+    assert {
+        (unit.category, unit.total, unit.references, unit.population, unit.grid, unit.digest) for unit in units
+    } == {("bottle", total, references, total, kind.grid, "d1")}
     assert all(1 <= unit.reference_block <= references for unit in units)
 
 
-@pytest.mark.parametrize("members, shape, factor, queries", GRID)
+@pytest.mark.parametrize("members, kind, factor, queries", GRID)
 def test_no_unit_holds_more_than_the_memory(
-    members: tuple[int, int], shape: Shape, factor: float, queries: float
+    members: tuple[int, int], kind: Kind, factor: float, queries: float
 ) -> None:
     total, references = members
-    memory = factor * least(references, shape)
-    for unit in plan(members, shape, memory, queries):
-        streamed = (unit.stop - unit.start) * query_bytes(references, shape, unit.reference_block)
-        streamed += unit.reference_block * reference_bytes(shape)
-        assert (whole_bytes(total, shape) if unit.whole else streamed) <= memory
+    memory = factor * least(references, kind)
+    for unit in plan(members, kind, memory, queries):
+        streamed = (unit.stop - unit.start) * query_bytes(references, kind, unit.reference_block)
+        streamed += unit.reference_block * reference_bytes(kind)
+        assert (whole_bytes(total, kind) if unit.whole else streamed) <= memory
 
 
-@pytest.mark.parametrize("members, shape, factor, queries", GRID)
+@pytest.mark.parametrize("members, kind, factor, queries", GRID)
 def test_a_category_is_one_unit_a_layer_when_and_only_when_it_fits_and_all_are_references(
-    members: tuple[int, int], shape: Shape, factor: float, queries: float
+    members: tuple[int, int], kind: Kind, factor: float, queries: float
 ) -> None:
     total, references = members
-    memory = factor * least(references, shape)
+    memory = factor * least(references, kind)
     few = total <= FEWEST_QUERIES
-    fits = whole_bytes(total, shape) <= memory and (few or total / 2 <= queries)  # each pair is multiplied once
-    whole = [unit.whole for unit in plan(members, shape, memory, queries)]
+    fits = whole_bytes(total, kind) <= memory and (few or total / 2 <= queries)  # each pair is multiplied once
+    whole = [unit.whole for unit in plan(members, kind, memory, queries)]
     assert whole == ([True] * len(PARTS) if fits and references == total else [False] * len(whole))
 
 
-@pytest.mark.parametrize("members, shape, factor, queries", GRID)
+@pytest.mark.parametrize("members, kind, factor, queries", GRID)
 def test_a_unit_of_more_than_the_fewest_images_stays_within_the_operations(
-    members: tuple[int, int], shape: Shape, factor: float, queries: float
+    members: tuple[int, int], kind: Kind, factor: float, queries: float
 ) -> None:
-    for unit in plan(members, shape, factor * least(members[1], shape), queries):
+    for unit in plan(members, kind, factor * least(members[1], kind), queries):
         images = unit.stop - unit.start
         assert images <= FEWEST_QUERIES or images / (2 if unit.whole else 1) <= queries
 
@@ -121,20 +141,20 @@ def test_few_references_leave_room_for_more_queries() -> None:
 
 
 @pytest.mark.parametrize(
-    "members, shape", list(itertools.product([(100, 100), (3000, 3000), (3000, 9)], [PLAIN, PAPER]))
+    "members, kind", list(itertools.product([(100, 100), (3000, 3000), (3000, 9)], [PLAIN, PAPER]))
 )
 def test_memory_that_does_not_hold_one_image_is_a_config_error_that_names_the_category(
-    members: tuple[int, int], shape: Shape
+    members: tuple[int, int], kind: Kind
 ) -> None:
     with pytest.raises(
         ConfigError, match=f"memory_gb.*too small for category 'bottle'.*{members[0]} images against {members[1]} "
     ):
-        plan(members, shape, least(members[1], shape) - 1, 1e9)
+        plan(members, kind, least(members[1], kind) - 1, 1e9)
 
 
 def test_references_of_earlier_nights_are_no_reason_to_multiply_pairs_once() -> None:
-    earlier = Members(10, 10, 300, "d1", mutual=False)
-    units = plan_units({"bottle": earlier}, PARTS, PLAIN, 1e12, 1e15)
+    earlier = Members(10, 10, 300, "d1", PLAIN.grid, mutual=False)
+    units = plan_units({"bottle": earlier}, PARTS, PLAIN.shape, 1e12, 1e15)
     assert len(units) == len(PARTS) and not any(unit.whole for unit in units)
     assert {unit.population for unit in units} == {300}
 
@@ -142,8 +162,8 @@ def test_references_of_earlier_nights_are_no_reason_to_multiply_pairs_once() -> 
 def test_categories_are_planned_each_by_its_own_size_and_the_largest_units_come_first() -> None:
     categories = {"bottle": members_of(3, 3), "cable": members_of(500, 500), "grid": members_of(90, 20)}
     memory = float(least(500, PLAIN))
-    units = plan_units(categories, PARTS, PLAIN, memory, 1e15)
-    alone = [plan_units({name: of}, PARTS, PLAIN, memory, 1e15) for name, of in categories.items()]
+    units = plan_units(categories, PARTS, PLAIN.shape, memory, 1e15)
+    alone = [plan_units({name: of}, PARTS, PLAIN.shape, memory, 1e15) for name, of in categories.items()]
     assert set(units) == set(itertools.chain(*alone)) and len(units) == sum(map(len, alone))
     sizes = [(unit.stop - unit.start) * unit.references for unit in units]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[-1]
@@ -151,7 +171,7 @@ def test_categories_are_planned_each_by_its_own_size_and_the_largest_units_come_
 
 def ids(categories: Mapping[str, Members]) -> list[str]:
     # Enough memory for a few images a unit, so that each category has several units.
-    return [unit.id for unit in plan_units(categories, PARTS, PLAIN, 3.0 * least(100, PLAIN), 1e15)]
+    return [unit.id for unit in plan_units(categories, PARTS, PLAIN.shape, 3.0 * least(100, PLAIN), 1e15)]
 
 
 def test_ids_are_unique_within_a_plan() -> None:

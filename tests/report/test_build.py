@@ -11,8 +11,7 @@ from pipeline.io.storage import Location
 from pipeline.report.build import add_pixels, colour_scales, drawing_of, window_scores, worst_images
 from pipeline.store.history import History
 from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
-from pipeline.values import LakeValues
-from pipeline.views import View
+from tests.geometries import lake_of
 
 SCORES = pa.schema(
     [("category", pa.string()), *((name, pa.float64()) for name in ("score", "score_raw", "pixel_threshold"))]
@@ -110,5 +109,5 @@ def test_references_may_lie_where_images_of_the_run_may(
     settings: dict[str, Any], layout: str, roots: list[str]
 ) -> None:
     config = ScoreConfig.model_validate(settings | {"output": {"uri": "/out"}})
-    drawing = drawing_of(config, layout, View((518, 518), (3, 4)), Location.parse("/out/report"), LakeValues())
-    assert [root.uri for root in drawing.roots] == roots and drawing.view.grid == (3, 4)
+    drawing = drawing_of(config, layout, lake_of((518, 518), (3, 4)), Location.parse("/out/report"))
+    assert [root.uri for root in drawing.roots] == roots and drawing.geometry.grid("nut") == (3, 4)

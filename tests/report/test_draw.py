@@ -23,7 +23,7 @@ from pipeline.report.missed import SAID
 from pipeline.schema.tables import EXPLAINED, PATCHES
 from pipeline.stage import Here
 from pipeline.values import LakeValues
-from pipeline.views import View
+from tests.geometries import lake_of
 
 GRID, SIDE = (4, 6), 64
 SIZE = (90, 60)  # width and height of the images
@@ -65,8 +65,7 @@ class Night:
         found = PATCHES.rows({"image": n, **FOUND_OF} for n in numbers)
         limits = InputConfig(uri=str(self.lake), max_pixels=100_000)
         roots = (Location.parse(str(self.lake)),)
-        view, seen = View((SIDE, SIDE), GRID), values or LakeValues()
-        drawing = Drawing(self.report, self.output, limits, roots, view, MAP_SCALE, seen)
+        drawing = Drawing(self.report, self.output, limits, roots, lake_of((SIDE, SIDE), GRID, values), MAP_SCALE)
         return draw(drawing, scores, scores.select(["size", "masks"]), found, SCALES, Here())
 
     def files(self) -> dict[str, bytes]:
@@ -270,7 +269,7 @@ def test_images_without_a_map_are_left_out(tmp_path: Path) -> None:
     night.add()
     scores = pa.Table.from_pylist(night.rows, schema=SCORES)
     found = PATCHES.rows([{"image": 0}])
-    drawing = Drawing(night.report, night.output, InputConfig(uri="in"), (), View((SIDE, SIDE), GRID), MAP_SCALE)
+    drawing = Drawing(night.report, night.output, InputConfig(uri="in"), (), lake_of((SIDE, SIDE), GRID), MAP_SCALE)
     assert draw(drawing, scores, scores, found, SCALES, Here()) == [] and night.draw([]) == [] and not night.files()
 
 

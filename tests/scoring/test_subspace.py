@@ -44,6 +44,7 @@ def features_of(
         [refs[row] for row in references],
         self_index,
         np.empty((0, 2), np.int64),
+        GRID,
         lambda wanted, _: of[[row for _, row in wanted]],
         lambda of_pass, _: passes[of_pass],
     )
@@ -57,7 +58,7 @@ def scored(
     assert isinstance(scorer, SubspaceScorer)
     passes: list[list[NDArray[Any]]] = []
     features = features_of(of, references, passes)
-    members = {"nut": Members(len(of), len(references), population, "d")}
+    members = {"nut": Members(len(of), len(references), population, "d", GRID)}
     for number in range(scorer.passes):
         units = sorted(scorer.units(number, members, [5], 1e9, operations), key=lambda unit: unit.start)
         tuning = scorer.untuned("cpu")
@@ -101,7 +102,7 @@ def test_of_a_sample_the_error_is_not_known() -> None:
 def test_too_little_memory_is_an_error_that_says_how_much_is_needed() -> None:
     scorer = make_scorer(config(), LAYER)
     with pytest.raises(ConfigError, match="memory_gb 1e-06 is too small for category 'nut'"):
-        scorer.units(0, {"nut": Members(9, 9, 9, "d")}, [5], 1e3, 1e12)
+        scorer.units(0, {"nut": Members(9, 9, 9, "d", GRID)}, [5], 1e3, 1e12)
 
 
 def test_evidence_is_the_patch_that_looks_most_alike() -> None:
@@ -122,7 +123,7 @@ def test_the_results_of_two_halves_are_joined_to_that_of_the_whole() -> None:
     scorer = make_scorer(config(), LAYER)
     passes: list[list[NDArray[Any]]] = []
     features = features_of(of, range(len(of)), passes)
-    members = {"nut": Members(len(of), len(of), len(of), "d")}
+    members = {"nut": Members(len(of), len(of), len(of), "d", GRID)}
     for of_pass in range(scorer.passes):
         [whole] = scorer.units(of_pass, members, [5], 1e9, 1e12)
         halves = [replace(whole, stop=5), replace(whole, start=5)]

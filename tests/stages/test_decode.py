@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.config import InputConfig
 from pipeline.errors import StoreUnavailable
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.images import Quarantine, decode
 from pipeline.images.decoder import Decoder
 from pipeline.io.storage import Location
@@ -19,7 +20,9 @@ from tests.corpus import CORPUS
 from tests.decoders import misbehave
 
 SIDE = 32
+PATCH = 8
 VIEW = View((SIDE, SIDE))
+GEOMETRY = LakeGeometry(Geometry(PATCH, (SIDE, SIDE)))
 CONFIG = InputConfig(uri="lake", max_pixels=1_000_000, max_bytes=1_000_000)
 
 
@@ -40,7 +43,7 @@ def block(folder: Path, contents: dict[str, bytes]) -> pa.Table:
 
 
 def decode_block(files: pa.Table, config: InputConfig = CONFIG) -> pa.Table:
-    worker = DecodeBlock(config, VIEW)
+    worker = DecodeBlock(config, GEOMETRY)
     worker.setup("cpu", 1)
     return worker(files)
 
@@ -61,10 +64,11 @@ def test_every_row_has_the_pixels_or_the_reason_of_its_own_file(tmp_path: Path) 
             pixels, size = decode(content, VIEW, CONFIG.max_pixels)
         except Quarantine as error:
             assert (row["reason"], row["detail"]) == (error.reason, error.detail)
-            assert row["pixels"] is row["width"] is row["height"] is None
+            assert row["pixels"] is row["width"] is row["height"] is row["rows"] is row["columns"] is None
         else:
             assert row["pixels"] == pixels.tobytes()
             assert (row["width"], row["height"]) == size
+            assert (row["rows"], row["columns"], row["counted"]) == (SIDE // PATCH, SIDE // PATCH, None)
             assert row["reason"] is row["detail"] is None
 
 

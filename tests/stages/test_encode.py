@@ -12,14 +12,14 @@ from pipeline.encoders import encoder
 from pipeline.encoders.encoder import Encoded
 from pipeline.encoders.spec import EncoderSpec
 from pipeline.errors import StorageError
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.images import Pixels
 from pipeline.io.storage import Location
 from pipeline.schema.tables import IMAGE_STATS
 from pipeline.stages.encode import EncodeBlock
 from pipeline.store.features import FeatureStore
-from pipeline.views import View
 
-SIDE, LAYERS = 16, (2, 11)
+PATCH, SIDES, LAYERS = 16, (48, 32), (2, 11)
 SPEC = EncoderSpec("bright", grid=(3, 2), width=8, embedding=5, layers=LAYERS, fingerprint="f")
 NOTHING = -1  # the brightness of an image that could not be decoded
 TOO_BRIGHT = 255
@@ -39,7 +39,9 @@ class Bright:
             torch.empty(10**15)  # bytes that nobody has
         brightness = torch.from_numpy(pixels[:, 0, 0, 0].astype(np.float32))
         brightness[brightness == TOO_BRIGHT] = torch.inf
-        tokens = brightness.to(dtype)[:, None, None, None].repeat(1, len(LAYERS), SPEC.patches, SPEC.width)
+        tokens = brightness.to(dtype)[:, None, None, None].repeat(
+            1, len(LAYERS), SPEC.grid[0] * SPEC.grid[1], SPEC.width
+        )
         return Encoded(tokens, torch.ones(len(pixels), SPEC.embedding))
 
 
@@ -51,7 +53,7 @@ def store(tmp_path: Path) -> FeatureStore:
 @pytest.fixture
 def worker(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> EncodeBlock:
     monkeypatch.setattr(encoder, "take_encoder", Bright)
-    worker = EncodeBlock(EncoderConfig(size=SIDE), View((SIDE, SIDE)), SPEC.fingerprint, store)
+    worker = EncodeBlock(EncoderConfig(size=SIDES), LakeGeometry(Geometry(PATCH, SIDES)), SPEC.fingerprint, store)
     worker.setup("cpu", torch.get_num_threads())
     return worker
 
@@ -60,7 +62,7 @@ def decoded(*brightness: int) -> pa.Table:
     """Return a block as decoding leaves it: one image of each brightness."""
     numbers = range(len(brightness))
     nothing = [b == NOTHING for b in brightness]
-    pixels = [None if b == NOTHING else np.full((SIDE, SIDE, 3), b, np.uint8).tobytes() for b in brightness]
+    pixels = [None if b == NOTHING else np.full((*SIDES, 3), b, np.uint8).tobytes() for b in brightness]
     return pa.table(
         {
             "image": pa.array([100 + n for n in numbers], pa.int64()),
@@ -68,6 +70,9 @@ def decoded(*brightness: int) -> pa.Table:
             "category": ["bottle" for _ in numbers],
             "key": [f"key{n}" for n in numbers],
             "pixels": pa.array(pixels, pa.binary()),
+            "rows": pa.array([None if none else SPEC.grid[0] for none in nothing], pa.int32()),
+            "columns": pa.array([None if none else SPEC.grid[1] for none in nothing], pa.int32()),
+            "counted": pa.nulls(len(nothing), pa.string()),
             "width": pa.array([None if none else 640 for none in nothing], pa.int32()),
             "height": pa.array([None if none else 480 for none in nothing], pa.int32()),
             **{name: pa.array([0.5] * len(brightness), pa.float32()) for name in IMAGE_STATS.names},

@@ -29,6 +29,7 @@ from pipeline.stages.evidence import NEAREST, FindEvidence
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, write_table
 from pipeline.views import View
+from tests.geometries import lake_of
 
 CATEGORY = "a/b'größe"
 GRID, WIDTH, LAYERS, SIDE = (3, 4), 16, (2, 5), 112
@@ -47,6 +48,7 @@ class Night:
         rows |= {name: [1] * len(tokens) for name in ("width", "height", *IMAGE_STATS.names)}
         file = self.store.write(CATEGORY, rows, tokens, np.ones((len(tokens), 2), np.float32))
         listed = {"uri": self.names, "etag": self.names, "file": [file] * len(tokens), "row": range(len(tokens))}
+        listed |= {"rows": [GRID[0]] * len(tokens), "columns": [GRID[1]] * len(tokens)}
         self.images = pa.table({name: list(values) for name, values in listed.items()})
         numbers = {"image": pa.array([100 + n for n in range(len(tokens))]), "position": pa.array(range(len(tokens)))}
         index = self.images.append_column("image", numbers["image"]).append_column("position", numbers["position"])
@@ -56,9 +58,14 @@ class Night:
         config = {"input": {"uri": "in"}, "output": {"uri": "out"}}
         config["method"] = {"preset": preset, **method}
         layer = Layer(GRID, WIDTH, 4, len(LAYERS))
-        view = View((SIDE, SIDE), GRID)
         self.find = FindEvidence(
-            ScoreConfig.model_validate(config), layer, view, self.store, self.run, MAP_SCALE, np.empty(0, np.int64)
+            ScoreConfig.model_validate(config),
+            layer,
+            lake_of((SIDE, SIDE), GRID),
+            self.store,
+            self.run,
+            MAP_SCALE,
+            np.empty(0, np.int64),
         )
         self.find.setup("cpu", 1)
 
@@ -81,7 +88,7 @@ class Night:
 
     def found(self, *images: int) -> list[dict[str, Any]]:
         rows = {"image": [100 + n for n in images], "map_uri": [f"maps/{n}.png" for n in images]}
-        rows |= {"uri": [self.names[n] for n in images]}
+        rows |= {"uri": [self.names[n] for n in images], "width": [SIDE] * len(images), "height": [SIDE] * len(images)}
         found = self.find(pa.table({**rows, "category": [CATEGORY] * len(images)}))
         assert found.schema == MADE.arrow and found["image"].to_pylist() == rows["image"]
         assert found["count"].to_pylist() == [1] * len(images)
@@ -151,9 +158,9 @@ def test_references_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monkey
     whole, largest = night.found(0, 1, 2), []
     tokens = FeatureStore.tokens
 
-    def noted(store: FeatureStore, places: Any, layer: int) -> Any:
+    def noted(store: FeatureStore, places: Any, layer: int, grid: tuple[int, int] | None = None) -> Any:
         largest.append(len(places))
-        return tokens(store, places, layer)
+        return tokens(store, places, layer, grid)
 
     monkeypatch.setattr(FeatureStore, "tokens", noted)
     monkeypatch.setattr("pipeline.stages.explain.BYTES", 2.5 * 4 * PATCHES * WIDTH)

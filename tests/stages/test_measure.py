@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.config import EncoderConfig, InputConfig, MethodConfig, OutputConfig, ScoreConfig
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.io.storage import Location
 from pipeline.metrics.category import (
     IMAGE,
@@ -32,9 +33,7 @@ from pipeline.scoring.scorer import Layer
 from pipeline.stages import measure
 from pipeline.stages.maps import WriteMaps
 from pipeline.stages.measure import MeasureCategory
-from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table, write_array, write_table
-from pipeline.views import View
 
 IMAGES, GRID, SIZE = 11, 4, 28
 LAYER = Layer((GRID, GRID), 8, 4)
@@ -63,12 +62,12 @@ def category(folder: Path, layout: str, preset: Literal["paper", "lakescore"] = 
         label = None if image in UNLABELLED else bool(image % 2)
         facts: dict[str, Any] = {"position": image, "input": True}
         facts |= {"image": image, "uri": f"{image}.png", "label": label, "masks": masks}
-        rows.append(facts | {"width": SIZE, "height": SIZE, "file": "f", "row": image})
+        rows.append(facts | {"width": SIZE, "height": SIZE, "file": "f", "row": image, "counted": None})
 
     run = RunFolder(Location.parse(str(folder / "out")), "test")
     write_table(run.index("box"), pa.Table.from_pylist(rows))
     write_table(run.references("box"), pa.table({"position": list(range(IMAGES))}))
-    whole = Unit("box", (2,), 0, IMAGES, IMAGES, IMAGES, IMAGES, IMAGES, "m")
+    whole = Unit("box", (2,), 0, IMAGES, IMAGES, IMAGES, IMAGES, GRID, GRID, IMAGES, "m")
     spans = [(layer, start, stop) for layer in (2, 5) for start, stop in ((0, 5), (5, IMAGES))]
     units = [replace(whole, layers=(layer,), start=start, stop=stop) for layer, start, stop in spans]
     write_table(run.units("box", 0), UNITS.rows(units))
@@ -83,8 +82,7 @@ def category(folder: Path, layout: str, preset: Literal["paper", "lakescore"] = 
         encoder=EncoderConfig(size=SIZE),
         method=MethodConfig(preset=preset),
     )
-    store = FeatureStore(run.features, (GRID, GRID), 8, (2, 5), "float32")
-    stage = MeasureCategory(config, LAYER, View((SIZE, SIZE), (GRID, GRID)), store, run, layout)
+    stage = MeasureCategory(config, LAYER, LakeGeometry(Geometry(SIZE // GRID, (SIZE, SIZE))), run, layout)
     stage.setup("cpu", 1)
     return stage
 
@@ -109,7 +107,7 @@ def measured(stage: MeasureCategory) -> dict[str, Metric]:
 
 def written_maps(stage: MeasureCategory) -> NDArray[Any]:
     """Write all maps and read them back."""
-    write = WriteMaps(stage.config, stage.layer, stage.view, stage.store, stage.run)
+    write = WriteMaps(stage.config, stage.layer, stage.geometry, stage.run)
     write.setup("cpu", 1)
     names = write(pa.table({"category": ["box"], "start": [0], "stop": [IMAGES]}))["map_uri"].to_pylist()
     paths = [Path(str(stage.run.output / name)) for name in names]
@@ -118,9 +116,8 @@ def written_maps(stage: MeasureCategory) -> NDArray[Any]:
 
 def labelled(maps: NDArray[Any], stage: MeasureCategory) -> tuple[NDArray[Any], PixelTruth]:
     known = np.array([image for image in range(IMAGES) if image not in UNLABELLED])
-    index = read_table(stage.run.index("box"))
-    truth = stage._maps("box", index, known, [])[1]
-    return maps[known], truth
+    rows = read_table(stage.run.index("box")).take(known).to_pylist()
+    return maps[known], stage._truth(rows, stage.geometry.of("box").on((SIZE, SIZE)), [])
 
 
 @pytest.mark.parametrize("layout", ["mvtec", "loco"])
@@ -132,7 +129,7 @@ def test_a_category_that_does_not_fit_is_streamed_within_the_bound(
     monkeypatch.setattr(measure, "MOST_PIXELS", (IMAGES - len(UNLABELLED)) * SIZE * SIZE)
     assert measured(stage) == exact
     monkeypatch.setattr(measure, "MOST_PIXELS", (IMAGES - len(UNLABELLED)) * SIZE * SIZE - 1)
-    monkeypatch.setattr(measure, "BLOCK", 3)
+    monkeypatch.setattr(measure, "BLOCK_PIXELS", 3 * SIZE * SIZE)
     streamed = measured(stage)
 
     own = [*IMAGE, *VERDICT, *RAW]

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config import RuleConfig, ScoreConfig
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
 from pipeline.schema.table import set_columns
@@ -25,7 +26,6 @@ from pipeline.store.run_folder import RunFolder, write_array, write_table
 from pipeline.tables.known import Known
 from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
 from pipeline.tables.verdict import automatic, of_window
-from pipeline.views import View
 
 CATEGORY = "a/b'größe"
 OWN, EARLIER = 6, 5
@@ -53,7 +53,7 @@ class Lists:
         return stage(block)
 
     def write_maps(self, block: pa.Table) -> pa.Table:
-        stage = WriteMaps(self.config, LAYER, View(self.config.encoder.sides, LAYER.grid), self.store, self.run)
+        stage = WriteMaps(self.config, LAYER, LakeGeometry(Geometry(SIDE // 2, (SIDE, SIDE))), self.run)
         stage.setup("cpu", 1)
         return stage(block)
 
@@ -81,6 +81,8 @@ def lists(
     index = {"image": range(100, 100 + OWN), "uri": [f"{n}.png" for n in range(OWN)], "input": inputs or [True] * OWN}
     index |= {"reviewed": reviewed or [False] * OWN}
     index |= {"label": labels or [None] * OWN, "file": [now] * OWN, "row": range(OWN), "position": range(OWN)}
+    index |= {"width": [SIDE] * OWN, "height": [SIDE] * OWN, "rows": [2] * OWN, "columns": [2] * OWN}
+    index |= {"counted": [None] * OWN}
     table = pa.table({name: list(values) for name, values in index.items()})
     write_table(run.index(CATEGORY), set_columns(table, {"label": table["label"].cast(pa.bool_())}))
     listed: list[dict[str, Any]] = []
@@ -219,7 +221,7 @@ def test_a_category_whose_labels_are_of_one_kind_is_named(caplog: pytest.LogCapt
 def written(of: Lists, start: int, stop: int) -> pa.Table:
     """Write maps of constant images: that of image n has the distance (n + 1) / 8."""
     patches = np.repeat(np.arange(1, OWN + 1, dtype=np.float32) / 8, 4).reshape(OWN, 4)
-    unit = Unit(CATEGORY, (3,), 0, OWN, OWN, OWN, OWN, OWN, "m")
+    unit = Unit(CATEGORY, (3,), 0, OWN, OWN, OWN, OWN, 2, 2, OWN, "m")
     write_table(of.run.units(CATEGORY, 0), UNITS.rows([unit]))
     write_array(of.run.unit_results(0) / f"{unit.id}.npy", np.stack([patches, np.zeros_like(patches)]))
     return of.write_maps(pa.table({"category": [CATEGORY], "start": [start], "stop": [stop]}))

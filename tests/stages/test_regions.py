@@ -39,7 +39,7 @@ def finder(night: Night, anomalous: Sequence[int] = ()) -> FindRegions:
     find = FindRegions(
         night.find.config,
         night.find.layer,
-        night.find.view,
+        night.find.geometry,
         night.store,
         night.run,
         MAP_SCALE,

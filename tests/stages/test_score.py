@@ -34,6 +34,7 @@ def config(preset: str) -> ScoreConfig:
     return ScoreConfig.model_validate({"input": {"uri": "in"}, "output": {"uri": "out"}} | groups)
 
 
+PATCHES = SPEC.grid[0] * SPEC.grid[1]
 LAYER = Layer(SPEC.grid, SPEC.width, 4, len(SPEC.layers))
 
 
@@ -44,11 +45,12 @@ def worker_of(folder: Path, preset: str = "paper") -> ScoreUnits:
     """Write random features of a category, all of them references but near duplicates, and return a worker."""
     store = FeatureStore(Location.parse(str(folder / "features")), SPEC.grid, SPEC.width, SPEC.layers, "float32")
     names = [str(number) for number in range(IMAGES)]
-    tokens = np.random.default_rng(0).normal(size=(IMAGES, 2, SPEC.patches, SPEC.width)).astype(np.float32)
+    tokens = np.random.default_rng(0).normal(size=(IMAGES, 2, PATCHES, SPEC.width)).astype(np.float32)
     rows = {"key": names, "uri": names} | {name: [1] * IMAGES for name in ("width", "height", *IMAGE_STATS.names)}
     file = store.write("bottle", rows, tokens, np.zeros((IMAGES, 5), np.float32))
     run = RunFolder(Location.parse(str(folder)), "test")
-    images = pa.table({"file": [file] * IMAGES, "row": range(IMAGES)})
+    grid = {"rows": [SPEC.grid[0]] * IMAGES, "columns": [SPEC.grid[1]] * IMAGES}
+    images = pa.table({"file": [file] * IMAGES, "row": range(IMAGES), **grid})
     write_table(run.index("bottle"), images)
     write_table(run.references("bottle"), images.append_column("position", pa.array(range(IMAGES))))
     write_table(run.near_duplicates("bottle"), pa.table({"position": [2, 7, 7], "reference": [7, 2, 3]}))
@@ -72,11 +74,11 @@ def test_what_a_unit_finds_is_written_by_its_name(tmp_path: Path) -> None:
     done = worker(todo_row(7, 0, PART))
     assert done.select(["unit", "id", "count"]).to_pylist() == [{"unit": 7, "id": PART.id, "count": 1}]
     written = read_array(worker.run.unit_results(0) / f"{PART.id}.npy")
-    assert written.shape == (2, 7, SPEC.patches) and np.array_equal(written, scored(worker, PART))
+    assert written.shape == (2, 7, PATCHES) and np.array_equal(written, scored(worker, PART))
 
 
-WHOLE = Unit("bottle", (2,), 0, IMAGES, IMAGES, IMAGES, IMAGES, 4, "d1")
-PART = Unit("bottle", (5,), 1, 8, IMAGES, IMAGES, 30, 4, "d1")
+WHOLE = Unit("bottle", (2,), 0, IMAGES, IMAGES, IMAGES, IMAGES, *SPEC.grid, 4, "d1")
+PART = Unit("bottle", (5,), 1, 8, IMAGES, IMAGES, 30, *SPEC.grid, 4, "d1")
 
 
 @pytest.mark.parametrize("unit", [WHOLE, PART], ids=["whole", "part"])
@@ -118,7 +120,7 @@ def test_near_duplicates_are_not_compared(tmp_path: Path) -> None:
     assert changed == [2, 7]
 
 
-BOTH = Unit("bottle", (2, 5), 0, IMAGES, IMAGES, IMAGES, IMAGES, 4, "d2")
+BOTH = Unit("bottle", (2, 5), 0, IMAGES, IMAGES, IMAGES, IMAGES, *SPEC.grid, 4, "d2")
 CUT = [replace(BOTH, start=0, stop=5), replace(BOTH, start=5)]
 
 
@@ -155,7 +157,7 @@ def test_a_category_that_does_not_fit_does_both_rounds_in_parts_to_the_same_scor
     expected = worker.score_unit(1, BOTH)
     asked = limit(monkeypatch, images)
     found = worker.score_unit(1, BOTH)
-    assert expected.shape == (2, IMAGES, SPEC.patches) and max(asked) > 0
+    assert expected.shape == (2, IMAGES, PATCHES) and max(asked) > 0
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
@@ -166,7 +168,7 @@ def test_parts_of_a_pass_that_do_not_fit_are_joined_in_their_order(
     worker = worker_of(tmp_path, "lakescore")
     listed(worker, 0, CUT)
     expected = [worker.score_unit(of_pass, unit) for unit in CUT]
-    assert expected[1].shape == ((4,) if of_pass == 0 else (2, 4, SPEC.patches))
+    assert expected[1].shape == ((4,) if of_pass == 0 else (2, 4, PATCHES))
     limit(monkeypatch, 2)
     for unit, known in zip(CUT, expected, strict=True):
         np.testing.assert_allclose(worker.score_unit(of_pass, unit), known, rtol=0, atol=1e-5)

@@ -19,6 +19,7 @@ from pipeline.views import WHOLE, View
 
 Array = NDArray[Any]
 Rows = dict[str, list[Any]]
+GRID = (3, 2)
 IMAGE_STATS = (0.5, 0.25, 0.125)
 LAYERS = (2, 11)
 HOSTILE = [
@@ -37,7 +38,7 @@ HOSTILE = [
 
 
 def new_store(folder: Path, dtype: str = "float16") -> FeatureStore:
-    return FeatureStore(Location.parse(str(folder)), grid=(3, 2), width=8, layers=LAYERS, dtype=dtype)
+    return FeatureStore(Location.parse(str(folder)), grid=GRID, width=8, layers=LAYERS, dtype=dtype)
 
 
 def block(seed: int, images: int = 3) -> tuple[Rows, Array, Array]:
@@ -99,17 +100,19 @@ def test_find_gives_the_place_and_size_of_every_key(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     first, second = store.write("bottle", *block(0)), store.write("bottle", *block(1, images=1))
     assert store.find("bottle").images == {
-        "key0": Stored(first, 0, "s3://lake/0.png", 640, 480, *IMAGE_STATS),
-        "key1": Stored(first, 1, "s3://lake/1.png", 641, 481, *IMAGE_STATS),
-        "key2": Stored(first, 2, "s3://lake/2.png", 642, 482, *IMAGE_STATS),
-        "key10": Stored(second, 0, "s3://lake/10.png", 650, 490, *IMAGE_STATS),
+        "key0": Stored(first, 0, *GRID, None, "s3://lake/0.png", 640, 480, *IMAGE_STATS),
+        "key1": Stored(first, 1, *GRID, None, "s3://lake/1.png", 641, 481, *IMAGE_STATS),
+        "key2": Stored(first, 2, *GRID, None, "s3://lake/2.png", 642, 482, *IMAGE_STATS),
+        "key10": Stored(second, 0, *GRID, None, "s3://lake/10.png", 650, 490, *IMAGE_STATS),
     }
 
 
 def test_find_does_not_depend_on_the_order_of_the_columns(tmp_path: Path) -> None:
     store, (rows, tokens, embeddings) = new_store(tmp_path), block(0, images=1)
     file = store.write("bottle", dict(reversed(rows.items())), tokens, embeddings)
-    assert store.find("bottle").images == {"key0": Stored(file, 0, "s3://lake/0.png", 640, 480, *IMAGE_STATS)}
+    assert store.find("bottle").images == {
+        "key0": Stored(file, 0, *GRID, None, "s3://lake/0.png", 640, 480, *IMAGE_STATS)
+    }
 
 
 def test_find_gives_nothing_for_a_category_that_was_never_written(tmp_path: Path) -> None:
@@ -252,7 +255,7 @@ def test_int8_tokens_come_back_within_half_a_step_of_each_channel_in_half_the_by
     tokens = np.random.default_rng(0).normal(size=(2, len(LAYERS), 6, 8)).astype(np.float32)
     tokens[..., 3] *= 200  # one channel far larger than all others, which must not cost them their steps
     tokens[0, 0, :, 5] = 0
-    store = FeatureStore(Location.parse(str(tmp_path)), grid=(3, 2), width=8, layers=LAYERS, dtype="int8")
+    store = FeatureStore(Location.parse(str(tmp_path)), grid=GRID, width=8, layers=LAYERS, dtype="int8")
     file = store.write("part", block(0, images=2)[0], tokens, np.zeros((2, 5), np.float32))
     for position, layer in enumerate(LAYERS):
         found = store.tokens([(file, 1), (file, 0)], layer)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import StoreUnavailable
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.io.parquet import write_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.record import OLD_FILES
@@ -74,8 +75,11 @@ def publish(
     return folder
 
 
+USUAL = Geometry(14, (518, 518))
+
+
 def read(output: Location, since: datetime = SINCE, until: datetime | None = None) -> History:
-    return read_history(output, since, "f", SETTINGS, LakeValues(), until)
+    return read_history(output, since, "f", SETTINGS, LakeGeometry(USUAL), until)
 
 
 def found(output: Location) -> dict[tuple[str, str], float | None]:
@@ -133,7 +137,7 @@ def test_a_category_of_whose_images_other_values_were_seen_is_left_out(place: Lo
     publish(place, "one", rows, bits={"nut": 12, "bolt": 10})
 
     def known(values: LakeValues) -> tuple[list[str], list[str]]:
-        history = read_history(place, SINCE, "f", SETTINGS, values)
+        history = read_history(place, SINCE, "f", SETTINGS, LakeGeometry(USUAL, values=values))
         assert history.rows is not None
         return history.rows["uri"].to_pylist(), sorted(history.pixels)
 

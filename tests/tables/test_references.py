@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.io.storage import Location
 from pipeline.schema.table import TableSchema
 from pipeline.schema.tables import COMPARED, IMAGE_STATS, INDEX, REFERENCES
@@ -21,9 +22,9 @@ from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
 from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.references import Chooser
-from pipeline.values import LakeValues
 
 HOSTILE = ("a/b", "..", "größe", "x" * 300, "line\nbreak", "'quote\"", "category=1", " ")
+GEOMETRY = LakeGeometry(Geometry(14, (14, 14)))
 ENCODED = TableSchema("What is known of encoded images.", INDEX.without("position"))
 EARLIER = pa.schema(
     [
@@ -53,7 +54,9 @@ class Lake:
         file = self._store(category, uris, range(there, there + len(uris)) if alike is None else alike)
         for row, uri in enumerate(uris):
             usual = {"etag": "1", "pinned": False, "input": True, "image": 10 * len(self.images)}
-            self.images.append(usual | {"category": category, "uri": uri, "file": file, "row": row} | facts)
+            self.images.append(
+                usual | {"category": category, "uri": uri, "file": file, "row": row, "rows": 1, "columns": 1} | facts
+            )
 
     def before(self, category: str, uris: Sequence[str], scores: Sequence[float], stored: bool = True) -> None:
         """Have images scored in an earlier night."""
@@ -64,7 +67,7 @@ class Lake:
 
     def chooser(self, fingerprint: str = "f", **settings: Any) -> Chooser:
         earlier = pa.Table.from_pylist(self.earlier, schema=EARLIER) if self.earlier else None
-        return Chooser(self.config, self.store, self.run, fingerprint, earlier, settings, LakeValues())
+        return Chooser(self.config, self.store, self.run, fingerprint, earlier, settings, GEOMETRY)
 
     @property
     def encoded(self) -> pa.Table:

@@ -22,7 +22,6 @@ from pipeline.schema.scores import upgrade_scores
 from pipeline.schema.tables import EXPLAINED
 from pipeline.stage import Here
 from pipeline.store.run_folder import RunFolder, read_table
-from pipeline.views import View
 from tests.running import flags, parse, read_scores, settings, small_lake
 
 MOST, IMAGES, NEAREST = 5, 12, 6
@@ -114,8 +113,7 @@ def test_evidence_is_of_other_images_of_the_category_and_stands_in_the_scores_to
 def test_a_published_run_is_drawn_anew_without_ray(nights: Nights, tmp_path: Path, without: list[str]) -> None:
     result = read_result(RunFolder(Location.parse(str(nights.output)), "first"))
     config, report = ScoreConfig.model_validate(result.run.config), Location.parse(str(tmp_path))
-    view = View(config.encoder.sides, result.run.encoder.grid)
-    drawing = drawing_of(config, result.run.layout, view, report, result.run.values)
+    drawing = drawing_of(config, result.run.layout, result.run.geometry, report)
     counts = read_table(result.folder.results / "pixels.parquet").to_pylist()
     pixels = {row["category"]: np.array(row["counts"]) for row in counts}
     listed = read_table(result.folder.results / "catalog.parquet")

@@ -62,7 +62,7 @@ class Category:
     @property
     def members(self) -> dict[str, Members]:
         population = len(self.references) if self.population is None else self.population
-        return {"nut": Members(len(self.images), len(self.references), population, "d", self.mutual)}
+        return {"nut": Members(len(self.images), len(self.references), population, "d", GRID, self.mutual)}
 
     @property
     def features(self) -> CategoryFeatures:
@@ -76,6 +76,7 @@ class Category:
             [("f", row) for row in self.references],
             np.array([place.get(row, -1) for row in self.images]),
             np.array(sorted(self.pairs), np.int64).reshape(-1, 2),
+            GRID,
             read,
             lambda of_pass, _: self.passes[of_pass] if of_pass < len(self.passes) else [],
         )
@@ -257,7 +258,7 @@ def test_defects_of_one_kind_do_not_vouch_for_each_other(monkeypatch: pytest.Mon
 
 def test_references_are_read_in_blocks_and_the_whole_category_once() -> None:
     of = everyone(tokens(11, 20))
-    unit = Unit("nut", LAYERS, 0, 7, 20, 20, 20, 3, "d")
+    unit = Unit("nut", LAYERS, 0, 7, 20, 20, 20, *GRID, 3, "d")
     scorer = make_scorer(config(), LAYER)
     expected = of.scored()
     assert of.read == [20] * len(LAYERS)  # no first pass, and each layer once
@@ -269,8 +270,8 @@ def test_references_are_read_in_blocks_and_the_whole_category_once() -> None:
 
 def test_a_category_that_one_unit_holds_has_no_first_pass() -> None:
     scorer = make_scorer(config(), LAYER)
-    small, large = Members(9, 9, 9, "s"), Members(3000, 400, 3000, "l")
-    categories = {"small": small, "large": large, "window": Members(5, 40, 40, "w", mutual=False)}
+    small, large = Members(9, 9, 9, "s", GRID), Members(3000, 400, 3000, "l", GRID)
+    categories = {"small": small, "large": large, "window": Members(5, 40, 40, "w", GRID, mutual=False)}
     first = scorer.units(0, categories, LAYERS, 1e9, 1e9)
     second = scorer.units(1, categories, LAYERS, 1e9, 1e9)
     assert {unit.category for unit in first} == {"large", "window"}
@@ -286,7 +287,7 @@ def test_a_category_that_one_unit_holds_has_no_first_pass() -> None:
 @pytest.mark.parametrize("stored", [2, 4])
 def test_what_is_compared_is_one_vector_of_all_layers(stored: int) -> None:
     scorer = LakeScorer(config(), Layer((3, 4), 32, stored, 2))
-    assert scorer.shape == Shape(12, 64, stored, 2, comparisons=1, compared=64)
+    assert scorer.shape == Shape(64, stored, 2, comparisons=1, compared=64)
     assert scorer.question()["compared"] == 64
 
 
@@ -295,7 +296,7 @@ def test_halves_are_joined_to_what_the_whole_part_finds(of_pass: int) -> None:
     of = everyone(tokens(12, 20, 2))
     of.scored(1.0)
     scorer, tuning = make_scorer(config(), LAYER), Tuning("gemm", 1024, 1e9, 1e9)
-    part = Unit("nut", LAYERS, 0, 11, 20, 20, 20, 4, "d")
+    part = Unit("nut", LAYERS, 0, 11, 20, 20, 20, *GRID, 4, "d")
     one, *halves = (
         scorer.score(of_pass, unit, of.features, tuning, "cpu")
         for unit in (part, replace(part, stop=5), replace(part, start=5))
@@ -308,7 +309,7 @@ def test_an_images_score_and_error_are_means_over_its_worst_patches() -> None:
     patches = 300
     generator = np.random.default_rng(0)
     found = generator.uniform(size=(2, 4, patches)).astype(np.float32)
-    scores, errors = make_scorer(config(), LAYER).image_scores(found, np.empty((4, 1, 1), np.float32))
+    scores, errors = make_scorer(config(), LAYER).image_scores(found, np.empty(4, np.float32))
     for image in range(4):
         worst = np.argsort(found[0, image])[-3:]
         assert scores[image] == pytest.approx(found[0, image, worst].mean(), rel=1e-6)
@@ -352,6 +353,7 @@ def test_where_the_camera_was_moved_the_reach_is_longer_than_among_references_al
             refs[:12],
             np.full(len(images), -1),
             np.empty((0, 2), np.int64),
+            (16, 16),
             lambda wanted, layer: everything[[row for _, row in wanted], LAYERS.index(layer)],
             lambda of_pass, unit: [],
         )

@@ -33,7 +33,7 @@ def test_the_settings_say_what_is_compared(
 ) -> None:
     degrees = len(method.get("degrees", (1, 3, 5)))
     found = MuscScorer(config(**method), Layer((3, 4), 32, stored)).shape
-    assert found == Shape(12, 32, stored, degrees, comparisons, compared)
+    assert found == Shape(32, stored, degrees, comparisons, compared)
 
 
 def test_vectors_cannot_be_projected_to_more_values_than_they_have() -> None:
