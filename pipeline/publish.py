@@ -21,7 +21,7 @@ from pipeline.metrics.category import mean_metrics
 from pipeline.metrics.stream import MAP_SCALE
 from pipeline.plan.units import Reach
 from pipeline.prepare import Prepared
-from pipeline.schema.record import RunRecord
+from pipeline.schema.record import GeometryRecord, RunRecord
 from pipeline.schema.tables import FAMILIES, LISTED, METRICS, PIXELS, REGIONS, VERSION
 from pipeline.stages.encode import Extracted
 from pipeline.stages.reduce import Reduced
@@ -127,7 +127,7 @@ def describe_run(
 
 
 def _view(geometry: Geometry) -> dict[str, Any]:
-    return {name: value for name, value in asdict(geometry).items() if name != "values"}
+    return {name: getattr(geometry, name) for name in GeometryRecord.model_fields}
 
 
 def say_drift(drifted: Mapping[str, Mapping[str, Drift]]) -> dict[str, Any]:
