@@ -280,10 +280,11 @@ class ReferencesConfig(_Group):
     """Days before this run whose runs are its window: for source window, and for telling drift."""
     pinned: str | None = None
     """Manifest (.parquet, .csv) with uri and category of each reference, for source pinned."""
-    mode: Literal["auto", "all", "sample"] = "auto"
-    """All images of the source, or a sample; auto takes all up to `limit` and a sample above."""
+    mode: Literal["auto", "all", "sample", "nearest"] = "auto"
+    """All images of the source, or a sample; auto takes all up to `limit` and a sample above. nearest (lakescore): of
+    all up to `limit`, of a sample of `limit` above, each image is compared with the `count` of nearest embeddings."""
     count: int = Field(256, ge=3)
-    """Images of a category's sample: the cost of a run grows with images times this."""
+    """Images of a category's sample, or nearest ones to an image: the cost of a run grows with images times this."""
     seed: int = 0
     """Another seed draws another sample."""
     limit: int = Field(1000, gt=0)
@@ -517,6 +518,8 @@ class ScoreConfig(_Group):
             object.__setattr__(self, "encoder", encoder)  # frozen for everybody else
         if self.references.thin != 1 and (self.method.preset != "lakescore" or isinstance(self.search.radius, int)):
             raise ValueError("references.thin is a setting of preset lakescore, and goes with no search.radius")
+        if self.references.mode == "nearest" and self.method.preset != "lakescore":
+            raise ValueError("references.mode nearest is of preset lakescore")
         if self.method.preset == "subspace" and self.references.turns != 1:
             raise ValueError("references.turns is no setting of preset subspace, which compares with no reference")
         if self.method.preset != "lakescore" and self.search.radius != "auto":

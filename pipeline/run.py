@@ -155,7 +155,8 @@ def _compute(prepared: Prepared, folder: RunFolder, lock: RunLock, tasks: OnRay,
             folder,
             lambda seen: OnRay(prepared.encode_pool, before=DecodeBlock(config.input, seen)),
         )
-    near_duplicates = FindNearDuplicates(store, folder, config.references.near_duplicates)
+    nearest = config.references.count if config.references.mode == "nearest" else 0
+    near_duplicates = FindNearDuplicates(store, folder, config.references.near_duplicates, nearest)
     compared = pa.concat_tables([alone, exclude_pairs(members, near_duplicates, tasks)])
 
     reaches = find_reaches(members, FindReach(config, layer, store, folder), tasks)

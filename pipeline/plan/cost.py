@@ -36,7 +36,7 @@ class Rates:
 def unit_cost(unit: Unit, shape: Shape) -> Cost:
     """Return what a unit costs; where it holds the whole category, a pair is multiplied once for both directions."""
     queries = unit.stop - unit.start
-    pairs = queries * (queries - 1) / 2 if unit.whole else queries * unit.references * unit.turns
+    pairs = queries * (queries - 1) / 2 if unit.whole else queries * unit.compared * unit.turns
     images = queries if unit.whole else queries + unit.references * unit.turns
     values = unit.patches * shape.width
     return Cost(

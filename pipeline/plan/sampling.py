@@ -8,7 +8,7 @@ from pipeline.config import ReferencesConfig
 
 def samples(config: ReferencesConfig, total: int) -> bool:
     """Say whether, of so many images that could be references, a sample is taken."""
-    if config.mode == "auto":
+    if config.mode in ("auto", "nearest"):
         return total > config.limit
     return config.mode == "sample"
 
@@ -22,9 +22,13 @@ def choose_references(config: ReferencesConfig, uris: Sequence[str]) -> list[int
     if not samples(config, len(uris)):
         return list(range(len(uris)))
     hashes = [hashlib.sha256(f"{config.seed}\0{uri}".encode()).digest() for uri in uris]
-    return sorted(sorted(range(len(uris)), key=hashes.__getitem__)[: config.count])
+    return sorted(sorted(range(len(uris)), key=hashes.__getitem__)[: _sample_size(config)])
 
 
 def expected_references(config: ReferencesConfig, total: int) -> int:
     """Return how many references are taken of so many images that could be."""
-    return min(total, config.count) if samples(config, total) else total
+    return min(total, _sample_size(config)) if samples(config, total) else total
+
+
+def _sample_size(config: ReferencesConfig) -> int:
+    return config.limit if config.mode == "nearest" else config.count

@@ -53,7 +53,8 @@ class Members:
     `digest` changes with the images, the references and the settings of the run. `grid` (rows, columns) of patches
     holds those of all of them. `mutual` says that the references are among the images. `radius`, `share` and `thin` are
     those of a `Reach`: how far from its own place a patch is compared, the share of the pairs of patches that are, and
-    which of a reference's patches. Each reference is seen as `turns` images.
+    which of a reference's patches. Each reference is seen as `turns` images, and an image is compared with the
+    `nearest` of them only, 0: with all.
     """
 
     total: int
@@ -66,6 +67,7 @@ class Members:
     share: float = 1.0
     thin: int = 1
     turns: int = 1
+    nearest: int = 0
 
     @property
     def patches(self) -> int:
@@ -79,8 +81,8 @@ class Unit:
     A unit that holds the whole category, all of it references, multiplies each pair once. Positions count the
     category's encoded images; of a pass that goes through the references they are places among those, and `total` is
     their number. `rows` and `columns` are those of the grid of `Members`; `population`, `digest`, `mutual`, `radius`,
-    `share`, `thin` and `turns` are those of `Members`: what was computed for other images, or within another radius,
-    is another unit.
+    `share`, `thin`, `turns` and `nearest` are those of `Members`: what was computed for other images, or within another
+    radius, is another unit.
     """
 
     category: str
@@ -99,6 +101,12 @@ class Unit:
     share: float = 1.0
     thin: int = 1
     turns: int = 1
+    nearest: int = 0
+
+    @property
+    def compared(self) -> int:
+        """How many references an image is compared with."""
+        return min(self.nearest or self.references, self.references)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))  # rows of tables hold lists
@@ -113,7 +121,7 @@ class Unit:
 
     @property
     def whole(self) -> bool:
-        symmetric = self.mutual and self.thin == self.turns == 1
+        symmetric = self.mutual and self.thin == self.turns == 1 and not self.nearest
         return symmetric and self.stop - self.start == self.total == self.references
 
     @property
@@ -170,6 +178,7 @@ def plan_units(
                         members.share,
                         members.thin,
                         members.turns,
+                        members.nearest,
                     )
                 )
     return sorted(units, key=lambda unit: (unit.stop - unit.start) * unit.references, reverse=True)
@@ -178,7 +187,8 @@ def plan_units(
 def _blocks(category: str, members: Members, shape: Shape, memory: float, operations: float) -> tuple[int, int]:
     """Return how many query images and how many reference images a unit holds at a time."""
     total = members.total
-    all_with_all = members.mutual and members.thin == members.turns == 1 and members.references == members.total
+    symmetric = members.mutual and members.thin == members.turns == 1 and not members.nearest
+    all_with_all = symmetric and members.references == members.total
     vector = members.patches * shape.width
     row = 4 * members.patches * members.references  # fp32 distances of one image to its references
 

@@ -216,6 +216,7 @@ UNITS = TableSchema(
         Column("share", pa.float64(), "Pairs of patches that are compared.", "share"),
         THIN,
         Column("turns", pa.int64(), "As how many images each reference is seen, turned."),
+        Column("nearest", pa.int64(), "How many nearest references an image is compared with; 0: with all.", "images"),
     ),
 )
 UNIT = Column("unit", pa.int64(), "Number of a unit in its pass.")

@@ -74,6 +74,8 @@ class CategoryFeatures:
         tokens: reads a layer of some images, (n, P, D). Patches that do not count, and those that the grid has beyond
             an image's own, are NaN.
         turned: for each turn but the first, where the features of the R references lie when they are seen turned.
+        nearest: (N, K) places of the references that each image is compared with, -1 for none; None: with all.
+        nearest_of_references: the same of each reference (R, K).
         earlier: returns the results of an earlier pass, first pass 0, of the units with category and layers of a unit.
     """
 
@@ -85,6 +87,8 @@ class CategoryFeatures:
     tokens: Callable[[Sequence[FeatureRef], int], NDArray[np.floating]]
     earlier: Callable[[int, Unit], list[UnitResult]]
     turned: Sequence[Sequence[FeatureRef]] = ()
+    nearest: NDArray[np.int32] | None = None
+    nearest_of_references: NDArray[np.int32] | None = None
 
     def blocks(self, step: int) -> Iterator[tuple[Sequence[FeatureRef], ...]]:
         """Yield the references, so many at a time: as they are, and as they are seen turned."""
@@ -209,6 +213,22 @@ class Scorer(Protocol):
         Returns:
             of the A * K patches, those of the first image first.
         """
+
+
+def own_places(positions: NDArray[np.int64], images: int) -> NDArray[np.int64]:
+    """Return the place of each of so many images among references, by their positions (R,), -1 where it is none."""
+    found = np.full(images, -1)
+    found[positions[positions >= 0]] = np.flatnonzero(positions >= 0)
+    return found
+
+
+def pairs_of_references(own: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those of pairs (K, 2) of an image and a reference in which both are references, by places among these.
+
+    `own` has the place of each image among the references, -1 where it is none of them.
+    """
+    found = np.stack([own[pairs[:, 0]], pairs[:, 1]], axis=1)
+    return found[found[:, 0] >= 0]
 
 
 def with_error(found: Array, highest: Array) -> NDArray[np.float64]:

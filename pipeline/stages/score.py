@@ -17,7 +17,7 @@ from pipeline.memory import is_out_of_memory
 from pipeline.plan.units import Unit
 from pipeline.schema.table import records
 from pipeline.schema.tables import SCORED, TO_SCORE, UNITS
-from pipeline.scoring.scorer import CategoryFeatures, Layer, Scorer, Tuning, UnitResult, make_scorer
+from pipeline.scoring.scorer import CategoryFeatures, Layer, Scorer, Tuning, UnitResult, make_scorer, own_places
 from pipeline.stage import Runner
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_array, read_table, write_array, write_table
@@ -123,20 +123,20 @@ def features_of(store: FeatureStore, run: RunFolder, category: str) -> CategoryF
     """Return where the features of a category lie, and who is not compared with whom."""
     index, references = read_table(run.index(category)), read_table(run.references(category))
     positions = references["position"].to_numpy()
-    self_index = np.full(index.num_rows, -1)
-    self_index[positions[positions >= 0]] = np.flatnonzero(positions >= 0)
     pairs = read_table(run.near_duplicates(category))
+    nearest = (run.nearest(category, of) for of in ("images", "references"))
     turned = [of or [] for of in references["turned"].to_pylist()]
     grid = largest_grid(1 + len(turned[0]) if turned else 1, index, references)
     return CategoryFeatures(
         feature_refs(index),
         feature_refs(references),
-        self_index,
+        own_places(positions, index.num_rows),
         np.stack([pairs["position"].to_numpy(), pairs["reference"].to_numpy()], axis=1),
         grid,
         partial(store.tokens, grid=grid),
         partial(earlier_results, run),
         [[(of["file"], of["row"]) for of in turn] for turn in zip(*turned, strict=True)],
+        *(read_array(of) if of.exists() else None for of in nearest),
     )
 
 

@@ -96,6 +96,10 @@ class RunFolder:
         """Where the pairs (position, reference) of a category stand that are not compared."""
         return self.work / "near_duplicates" / f"{partition('category', category)}.parquet"
 
+    def nearest(self, category: str, of: str) -> Location:
+        """Where the nearest references (n, K) of each of a category's `images`, or of its `references`, stand."""
+        return self.work / "nearest" / partition("category", category) / f"{of}.npy"
+
     def units(self, category: str, of_pass: int) -> Location:
         """Where the units of a category are listed, of each pass of scoring."""
         return self.work / "units" / str(of_pass) / f"{partition('category', category)}.parquet"

@@ -58,6 +58,7 @@ class Chooser:
                     grid,
                     mutual=candidates == total,
                     turns=self.config.references.turns,
+                    nearest=self._nearest,
                 )
         return found
 
@@ -91,12 +92,17 @@ class Chooser:
                 largest_grid(self.config.references.turns, index, references),
                 mutual=len(own) == references.num_rows,
                 turns=self.config.references.turns,
+                nearest=self._nearest,
             )
             numbered = index.append_column("position", pa.array(np.arange(index.num_rows)))
             write_table(self.run.index(category), INDEX.cast(numbered))
             write_table(self.run.references(category), references)
         tables = [COMPARED.cast(table) for table in counted]
         return pa.concat_tables([COMPARED.empty(), *tables]), members
+
+    @property
+    def _nearest(self) -> int:
+        return self.config.references.count if self.config.references.mode == "nearest" else 0
 
     def _candidate_count(self, own: int, earlier: int, pinned: int) -> int:
         source = self.config.references.source

@@ -13,7 +13,7 @@ from pipeline.scoring.counted import counted
 from pipeline.scoring.lakescore.cleaning import clean, pooled
 from pipeline.scoring.lakescore.descriptor import Descriptor
 from pipeline.scoring.musc.mutual import Search, exclude, interval_average, query_distances, sampling_error
-from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef
+from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, pairs_of_references
 
 FIRST = 0.3  # share of the smallest distances that is averaged in the first round
 EVERY, CLEANED = 0.1, 0.05  # and in the second, of all references and of those that stay
@@ -69,9 +69,19 @@ class Rounds:
             len(features.references),
             self.descriptor,
             self.search,
+            self._wanted(features, images),
         )
         exclude(distances, torch.from_numpy(pairs[pairs[:, 0] >= 0]).to(self.device))
         return distances, torch.from_numpy(features.self_index[images]).to(self.device), counted(queries)
+
+    def _wanted(self, features: CategoryFeatures, images: Places) -> Tensor | None:
+        """Return which references some images are compared with (A, R); None: with all."""
+        if features.nearest is None:
+            return None
+        wanted = np.zeros((len(images), len(features.references)), bool)
+        for row, places in zip(wanted, features.nearest[images], strict=True):
+            row[places[places >= 0]] = True
+        return torch.from_numpy(wanted).to(self.device)
 
     def _tokens(self, features: CategoryFeatures, images: Sequence[FeatureRef]) -> Tensor:
         return read_tokens(features, images, self.unit.layers).to(self.device)
@@ -133,11 +143,10 @@ def read_tokens(features: CategoryFeatures, images: Sequence[FeatureRef], layers
 
 def _of_references(features: CategoryFeatures) -> CategoryFeatures:
     """Return the references as the images of a category, which are not compared where they are near duplicates."""
-    own = features.self_index[features.excluded_pairs[:, 0]]
-    pairs = np.stack([own, features.excluded_pairs[:, 1]], axis=1)
     return replace(
         features,
         images=features.references,
         self_index=np.arange(len(features.references)),
-        excluded_pairs=pairs[own >= 0],
+        excluded_pairs=pairs_of_references(features.self_index, features.excluded_pairs),
+        nearest=features.nearest_of_references,
     )

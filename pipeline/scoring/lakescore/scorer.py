@@ -122,7 +122,10 @@ class LakeScorer:
             if not first:  # half of a unit that was to hold the whole category
                 every = np.arange(unit.references)
                 first = [rounds.first(features, every[i : i + len(images)]) for i in every[:: len(images)]]
-            return rounds.second(features, images, np.concatenate(first))
+            found = rounds.second(features, images, np.concatenate(first))
+            if unit.nearest:  # chosen by their likeness: nothing is known of the error that brings
+                found[1] = np.nan
+            return found
 
     def join(self, of_pass: int, halves: Sequence[UnitResult]) -> UnitResult:
         return np.concatenate(halves, axis=of_pass)  # references (R,), or images (2, N, P)

@@ -116,9 +116,16 @@ def _of_counted(scores: Tensor, tokens: Tensor) -> Tensor:
 
 
 def query_distances(
-    queries: Tensor, references: Iterable[Iterable[Tensor]], total: int, aggregation: Aggregation, search: Search
+    queries: Tensor,
+    references: Iterable[Iterable[Tensor]],
+    total: int,
+    aggregation: Aggregation,
+    search: Search,
+    wanted: Tensor | None = None,
 ) -> Tensor:
     """Return the distances (r, A, P, R) of each comparison between queries and references, as `query_scores` has them.
+
+    `wanted` (A, R) says which are compared, None: all. The other distances are inf.
 
     Raises:
         ValueError: when another number of references came than promised.
@@ -133,12 +140,24 @@ def query_distances(
             if seen + count > total:
                 raise ValueError(f"{total} reference images were promised, {seen + count} came")
             for query, reference, rows in zip(aggregated, aggregation(block), distances, strict=True):
-                found, into = search.nearest(query, reference), rows[:, :, seen : seen + count]
+                into = rows[:, :, seen : seen + count]
+                found = _found(search, query, reference, None if wanted is None else wanted[:, seen : seen + count])
                 into.copy_(torch.minimum(into, found) if turn else found)
         seen += count
     if seen != total:
         raise ValueError(f"{total} reference images were promised, {seen} came")
     return distances
+
+
+def _found(search: Search, queries: Tensor, references: Tensor, wanted: Tensor | None) -> Tensor:
+    """Return the distances (A, P, B) of queries to references, inf where they are not wanted (A, B)."""
+    if wanted is None or bool(wanted.all()):
+        return search.nearest(queries, references)
+    found = torch.full((*queries.shape[:2], len(references)), torch.inf, device=queries.device)
+    for place in torch.nonzero(wanted.any(dim=0)).flatten().tolist():
+        rows = torch.nonzero(wanted[:, place]).flatten()
+        found[rows, :, place] = search.nearest(queries[rows], references[place : place + 1])[:, :, 0]
+    return found
 
 
 def interval_average(distances: Tensor, self_index: Tensor, interval: float) -> Tensor:
