@@ -67,8 +67,9 @@ class InputConfig(_Group):
     """Which of a file's channels are red, green and blue, from 0. Default: its own colours."""
     smallest_defect: float | None = Field(None, gt=0)
     """Length of the smallest defect worth finding, in pixels of the original; see tiles.scale."""
-    max_pixels: int = Field(100_000_000, gt=0)
-    """Larger images are quarantined before they are decoded (width times height)."""
+    max_pixels: int = Field(1_000_000_000, gt=0)
+    """Larger images are quarantined before they are decoded (width times height); above 100 million, JPEG, JPEG 2000,
+    PNG and TIFF are read in pieces, and other formats are quarantined."""
     max_bytes: int = Field(1 << 30, gt=0)
     """Larger files are quarantined before they are read."""
     max_seconds: float = Field(60, gt=0, le=86_400)

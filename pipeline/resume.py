@@ -31,12 +31,8 @@ def identity(config: ScoreConfig) -> Settings:
     """Return the settings that decide the results; where and how fast they are computed is none of them."""
     kept = config.model_dump(mode="json", exclude={"output", "ray", "drift", "report", "log"})
     kept["input"].pop("max_seconds")
-    for name in (
-        "bits",
-        "channels",
-        "region",
-        "smallest_defect",
-    ):  # as they are usually, a run is the same as one of before there were any
+    # as they are usually, a run is the same as one of before there were any
+    for name in ("bits", "channels", "region", "smallest_defect", "max_pixels"):
         if kept["input"][name] == InputConfig.model_fields[name].default:
             kept["input"].pop(name)
     for name, usual in (("families", FamiliesConfig()), ("tiles", TilesConfig())):  # likewise

@@ -8,9 +8,9 @@ from pipeline.images.pixels import (
     decode_picture,
     decode_size,
     image_stats,
-    open_image,
 )
 from pipeline.images.reasons import Quarantine, Reason
+from pipeline.images.stored import open_image
 
 __all__ = [
     "Pixels",

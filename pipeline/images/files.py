@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from pipeline.config import InputConfig
 from pipeline.geometry import Seen
-from pipeline.images import Quarantine, Reason, decode, decode_mask
+from pipeline.images import Quarantine, Reason, decode, decode_mask, limits
 from pipeline.images.decoder import Decode, Decoder
 from pipeline.io.storage import Location
 
 READERS = 8  # threads, and files in memory beside the one being decoded
-# What a decoder may hold beside the file: the most that a format was seen to take (32-bit greys, 28 bytes a pixel;
-# JPEG 2000 with transparency 24), some more, and what libraries and their threads map
+# What a decoder may hold beside the file: the most that a format was seen to take of an image that is decoded whole
+# (32-bit greys, 28 bytes a pixel; JPEG 2000 with transparency 24), some more, and what libraries and their threads map.
+# A larger image takes less than the largest of those
 BYTES_PER_PIXEL, BYTES_OF_LIBRARIES = 40, 1 << 30
 
 
@@ -33,7 +34,7 @@ def mask_values(uri: str, view: Seen, config: InputConfig) -> tuple[NDArray[Any]
 
 def decoder_of(config: InputConfig, function: Decode = decode) -> Decoder:
     """Return this worker process's decoder."""
-    memory = config.max_bytes + BYTES_PER_PIXEL * config.max_pixels + BYTES_OF_LIBRARIES
+    memory = config.max_bytes + BYTES_PER_PIXEL * min(config.max_pixels, limits.WHOLE) + BYTES_OF_LIBRARIES
     return _decoder(config.max_seconds, memory, function)
 
 

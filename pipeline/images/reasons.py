@@ -34,3 +34,8 @@ class Quarantine(Exception):
 def unsupported(detail: str) -> Quarantine:
     """Return why an image is quarantined whose values cannot be scored as they are."""
     return Quarantine(Reason.UNSUPPORTED_MODE, detail)
+
+
+def say(error: Exception) -> str:
+    """Return what a library said went wrong, in one short line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -2,7 +2,8 @@
 
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +56,16 @@ def image_pages(content: bytes) -> tuple[list[int], int]:
         return [place for place, page in enumerate(file.pages) if not _is_of_another(page)], len(file.pages)
 
 
+@contextmanager
+def image_page(content: bytes) -> Iterator[tuple[Any, int]]:
+    """Open a TIFF at its first page that is an image, as tifffile has it, and tell how many such it has."""
+    with _open(content) as file:
+        pages = [page for page in file.pages if not _is_of_another(page)] or [*file.pages][:1]
+        if not pages:
+            raise Quarantine(Reason.NOT_AN_IMAGE, "a TIFF without a page")
+        yield pages[0], len(pages)
+
+
 def read_tiff(
     content: bytes, channels: tuple[int, int, int] | None, check_size: Callable[[int, int], None]
 ) -> Image.Image | Wide:
@@ -68,14 +79,10 @@ def read_tiff(
     Raises:
         Quarantine: with the reason.
     """
-    with _open(content) as file:
-        pages: list[Any] = [page for page in file.pages if not _is_of_another(page)] or [*file.pages][:1]
-        if not pages:
-            raise Quarantine(Reason.NOT_AN_IMAGE, "a TIFF without a page")
-        page = pages[0]
+    with image_page(content) as (page, images):
         check_size(page.imagewidth, page.imagelength)
-        if len(pages) > 1:
-            raise several(len(pages))
+        if images > 1:
+            raise several(images)
         count = page.samplesperpixel
         kept = channels or _own_colours(page)
         said = page.imagewidth * page.imagelength * count * page.bitspersample // 8

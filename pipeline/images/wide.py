@@ -81,7 +81,7 @@ def wide_values(image: ImageFile.ImageFile, content: bytes, colours: bool) -> Wi
         colours: also those of 16-bit colours, of which Pillow keeps the upper bytes; it takes twice the time.
     """
     rawmode, maxval = _stored_as(image)
-    precision = _jpeg_2000_precision(content) if image.format == "JPEG2000" else 0
+    precision = jpeg_2000_precision(content) if image.format == "JPEG2000" else 0
     if image.mode.startswith("I"):
         # Pillow scales what says that it has other bits, but for 12 of TIFF
         scaled = maxval not in (0, LARGEST) or 8 < precision < 16
@@ -163,7 +163,7 @@ def _png_significant_bits(content: bytes) -> int:
     return 0
 
 
-def _jpeg_2000_precision(content: bytes) -> int:
+def jpeg_2000_precision(content: bytes) -> int:
     """Return the bits of its first component; 0 where the header is not found."""
     start = content.find(b"\xff\x4f\xff\x51")  # start of the codestream, and of the sizes
     return (content[start + 42] & 0x7F) + 1 if 0 <= start < len(content) - 42 else 0

@@ -19,6 +19,7 @@ Settings = Mapping[str, JsonValue]  # groups of settings, as they are dumped
 RENAMED = {"burst": "near_duplicates"}  # settings of references
 ONLY_METHOD = {"name": "musc", "variance": 0.99}  # before there were two, and what the second is set to by default
 PRESETS = {"musc": "paper", "subspace": "subspace"}  # of method.name, which version 4 calls method.preset
+OLD_MOST_PIXELS = 100_000_000  # of before version 5, where nobody set it: what is the default now goes unsaid
 WHOLE = {"radius": "auto"}  # of search, before there was another way
 
 
@@ -343,6 +344,8 @@ def upgrade(raw: Mapping[str, Any]) -> dict[str, Any]:
 def upgrade_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings of an earlier version by the names of this one, with what was the only way before."""
     found = dict(settings)
+    if isinstance(of_input := settings.get("input"), dict) and of_input.get("max_pixels") == OLD_MOST_PIXELS:
+        found["input"] = {name: value for name, value in of_input.items() if name != "max_pixels"}
     if isinstance(references := settings.get("references"), dict):
         found["references"] = {RENAMED.get(name, name): value for name, value in references.items()}
     if isinstance(method := settings.get("method"), dict):

@@ -19,7 +19,7 @@ from pipeline.images import Pixels, Quarantine, Reason, decode
 from pipeline.images.decoder import Decode, Decoder
 from pipeline.views import View
 from tests.conftest import REPOSITORY
-from tests.corpus import CORPUS
+from tests.corpus import CORPUS, bomb
 from tests.decoders import misbehave
 
 MEMORY = 1 << 30
@@ -119,8 +119,14 @@ def test_image_that_takes_too_much_memory_is_quarantined_and_the_decoder_lives_o
 
 def test_real_image_that_takes_too_much_memory_is_not_called_damaged() -> None:
     with closing(Decoder(60, 512 << 20)) as decoder:
-        error = quarantined(decoder, CORPUS["bomb.png"][0], max_pixels=1_000_000_000)
+        error = quarantined(decoder, bomb(10_000), max_pixels=1_000_000_000)
         assert error.reason == Reason.OUT_OF_MEMORY
+
+
+def test_a_large_image_takes_less_memory_than_a_small_one_that_is_decoded_whole() -> None:
+    with closing(Decoder(60, 512 << 20)) as decoder:
+        pixels, size = decoder(bomb(14_000), VIEW, 1_000_000_000)
+        assert size == (14_000, 14_000) and not pixels.any()
 
 
 def test_image_is_not_blamed_for_what_an_earlier_one_left_behind(decoder: Decoder) -> None:
@@ -217,9 +223,17 @@ def test_child_imports_only_what_decoding_needs(decoder: Decoder) -> None:
         "pipeline.errors",
         "pipeline.geometry",
         "pipeline.images",
+        "pipeline.images.large",
+        "pipeline.images.limits",
+        "pipeline.images.masks",
+        "pipeline.images.pieces",
         "pipeline.images.pixels",
+        "pipeline.images.png_pieces",
         "pipeline.images.reasons",
+        "pipeline.images.scaled",
+        "pipeline.images.stored",
         "pipeline.images.tiff",
+        "pipeline.images.tiff_pieces",
         "pipeline.images.wide",
         "pipeline.values",
         "pipeline.views",

@@ -86,3 +86,15 @@ def test_mask_that_ends_its_decoder_is_a_reason_and_no_more(tmp_path: Path) -> N
     (tmp_path / "m.png").write_bytes(b"segfault")
     with pytest.raises(CatalogError, match="m.png cannot be decoded: crashed: the decoder ended by SIGSEGV"):
         read_mask(str(tmp_path / "m.png"), View((SIDE, SIDE)), (4, 4), partial(mask_values, config=CONFIG))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "memory"), [(1_000_000, 40_000_000), (100_000_000, 4_000_000_000), (1_000_000_000, 4_000_000_000)]
+)
+def test_memory_of_the_decoder_does_not_grow_with_pixels_that_are_read_in_pieces(
+    pixels: int, memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(files, "Decoder", lambda seconds, memory, function: asked.append(memory))
+    files.decoder_of.__wrapped__(CONFIG.model_copy(update={"max_pixels": pixels}))
+    assert asked == [memory + CONFIG.max_bytes + (1 << 30)]
