@@ -22,14 +22,17 @@ def main() -> None:
     from pyarrow.csv import write_csv
 
     from pipeline.catalog.labels import confirmed_normals, read_labels
+    from pipeline.catalog.manifest import USUAL_BOX
     from pipeline.io.storage import Location
     from pipeline.result import read_result
+    from pipeline.schema.record import box_of
     from pipeline.screen import printable
     from pipeline.store.run_folder import RunFolder, latest_run
 
     output, labels = Location.parse(arguments.output), Location.parse(arguments.labels)
     result = read_result(RunFolder(output, arguments.run_id or latest_run(output)))
-    found = confirmed_normals(result.scores, read_labels(labels), labels)
+    box = box_of(result.run.settings) or USUAL_BOX
+    found = confirmed_normals(result.scores, read_labels(labels), labels, box)
     content = io.BytesIO()
     write_csv(found, content)
     Location.parse(arguments.manifest).write_bytes(content.getvalue())

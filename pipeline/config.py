@@ -61,6 +61,8 @@ class InputConfig(_Group):
     region: dict[Text, str] = {}
     """Where to look, by category: address of a mask with the aspect of its images, black where nothing counts. A
     manifest's column region_uri says it for an image."""
+    box: Annotated[tuple[str, str, str, str], BeforeValidator(_split)] = ("left", "top", "right", "bottom")
+    """Columns of a manifest that cut parts out of photographs, in pixels; rows without values are whole images."""
     bits: Literal["auto"] | int = "auto"
     """Bits that count in files with 16 for each value, as cameras write 10 or 12; auto finds each category's out."""
     channels: Annotated[tuple[int, int, int], BeforeValidator(_split)] | None = None
@@ -86,6 +88,15 @@ class InputConfig(_Group):
     @classmethod
     def _are_masks_of_the_lakes(cls, region: dict[str, str]) -> dict[str, str]:
         return {unicodedata.normalize("NFC", name): uri for name, uri in region.items() if _address(uri) is not None}
+
+    @field_validator("box")
+    @classmethod
+    def _are_four_columns(cls, names: tuple[str, str, str, str]) -> tuple[str, str, str, str]:
+        left, top, right, bottom = names
+        names = (left.strip(), top.strip(), right.strip(), bottom.strip())  # a command line may have spaces
+        if "" in names or len(set(names)) < len(names) or {"uri", "category", "label", "mask_uri"} & set(names):
+            raise ValueError("a box has four columns of its own: left, top, right, bottom")
+        return names
 
     @field_validator("bits")
     @classmethod

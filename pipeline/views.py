@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.parts import PixelBox
 from pipeline.values import USUAL, Values
 
 Points = NDArray[np.float64]  # (n, 2): x, y
@@ -28,6 +29,8 @@ class View:
     of the upright image, `turned` in degrees clockwise, by eighths of a turn. By other than quarters it is turned about
     its middle, within its size, and its corners are lost. The usual view is the whole image, squeezed to the size. A
     grid of (1, 1) is for who asks for no patches. `values` says which of an image's values are seen.
+
+    Where the image is a part of a photograph, `part` is where it lies there, and is cut out before all else.
     """
 
     size: tuple[int, int]
@@ -35,6 +38,7 @@ class View:
     box: Box = WHOLE
     turned: int = 0
     values: Values = USUAL
+    part: PixelBox | None = None
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box
@@ -48,16 +52,23 @@ class View:
     def __str__(self) -> str:
         """Return the view as text that `parse` reads: the same for the same view, in any process."""
         box = ",".join(repr(float(edge)) for edge in self.box)
-        return f"{self.size[0]}x{self.size[1]} {self.grid[0]}x{self.grid[1]} {box} {self.turned} {self.values}".rstrip()
+        told = f"{self.size[0]}x{self.size[1]} {self.grid[0]}x{self.grid[1]} {box} {self.turned} {self.values}".rstrip()
+        return told if self.part is None else f"{told} part {','.join(map(str, self.part))}"
 
     @classmethod
     def parse(cls, text: str) -> "View":
         """Read what `str` wrote; raises `ValueError`."""
+        text, _, part = text.partition(" part ")
         size, grid, box, turned, *values = text.split(" ", 4)
         (height, width), (rows, columns) = map(int, size.split("x")), map(int, grid.split("x"))
         left, top, right, bottom = map(float, box.split(","))
         seen = Values.parse("".join(values))
-        return cls((height, width), (rows, columns), (left, top, right, bottom), int(turned), seen)
+        view = cls((height, width), (rows, columns), (left, top, right, bottom), int(turned), seen)
+        return view.of_part(pixel_box(part)) if part else view
+
+    def of_part(self, part: PixelBox | None) -> "View":
+        """Return the same view of a part of a photograph, or of a whole one."""
+        return replace(self, part=part)
 
     def on(self, image_size: tuple[int, int]) -> "View":
         """Return the view of an image of (width, height): this one, of whatever size that is."""
@@ -186,6 +197,12 @@ class View:
         inside = _turned_back(points, size, self.turned) / (width, height)
         found: Points = inside * self._box_size[::-1] + self.box[:2]
         return found
+
+
+def pixel_box(text: str) -> PixelBox:
+    """Read left, top, right and bottom; raises `ValueError`."""
+    left, top, right, bottom = map(int, text.split(","))
+    return left, top, right, bottom
 
 
 def _unturned(size: tuple[int, int], turned: int) -> tuple[int, int]:

@@ -26,6 +26,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "input.roots": ("[s3://a/b, /c]", ("s3://a/b", "/c")),
     "input.layout": ("visa", "visa"),
     "input.labels": ("s3://lake/labels.csv", "s3://lake/labels.csv"),
+    "input.box": ("[l, t, r, b]", ("l", "t", "r", "b")),
     "input.bits": ("12", 12),
     "input.channels": ("[3, 2, 0]", (3, 2, 0)),
     "input.max_pixels": ("5000", 5000),
@@ -102,6 +103,9 @@ NEEDED: dict[str, dict[str, Any]] = {
 # dotted name -> values that cannot work, as YAML reads them
 REFUSED: list[tuple[str, Any]] = [
     ("input.layout", "coco"),
+    ("input.box", ["left", "top", "right"]),
+    ("input.box", ["left", "top", "right", "left"]),
+    ("input.box", ["left", "top", "right", "uri"]),
     ("input.bits", 7),
     ("input.bits", 17),
     ("input.bits", "twelve"),

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config import ScoreConfig
 from pipeline.resume import identity
-from pipeline.schema.record import Settings, setting
+from pipeline.schema.record import Settings, box_of, setting
 
 
 def identity_of(**changed: dict[str, Any]) -> Settings:
@@ -39,6 +39,7 @@ def test_where_and_how_fast_a_run_is_computed_does_not_make_it_another(changed: 
         {"input": {"max_bytes": 5}},
         {"input": {"bits": 16}},
         {"input": {"channels": [2, 1, 0]}},
+        {"input": {"box": ["x0", "y0", "x1", "y1"]}},
         {"search": {"dtype": "int8"}},
     ],
     ids=str,
@@ -50,3 +51,10 @@ def test_settings_that_may_change_a_result_make_it_another(changed: dict[str, An
 def test_a_run_that_says_neither_bits_nor_channels_is_that_of_before_there_were_any() -> None:
     assert setting(identity_of(), "input.bits") is setting(identity_of(), "input.channels") is None
     assert identity_of(input={"bits": "auto", "channels": None}) == identity_of()
+
+
+def test_a_run_by_the_usual_columns_of_boxes_is_that_of_before_there_were_any() -> None:
+    assert setting(identity_of(), "input.box") is None
+    assert identity_of(input={"box": ["left", "top", "right", "bottom"]}) == identity_of()
+    assert box_of(identity_of()) is None
+    assert box_of(identity_of(input={"box": ["a", "b", "c", "d"]})) == ("a", "b", "c", "d")

@@ -12,7 +12,7 @@ from pipeline.schema import tables
 from pipeline.schema.record import NewerVersion, RunRecord
 from pipeline.schema.scores import times_threshold, upgrade_scores, with_manifest
 from pipeline.schema.table import Column, TableSchema, count_by, records, set_columns
-from pipeline.schema.tables import SCORES, VERSION
+from pipeline.schema.tables import PART, SCORES, VERSION
 from tests.conftest import REPOSITORY
 from tests.published import facts, first_facts, record
 
@@ -65,7 +65,7 @@ def test_each_column_says_what_it_is_in_one_sentence(name: str) -> None:
 def test_scores_change_with_their_version() -> None:
     """Whoever changes this list counts VERSION up, and has `upgrade_scores` read what was written before."""
     evidence = "list<item: struct<uri: string, etag: string, x: float, y: float, distance: float>>"
-    assert VERSION == 4
+    assert VERSION == 5
     assert [(column.name, str(column.type)) for column in SCORES.columns] == [
         *((name, "string") for name in ("category", "uri", "etag", "status", "reason", "detail")),
         *((name, "double") for name in ("score", "score_raw", "score_final", "stderr")),
@@ -73,6 +73,8 @@ def test_scores_change_with_their_version() -> None:
         *((name, "double") for name in ("threshold", "pixel_threshold")),
         *(("regions", "int64"), ("area_share", "double"), ("family", "string")),
         *((name, "int32") for name in ("width", "height")),
+        *((f"box_{edge}", "int32") for edge in ("left", "top", "right", "bottom")),
+        *((f"original_{name}", "int32") for name in ("width", "height")),
         *((name, "float") for name in ("brightness", "contrast", "sharpness")),
         *(("map_uri", "string"), ("scored_by", "string"), ("scored_at", "timestamp[s, tz=UTC]"), ("label", "bool")),
         *((name, evidence) for name in ("evidence", "evidence_normal")),
@@ -119,6 +121,18 @@ def test_times_are_of_whole_seconds_and_those_of_no_zone_are_a_manifests() -> No
     theirs = first_scores().append_column("scored_at", pa.array([moment.replace(tzinfo=None)], pa.timestamp("ms")))
     found = upgrade_scores(theirs)
     assert found["scored_at"].null_count == 1 and found["manifest_scored_at"].null_count == 0
+
+
+def test_before_there_were_parts_a_column_called_as_theirs_is_a_manifests() -> None:
+    """Whatever its type is: a manifest's own columns stand behind all of ours."""
+    fourth = SCORES.rows([{"uri": "/a", "width": 640, "height": 480}]).drop_columns(PART.names)
+    scores = upgrade_scores(fourth.append_column("box_left", pa.array([7], pa.int32())))
+    assert scores.column_names == [*SCORES.names, "manifest_box_left"]
+    [row] = scores.to_pylist()
+    assert (row["box_left"], row["manifest_box_left"], row["width"]) == (None, 7, 640)
+    part = {"uri": "/a#xywh=1,2,3,4", "box_left": 1, "original_width": 9}
+    today = with_manifest(SCORES.rows([part]), {"box_left": pa.chunked_array([[7]])})
+    assert upgrade_scores(today).equals(today)
 
 
 def test_no_column_of_a_manifest_takes_the_place_of_another() -> None:

@@ -4,7 +4,7 @@ import itertools
 import logging
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 
 from pipeline.catalog.labels import apply_labels, read_families, read_labels
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
-from pipeline.catalog.manifest import describe, forbidden, read_manifest
+from pipeline.catalog.manifest import boxes, describe, forbidden, looks_like_a_part, read_manifest
 from pipeline.catalog.regions import with_regions
 from pipeline.catalog.words import NORMAL
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
 from pipeline.images import Reason
 from pipeline.io.storage import Entry, Location
+from pipeline.parts import part_uri
 from pipeline.schema.table import TableSchema
 from pipeline.schema.tables import CATALOG, MANIFEST
 
@@ -88,7 +89,7 @@ def _listed(config: InputConfig) -> Catalog:
         raise CatalogError(f"there is nothing at {location}; a folder, a bucket prefix, or a manifest is needed")
     is_table = location.path.lower().endswith((".parquet", ".csv")) and location.is_file()
     if config.layout == "manifest" or (config.layout == "auto" and is_table):
-        return _from_manifest(location, roots)
+        return _from_manifest(location, roots, config.box)
     if location.is_file():
         raise CatalogError(f"{location} is one file; give the folder that holds the images, or a .parquet or .csv")
     return _from_listing(location, config.layout, config.max_bytes, config.region.values())
@@ -125,7 +126,7 @@ def _from_listing(location: Location, layout: str, max_bytes: int, regions: Coll
             label=item.label,
             # a split file is the lake's: what it names and nobody listed may lie anywhere
             masks=[(location / mask).uri for mask in item.masks if mask in entries],
-            entry=entries.get(item.path) or Entry(item.path, 0, "", problem="named by the split file, but not there"),
+            entry=_entry(item.path, entries),
         )
         for item in items
     )
@@ -140,6 +141,13 @@ def _from_listing(location: Location, layout: str, max_bytes: int, regions: Coll
             f"check input.uri and input.layout; files such as {' '.join(sorted(SIDECARS)[:4])} do not count"
         )
     return _catalog(layout, rows, pa.table({}), ignored)
+
+
+def _entry(path: str, entries: Mapping[str, Entry]) -> Entry:
+    """Return what is known of a file that a layout names."""
+    if (why := looks_like_a_part(path)) is not None:
+        return Entry(path, 0, "", problem=why)  # without its tag, which that part's photograph may have, too
+    return entries.get(path) or Entry(path, 0, "", problem="named by the split file, but not there")
 
 
 def _drop_markers(entries: dict[str, Entry]) -> None:
@@ -165,23 +173,24 @@ def _drop_results(entries: dict[str, Entry], location: Location) -> None:
         )
 
 
-def _from_manifest(location: Location, roots: list[Location]) -> Catalog:
-    table = read_manifest(location)
+def _from_manifest(location: Location, roots: list[Location], box: Sequence[str]) -> Catalog:
+    table = read_manifest(location, box)
     if not table.num_rows:
         raise NothingToScore(f"the manifest {location} has no rows")
-    uris: list[str] = table["uri"].to_pylist()
+    files: list[str] = table["uri"].to_pylist()
+    uris = map(part_uri, files, boxes(table, box))
     categories: list[str] = table["category"].to_pylist()
     labels: list[bool | None] = table["label"].to_pylist()
     masks: list[str | None] = table["mask_uri"].to_pylist()
     roots = [Location(location.protocol, location.path.rpartition("/")[0] or "/"), *roots]
     regions: list[str | None] = table["region_uri"].to_pylist()
-    outside = [
-        forbidden(uri, mask, roots) or forbidden(uri, region, roots)
-        for uri, mask, region in zip(uris, masks, regions, strict=True)
-    ]
+    named = list(zip(files, masks, regions, strict=True))
+    # of parts many are in one file
+    why_not = {of: forbidden(of[0], of[1], roots) or forbidden(of[0], of[2], roots) for of in dict.fromkeys(named)}
+    outside = [why_not[of] for of in named]
     if all(outside):
         raise CatalogError(f"{location}: none of its {len(outside)} images may be read: {outside[0]}")
-    entries = iter(describe([uri for uri, why in zip(uris, outside, strict=True) if why is None]))
+    entries = iter(describe([file for file, why in zip(files, outside, strict=True) if why is None]))
     rows = []
     for uri, category, label, mask, region, why in zip(uris, categories, labels, masks, regions, outside, strict=True):
         if why is None:
@@ -191,7 +200,10 @@ def _from_manifest(location: Location, roots: list[Location]) -> Catalog:
         else:
             entry = Entry(uri, 0, "", problem=why)
             rows.append(_row(uri=uri, category=category, label=label, masks=[], entry=entry, reason=Reason.FORBIDDEN))
-    return _catalog("manifest", rows, table.drop_columns(MANIFEST.names), ignored=0)
+    kept = table.drop_columns(MANIFEST.names)
+    if set(box) <= set(kept.column_names):
+        kept = kept.drop_columns(list(box))
+    return _catalog("manifest", rows, kept, ignored=0)
 
 
 @dataclass(frozen=True, slots=True)

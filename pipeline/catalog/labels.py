@@ -3,14 +3,16 @@
 import csv
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.catalog.manifest import USUAL_BOX
 from pipeline.catalog.words import WORDS, said
 from pipeline.errors import CatalogError, ConfigError
 from pipeline.io.storage import Location
+from pipeline.parts import split_part
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import CATALOG, LABELS
 
@@ -76,8 +78,12 @@ def apply_labels(table: pa.Table, labels: Mapping[str, bool], location: Location
     ).combine_chunks()
 
 
-def confirmed_normals(scores: pa.Table, labels: Mapping[str, bool], location: Location) -> pa.Table:
+def confirmed_normals(
+    scores: pa.Table, labels: Mapping[str, bool], location: Location, box: Sequence[str] = USUAL_BOX
+) -> pa.Table:
     """Return uri and category of a run's scored images that are labelled normal: a manifest of references to pin.
+
+    Where parts of photographs are among them, it has their boxes, in columns of some names.
 
     Raises:
         ConfigError: when there is none.
@@ -88,7 +94,14 @@ def confirmed_normals(scores: pa.Table, labels: Mapping[str, bool], location: Lo
     found = scores.select(["uri", "category"]).filter(chosen)
     if not found.num_rows:
         raise ConfigError(f"none of the run's scored images is labelled normal in {location}; uris are as in scores")
-    return found
+    parts = [split_part(uri) for uri in found["uri"].to_pylist()]
+    if all(of is None for _, of in parts):
+        return found
+    edges = {
+        name: pa.array([None if of is None else of[edge] for _, of in parts], pa.int64())
+        for edge, name in enumerate(box)
+    }
+    return set_columns(found, {"uri": pa.array([file for file, _ in parts], pa.string())} | edges)
 
 
 def _say_unknown(unknown: pa.Array, count: int, location: Location, place: str) -> None:

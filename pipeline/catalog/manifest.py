@@ -1,35 +1,44 @@
-"""A table of images made by somebody else: Parquet or CSV."""
+"""A table of images, and of parts of photographs, made by somebody else: Parquet or CSV."""
 
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.csv
 
 from pipeline.catalog.size import too_large
 from pipeline.catalog.words import WORDS, said
+from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, ConfigError, StorageError
 from pipeline.io.parquet import DAMAGE, read_parquet
 from pipeline.io.storage import Entry, Location
+from pipeline.parts import LARGEST, PixelBox, part_uri, split_part
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import MANIFEST
 
 _UNKNOWN = frozenset({"", "none", "null", "nan"})
+USUAL_BOX: tuple[str, ...] = InputConfig.model_fields["box"].default
 
 
-def read_manifest(location: Location) -> pa.Table:
-    """Read a manifest: columns uri and category, optionally label, mask_uri, region_uri, and any more, which are kept.
+def read_manifest(location: Location, box: Sequence[str] = USUAL_BOX) -> pa.Table:
+    """Read a manifest: columns uri and category, optionally label, mask_uri, region_uri, a box, and any more.
 
-    Relative uris are taken from the manifest's folder.
+    Relative uris are taken from the manifest's folder. Rows with a box are parts of photographs.
+
+    Args:
+        location: of the manifest.
+        box: names of the columns left, top, right, bottom, which count where it has all four.
 
     Returns:
-        MANIFEST, and the further columns.
+        MANIFEST, whose uris are those of files, the columns of the box as `boxes` reads them, and the further columns.
 
     Raises:
         CatalogError: for a table that cannot be read or is too large, a column that is missing, a label that is no
-            usual word, or a uri that stands twice.
+            usual word, a box that is none, or a uri that stands twice, with the same box.
     """
     content = location.read_bytes()
     try:
@@ -64,7 +73,10 @@ def read_manifest(location: Location) -> pa.Table:
             raise CatalogError(f"{location}: row {values.index(None) + 1} has no {name}")
     folder = Location(location.protocol, location.path.rpartition("/")[0])
     resolved = [_resolve(folder, uri) for uri in uris if uri is not None]
-    if twice := [uri for uri, count in Counter(resolved).items() if count > 1]:
+    if all(name in columns for name in box):
+        table = _with_boxes(location, table, box)
+    addresses = map(part_uri, resolved, boxes(table, box))
+    if twice := [uri for uri, count in Counter(addresses).items() if count > 1]:
         some = ", ".join(repr(uri) for uri in twice[:5])
         raise CatalogError(f"{location}: {len(twice)} uris stand more than once, such as {some}; keep one row each")
 
@@ -82,8 +94,16 @@ def read_manifest(location: Location) -> pa.Table:
     return set_columns(known, {name: table[name] for name in columns if name not in MANIFEST.names})
 
 
+def boxes(table: pa.Table, box: Sequence[str]) -> list[PixelBox | None]:
+    """Return the box of each row of a manifest that was read; None of whole images."""
+    if not all(name in table.column_names for name in box):
+        return [None] * table.num_rows
+    edges = zip(*(table[name].to_pylist() for name in box), strict=True)
+    return [None if left is None else (left, top, right, bottom) for left, top, right, bottom in edges]
+
+
 def describe(uris: list[str]) -> list[Entry]:
-    """Ask the store for size and tag of each uri, many at a time; one that is not there says so in `problem`."""
+    """Ask the store for size and tag of each file, many at a time; one that is not there says so in `problem`."""
 
     def one(uri: str) -> Entry:
         try:
@@ -91,12 +111,19 @@ def describe(uris: list[str]) -> list[Entry]:
         except StorageError as error:
             return Entry(uri, 0, "", problem=str(error))
 
+    files = list(dict.fromkeys(uris))  # of parts many are in one
     with ThreadPoolExecutor(32) as pool:
-        return list(pool.map(one, uris))
+        found = dict(zip(files, pool.map(one, files), strict=True))
+    return [found[uri] for uri in uris]
 
 
 def forbidden(uri: str, mask: str | None, roots: Sequence[Location]) -> str | None:
-    """Say why an image must not be read: it or its mask lies below none of the roots; None where it may."""
+    """Say why an image must not be read: it or its mask lies below none of the roots; None where it may.
+
+    `uri` is that of its file, which must not look like the address of a part: in all tables it would be one.
+    """
+    if (why := looks_like_a_part(uri)) is not None:
+        return why
     for found in (uri, mask):
         if found is None:
             continue
@@ -110,6 +137,51 @@ def forbidden(uri: str, mask: str | None, roots: Sequence[Location]) -> str | No
             places = ", ".join(map(str, roots))
             return f"{found} is not below {places}; input.roots names more places that a manifest may point to"
     return None
+
+
+def looks_like_a_part(uri: str) -> str | None:
+    """Say why the address of a file cannot be used: it would mean a part of another file; None where it may."""
+    if split_part(uri)[1] is None:
+        return None
+    return f"{uri} ends as the address of a part: give the file another name, or its box the columns of input.box"
+
+
+def _with_boxes(location: Location, table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Return a manifest whose columns of boxes are whole numbers: those of a box in each row, or none."""
+    edges = {name: _whole_numbers(location, table, name) for name in names}
+    for row, (left, top, right, bottom) in enumerate(zip(*edges.values(), strict=True), 1):
+        if left is None and top is None and right is None and bottom is None:
+            continue
+        where = f"{location}: row {row}"
+        if left is None or top is None or right is None or bottom is None:
+            lacking = [name for name, value in zip(names, (left, top, right, bottom), strict=True) if value is None]
+            raise CatalogError(f"{where} has no {lacking[0]}; a box has all of {', '.join(names)}, a whole image none")
+        if not (0 <= left < right <= LARGEST and 0 <= top < bottom <= LARGEST):
+            raise CatalogError(
+                f"{where} has the box {left}, {top}, {right}, {bottom}, which is none: {names[0]} < {names[2]} and "
+                f"{names[1]} < {names[3]} are pixels, from 0 to {LARGEST}"
+            )
+    return set_columns(table, {name: pa.array(values, pa.int64()) for name, values in edges.items()})
+
+
+def _whole_numbers(location: Location, table: pa.Table, name: str) -> list[int | None]:
+    """Return the numbers of a column: whole ones, whatever type it has, and None for gaps."""
+    found: list[int | None] = []
+    floats = pa.types.is_floating(table.schema.field(name).type)
+    for row, value in enumerate(table[name].to_pylist(), 1):
+        if value is None or (floats and value != value):  # pandas has gaps as nan
+            found.append(None)
+        elif _is_whole(value):
+            found.append(int(value))
+        else:
+            raise CatalogError(f"{location}: row {row} has {name} {_short(repr(value))}, which is no whole number")
+    return found
+
+
+def _is_whole(value: object) -> bool:
+    if isinstance(value, str):
+        return re.fullmatch(r"-?[0-9]{1,18}", value.strip(), re.ASCII) is not None
+    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and value % 1 == 0
 
 
 def _resolve(folder: Location, uri: str) -> str:

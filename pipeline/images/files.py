@@ -14,6 +14,7 @@ from pipeline.geometry import Seen
 from pipeline.images import Quarantine, Reason, decode, decode_mask, limits
 from pipeline.images.decoder import Decode, Decoder
 from pipeline.io.storage import Location
+from pipeline.parts import file_of
 
 READERS = 8  # threads, and files in memory beside the one being decoded
 # What a decoder may hold beside the file: the most that a format was seen to take of an image that is decoded whole
@@ -44,14 +45,18 @@ def _decoder(seconds: float, memory: int, function: Decode) -> Decoder:
 
 
 def read_ahead(block: pa.Table, max_bytes: int) -> Iterator[Future[bytes]]:
-    """Yield the content of each file, or why there is none, while the next ones are read: a store answers late.
+    """Yield the content of each image's file, or why there is none, while the next ones are read: a store answers late.
 
-    `block` has uri, etag and size of each.
+    `block` has uri, etag and size of each. A photograph whose parts follow each other is read once.
     """
     with ThreadPoolExecutor(READERS) as pool:
         reads: deque[Future[bytes]] = deque()
-        for row in block.select(["uri", "etag", "size"]).to_pylist():
-            reads.append(pool.submit(_read, row["uri"], row["etag"], row["size"], max_bytes))
+        last: tuple[tuple[str, str, int], Future[bytes]] | None = None
+        for uri, etag, size in zip(*(block[name].to_pylist() for name in ("uri", "etag", "size")), strict=True):
+            file = (file_of(uri), etag, size)
+            if last is None or last[0] != file:
+                last = file, pool.submit(_read, *file, max_bytes)
+            reads.append(last[1])
             if len(reads) == READERS:
                 yield reads.popleft()
         while reads:

@@ -1,5 +1,6 @@
 """From the bytes of a file to pixels, or to the reason why there are none."""
 
+import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,8 +19,10 @@ from pipeline.images.reasons import Quarantine, Reason, say
 from pipeline.images.stored import check_pixels, open_image, rgb, stored_in
 from pipeline.images.tiff import is_tiff
 from pipeline.images.wide import Wide
+from pipeline.parts import PixelBox
+from pipeline.parts import size_of as size_of_box
 from pipeline.values import Values
-from pipeline.views import View
+from pipeline.views import Box, View
 
 Image.MAX_IMAGE_PIXELS = None  # input.max_pixels decides
 CLOCKWISE = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
@@ -32,6 +35,7 @@ Pixels = NDArray[np.uint8]
 def decode(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
     """Decode a view of an image: the whole image resized to its size, as MuSc's official code does, or a box of it.
 
+    The image is the file's, or the view's part of it: that gives the same pixels as a file of the part alone.
     The picture is turned upright by its EXIF tag, of 16-bit values the upper 8 of those bits are taken that count,
     transparency is dropped. The resize is bicubic with antialias and keeps no aspect ratio.
 
@@ -41,44 +45,47 @@ def decode(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tuple[i
         max_pixels: larger images are refused by their header.
 
     Returns:
-        pixels (height, width, 3) of the view, RGB, and the (width, height) of the upright image.
+        pixels (height, width, 3) of the view, RGB, and the (width, height) of the file's upright image.
 
     Raises:
         Quarantine: with the reason.
         MemoryError: where memory is limited.
     """
     with _guarded(content, max_pixels) as large:
-        image = large or _colours(content, view.values, max_pixels)
-        width, height = size = image.size
+        photograph = large or _photograph(content, view, max_pixels)
+        width, height = size = _own_size(photograph.size, view.part)
         if min(width, height) < SMALLEST_SIDE:
             raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
         on_image = _on(view, size)
-        if isinstance(image, Large):
-            colours = image.colours(view.values, on_image.size_before_turning, on_image.box_on(size))
+        if isinstance(photograph, Large):
+            box = _on_photograph(on_image.box_on(size), view.part)
+            colours = photograph.colours(view.values, on_image.size_before_turning, box)
             seen = _turned(colours, on_image, Image.Resampling.BICUBIC)
         else:
-            seen = _seen(image, on_image, Image.Resampling.BICUBIC)
-    return np.asarray(seen), size
+            seen = _seen(_part(photograph, view.part), on_image, Image.Resampling.BICUBIC)
+    return np.asarray(seen), photograph.size
 
 
 def decode_picture(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
     """Decode an image for people to look at: as `decode` does, but with its aspect ratio, and never enlarged.
 
     Returns:
-        pixels (H, W, 3), RGB, within the size of the view, and the (width, height) of the upright image.
+        pixels (H, W, 3), RGB, within the size of the view, and the (width, height) of the file's upright image.
     """
     with _guarded(content, max_pixels) as large:
-        image = large or _colours(content, view.values, max_pixels)
-        size = image.size
+        photograph = large or _photograph(content, view, max_pixels)
+        size = _own_size(photograph.size, view.part)
         on_image = _on(view, size)
         left, top, right, bottom = map(round, on_image.box_on(size) or (0, 0, *size))
-        if isinstance(image, Large):
+        if isinstance(photograph, Large):
             within = _within((right - left, bottom - top), on_image.size_before_turning)
-            picture = image.colours(view.values, within, (left, top, right, bottom))
+            picture = photograph.colours(view.values, within, _on_photograph((left, top, right, bottom), view.part))
         else:
+            image = _part(photograph, view.part)
             picture = image if (left, top, right, bottom) == (0, 0, *size) else image.crop((left, top, right, bottom))
             picture.thumbnail(on_image.size_before_turning[::-1], Image.Resampling.BICUBIC)
         picture = _turned(picture, on_image, Image.Resampling.BICUBIC)
+    return np.asarray(picture), photograph.size
     return np.asarray(picture), size
 
 
@@ -126,6 +133,8 @@ def decode_size(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tu
 def decode_mask(content: bytes, view: Seen, max_pixels: int) -> tuple[NDArray[np.uint16], tuple[int, int]]:
     """Decode a view of a mask, resized by nearest neighbour, which mixes no values.
 
+    Of a part of a photograph the mask is the photograph's, or one of the part's own size.
+
     Args:
         content: the file, whatever its name says.
         view: what to decode of it.
@@ -140,13 +149,18 @@ def decode_mask(content: bytes, view: Seen, max_pixels: int) -> tuple[NDArray[np
     """
     with _guarded(content, max_pixels, turns=False) as large:
         if large is not None:
-            size = large.size
+            part = None if view.part is None or large.size == size_of_box(view.part) else view.part
+            size = _own_size(large.size, part)
             on_mask = _on(view, size)
-            kinds = Image.fromarray(large.kinds(on_mask.size_before_turning, on_mask.box_on(size)))
-            return np.asarray(_turned(kinds, on_mask, Image.Resampling.NEAREST)).astype(np.uint16), size
+            box = _on_photograph(on_mask.box_on(size), part)
+            kinds = Image.fromarray(large.kinds(on_mask.size_before_turning, box))
+            return np.asarray(_turned(kinds, on_mask, Image.Resampling.NEAREST)).astype(np.uint16), large.size
         image = open_image(content)
         check_pixels(*image.size, max_pixels)
-        seen = _seen(Image.fromarray(kinds_of(image)), _on(view, image.size), Image.Resampling.NEAREST)
+        kinds = Image.fromarray(kinds_of(image))
+        if view.part is None or image.size != size_of_box(view.part):
+            kinds = _part(kinds, view.part)
+        seen = _seen(kinds, _on(view, kinds.size), Image.Resampling.NEAREST)
     return np.asarray(seen).astype(np.uint16), image.size
 
 
@@ -156,6 +170,30 @@ def _on(view: Seen, image_size: tuple[int, int]) -> View:
         return view.on(image_size)
     except ValueError as error:
         raise Quarantine(Reason.TOO_LARGE, str(error)) from error
+
+
+def _own_size(size: tuple[int, int], part: PixelBox | None) -> tuple[int, int]:
+    """Return the (width, height) of a part of a photograph of that size, or of all of it."""
+    if part is None:
+        return size
+    if part[2] > size[0] or part[3] > size[1]:
+        box = ", ".join(map(str, part))
+        raise Quarantine(Reason.UNREADABLE, f"its box {box} reaches beyond {size[0]} x {size[1]} pixels")
+    return size_of_box(part)
+
+
+def _part(photograph: Image.Image, part: PixelBox | None) -> Image.Image:
+    """Return a part of an upright photograph, or all of it."""
+    _own_size(photograph.size, part)
+    return photograph if part is None else photograph.crop(part)
+
+
+def _on_photograph(box: Box | None, part: PixelBox | None) -> Box | None:
+    """Return in pixels of a photograph a box in those of its part; None is all of it."""
+    if part is None:
+        return box
+    left, top, right, bottom = box or (0.0, 0.0, *map(float, size_of_box(part)))
+    return part[0] + left, part[1] + top, part[0] + right, part[1] + bottom
 
 
 def _seen(image: Image.Image, view: View, resampling: Image.Resampling) -> Image.Image:
@@ -212,6 +250,30 @@ def image_stats(pixels: Pixels) -> tuple[float, float, float]:
     grey = pixels.astype(np.float32) @ np.full(3, 1 / (3 * 255), np.float32)  # seven times as fast as mean(axis=2)
     edges = (np.abs(np.diff(grey, axis=axis)).mean(dtype=np.float64) for axis in (0, 1))
     return float(grey.mean(dtype=np.float64)), float(grey.std(dtype=np.float64)), float(np.mean(list(edges)))
+
+
+class _Last:
+    """The photograph that was decoded last, while parts of it are asked for: they come one after the other."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[bytes, Values, int], Image.Image] | None = None
+
+    def __call__(self, content: bytes, view: Seen, max_pixels: int) -> Image.Image:
+        """Return the upright image, RGB, which is not to be changed where the view is of a part."""
+        if view.part is None:
+            self._kept = None
+            return _colours(content, view.values, max_pixels)
+        key = (hashlib.sha256(content).digest(), view.values, max_pixels)
+        if self._kept is not None and self._kept[0] == key:
+            return self._kept[1]
+        self._kept = None  # before the next one needs the memory
+        image = _colours(content, view.values, max_pixels)
+        image.load()  # what is damaged shows now, and not to the first part alone
+        self._kept = key, image
+        return image
+
+
+_photograph = _Last()  # of this process, which decodes for one thread at a time
 
 
 def _colours(content: bytes, values: Values, max_pixels: int) -> Image.Image:

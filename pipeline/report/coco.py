@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from pipeline.errors import NothingToScore
 from pipeline.metrics.overlap import EIGHT
+from pipeline.parts import file_of
 from pipeline.report.stored_map import read_map, view_of
 from pipeline.result import Result
 from pipeline.views import View
@@ -28,7 +29,8 @@ def coco(result: Result) -> dict[str, Any]:
     """Return a run as COCO: scored images, a category for each of the run's, and an annotation for each defect region.
 
     A region is where the map of an image that is called anomalous lies above the pixel threshold. Names of files are
-    relative to `info.image_root`, coordinates and areas in pixels of the upright original.
+    relative to `info.image_root`, coordinates and areas in pixels of the upright original. A photograph whose parts
+    were scored is one image, with the score of its worst part.
 
     Raises `NothingToScore` when no image was scored, and `StorageError` when a map cannot be read.
     """
@@ -36,13 +38,18 @@ def coco(result: Result) -> dict[str, Any]:
     rows = [row | {"id": n + 1} for n, row in enumerate(result.scores.to_pylist()) if scored[n].as_py()]
     if not rows:
         raise NothingToScore(f"no image of the run in {result.folder.output} was scored")
-    root = common_folder([row["uri"] for row in rows])
+    files: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        files.setdefault(file_of(row["uri"]), []).append(row)
+    root = common_folder(list(files))
+    ids = {file: of[0]["id"] for file, of in files.items()}
     categories = {name: n + 1 for n, name in enumerate(sorted({row["category"] for row in rows}))}
     annotations: list[dict[str, Any]] = []
     drawn = [row for row in rows if row["anomalous"] and row["pixel_threshold"] is not None]
     with ThreadPoolExecutor(READERS) as readers:
         for row, found in zip(drawn, readers.map(partial(_regions, result), drawn), strict=True):
-            usual = {"image_id": row["id"], "category_id": categories[row["category"]], "iscrowd": 0}
+            image, category = ids[file_of(row["uri"])], categories[row["category"]]
+            usual = {"image_id": image, "category_id": category, "iscrowd": 0}
             annotations += [{"id": len(annotations) + n + 1} | usual | region for n, region in enumerate(found)]
     return {
         "info": {
@@ -52,17 +59,7 @@ def coco(result: Result) -> dict[str, Any]:
         },
         "licenses": [],
         "categories": [{"id": n, "name": name, "supercategory": "defect"} for name, n in categories.items()],
-        "images": [
-            {
-                "id": row["id"],
-                "file_name": row["uri"].removeprefix(f"{root}/"),
-                "width": row["width"],
-                "height": row["height"],
-                "score": row["score_raw"],
-                "anomalous": row["anomalous"],
-            }
-            for row in rows
-        ],
+        "images": [_image(file.removeprefix(f"{root}/"), of) for file, of in files.items()],
         "annotations": annotations,
     }
 
@@ -72,13 +69,32 @@ def common_folder(uris: Sequence[str]) -> str:
     return "/".join(os.path.commonprefix([uri.split("/")[:-1] for uri in (min(uris), max(uris))]))
 
 
+def _image(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what COCO says of a file of which some rows were scored: itself, or parts of it."""
+    first, known = rows[0], [row["anomalous"] for row in rows if row["anomalous"] is not None]
+    return {
+        "id": first["id"],
+        "file_name": name,
+        "width": first["width"] if first["original_width"] is None else first["original_width"],
+        "height": first["height"] if first["original_height"] is None else first["original_height"],
+        "score": max(row["score_raw"] for row in rows),
+        "anomalous": any(known) if known else None,
+    }
+
+
 def _regions(result: Result, row: dict[str, Any]) -> list[dict[str, Any]]:
     distances = read_map(result, row)
-    return list(regions(distances, row["pixel_threshold"], view_of(distances), (row["width"], row["height"])))
+    corner = (row["box_left"] or 0, row["box_top"] or 0)
+    size = (row["width"], row["height"])
+    return list(regions(distances, row["pixel_threshold"], view_of(distances), size, corner))
 
 
 def regions(
-    distances: NDArray[np.floating[Any]], threshold: float, view: View, size: tuple[int, int]
+    distances: NDArray[np.floating[Any]],
+    threshold: float,
+    view: View,
+    size: tuple[int, int],
+    corner: tuple[int, int] = (0, 0),
 ) -> Iterator[dict[str, Any]]:
     """Yield segmentation, bbox, area and score of each 8-connected region of a map above a threshold.
 
@@ -86,17 +102,19 @@ def regions(
         distances: the map [height, width].
         threshold: what lies above it is a region's.
         view: what the map shows of the image.
-        size: (width, height) of the image, in which coordinates and areas are told.
+        size: (width, height) of the image.
+        corner: left and upper edge of the image in the photograph, in whose pixels coordinates and areas are told.
     """
     labelled, _ = ndimage.label(distances > threshold, structure=EIGHT)
     for number, (rows, columns) in enumerate(ndimage.find_objects(labelled), 1):
         mask = labelled[rows, columns] == number
-        corner = np.array([columns.start, rows.start])
+        first = np.array([columns.start, rows.start])
         across = np.array(mask.shape[::-1])
-        polygons = [view.on_image(polygon + corner, size) for polygon in outlines(mask)]
+        polygons = [view.on_image(polygon + first, size) + corner for polygon in outlines(mask)]
+        bbox = view.part_on_image(first, across, size) + (*corner, 0, 0)
         yield {
             "segmentation": [polygon.ravel().round(DIGITS).tolist() for polygon in polygons],
-            "bbox": view.part_on_image(corner, across, size).round(DIGITS).tolist(),
+            "bbox": bbox.round(DIGITS).tolist(),
             "area": round(float(mask.sum() * view.scale(size).prod()), DIGITS),
             "score": float(distances[rows, columns][mask].max()),
         }

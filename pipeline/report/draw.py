@@ -17,6 +17,7 @@ from pipeline.geometry import LakeGeometry
 from pipeline.images import Pixels, Quarantine, decode_picture
 from pipeline.images.files import decoder_of, mask_values, read_ahead
 from pipeline.io.storage import Location
+from pipeline.parts import file_of, own_size, split_part
 from pipeline.report import pictures
 from pipeline.report.missed import missed
 from pipeline.report.page import CHUNK
@@ -52,7 +53,7 @@ class Drawing:
     def may_read(self, uri: str) -> bool:
         """Tell whether an image may be read that the run does not list: earlier runs' tables may say anything."""
         try:
-            return any(Location.parse(uri).is_below(root) for root in self.roots)
+            return any(Location.parse(file_of(uri)).is_below(root) for root in self.roots)
         except ConfigError:
             return False
 
@@ -133,8 +134,9 @@ class CutImages:
             geometry = self.drawing.geometry.of(of[0]["category"])
             try:
                 seen = View((pictures.PICTURE, pictures.PICTURE), values=geometry.values)
+                seen = seen.of_part(split_part(source["uri"])[1])
                 pixels, size = decoder(content.result(), seen, limits.max_pixels)
-                view = geometry.on(size)
+                view = geometry.on(own_size(source["uri"], size))
                 files = {name: content for cut in of for name, content in self._made(pixels, cut, view)}
             except StoreUnavailable:
                 raise
@@ -198,10 +200,11 @@ class WriteDetails:
         """Return the outlines of a view of an image's masks; None where it has none that can be read."""
         if not row["masks"]:
             return None
-        drawing, size = self.drawing, (row["width"], row["height"])
+        drawing, part = self.drawing, split_part(row["uri"])[1]
+        size = (row["width"], row["height"]) if part is None else (row["original_width"], row["original_height"])
         read = partial(mask_values, config=drawing.limits)
         try:
-            mask = read_masks(row["masks"], view, size, read)
+            mask = read_masks(row["masks"], view.of_part(part), size, read)
         except CatalogError:  # pixel metrics say so
             return None
         return pictures.corners(pictures.mask_polygons(mask, view))

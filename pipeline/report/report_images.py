@@ -12,7 +12,10 @@ from pipeline.geometry import LakeGeometry
 from pipeline.report.page import CHUNK
 from pipeline.schema.tables import CUTS, EXPLAINED
 
-READ = ("category", "uri", "etag", "width", "height", "map_uri", "pixel_threshold", *EXPLAINED.names)  # of scores
+READ = (  # of scores
+    *("category", "uri", "etag", "width", "height", "original_width", "original_height", "map_uri", "pixel_threshold"),
+    *EXPLAINED.names,
+)
 
 Key = tuple[str, str]  # uri and etag of an image: one content
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pipeline.errors import NothingToScore, StorageError
 from pipeline.images import Quarantine, decode
 from pipeline.io.storage import Location
+from pipeline.parts import split_part
 from pipeline.report.stored_map import map_at
 from pipeline.report.summary import rank
 from pipeline.schema.table import records, set_columns
@@ -69,7 +70,9 @@ def draw_sheet(output: Location, scores: pa.Table, map_scale: float, values: Lak
         ranks: list[float] = shown["rank"].to_pylist()
         for column, (image, score) in enumerate(zip(records(shown, _Mapped), ranks, strict=True)):
             try:
-                picture, _ = decode(Location.parse(image.uri).read_bytes(image.etag), view, LIMIT)
+                file, part = split_part(image.uri)
+                content = Location.parse(file).read_bytes(image.etag)
+                picture, _ = decode(content, view.of_part(part), LIMIT)
             except Quarantine as error:
                 raise StorageError(f"{image.uri} has changed since the run: {error}") from error
             heat = map_at(output / image.map_uri, map_scale)

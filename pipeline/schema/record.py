@@ -314,12 +314,18 @@ def channels_of(settings: Settings) -> tuple[int, int, int] | None:
     return red, green, blue
 
 
+def box_of(settings: Settings) -> tuple[str, ...] | None:
+    """Return `input.box` of settings; None where it was as usual."""
+    found = setting(settings, "input.box")
+    return tuple(map(str, found)) if isinstance(found, list) else None
+
+
 def upgrade(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a run.json as this version writes it; raises `NewerVersion`.
 
     Version 1 stands for all that did not say which they are. They had no `search` but its kind, then no `estimate`,
     `nodes`, decisions and drift, and last another name for a setting. Version 2 listed no files; version 3 called the
-    preset of a method its name, and had no regions.
+    preset of a method its name, and had no regions; version 4 had no parts of photographs.
     """
     version = raw.get("version", 1)
     if not isinstance(version, int) or version > VERSION:

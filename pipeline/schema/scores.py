@@ -1,14 +1,15 @@
 """Scores of any version, and the columns of a manifest behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.schema.table import set_columns
-from pipeline.schema.tables import SCORES
+from pipeline.schema.tables import PART, SCORES
 
 LATER = ("regions", "area_share", "family")  # before version 4 a column of such a name is a manifest's
+LATER_5 = tuple(PART.names)  # likewise before version 5
 LEAST = 1e-9  # distance: a threshold of 0 is one of images that are all the same
 
 
@@ -39,16 +40,23 @@ def upgrade_scores(table: pa.Table) -> pa.Table:
     older = "score_final" not in table.column_names
     if older:
         table = _as_multiples(table)
+    theirs = {*(LATER if older else ()), *_behind(table, LATER_5)}
     ours, clashing, others = {}, {}, {}
     for field in table.schema:
         if field.name not in SCORES.names:
             others[field.name] = table[field.name]
-        elif not (older and field.name in LATER) and _is(field.type, SCORES[field.name].type):
+        elif field.name not in theirs and _is(field.type, SCORES[field.name].type):
             ours[field.name] = table[field.name].cast(SCORES[field.name].type, safe=False)
         else:
             clashing[field.name] = table[field.name]
     columns = {of.name: ours.get(of.name, pa.nulls(table.num_rows, of.type)) for of in SCORES.columns}
     return with_manifest(SCORES.of(columns), others | clashing)
+
+
+def _behind(table: pa.Table, names: Sequence[str]) -> list[str]:
+    """Return which columns of some names are a manifest's where they are there: those that stand behind all of ours."""
+    last = table.schema.get_field_index(SCORES.names[-1])
+    return [name for name in names if table.schema.get_field_index(name) > last]
 
 
 def _as_multiples(table: pa.Table) -> pa.Table:

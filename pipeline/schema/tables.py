@@ -30,6 +30,19 @@ ROWS = Column("rows", pa.int32(), "Rows of its grid of patches.", "patches")
 COLUMNS = Column("columns", pa.int32(), "Columns of its grid of patches.", "patches")
 COUNTED = Column("counted", pa.string(), "Which of its patches count, packed; null: all.")
 THIN = Column("thin", pa.int64(), "Every which row and column of a reference's patches is compared with; 1: all.")
+# Before a row of DECIDED is made, width and height are those of a part's photograph: the file's, which limits are on
+PART = TableSchema(
+    "Where a part of a photograph lies there; all are null of whole images.",
+    (
+        Column("box_left", pa.int32(), "Left edge of the part.", "pixels"),
+        Column("box_top", pa.int32(), "Upper edge of the part.", "pixels"),
+        Column("box_right", pa.int32(), "Right edge of the part, outside of it.", "pixels"),
+        Column("box_bottom", pa.int32(), "Lower edge of the part, outside of it.", "pixels"),
+        Column("original_width", pa.int32(), "Width of the upright photograph.", "pixels"),
+        Column("original_height", pa.int32(), "Height of the upright photograph.", "pixels"),
+    ),
+)
+BOX = PART.without("original_width", "original_height")
 FILE = Column("file", pa.string(), "Path of its file of features, below tokens/ and images/ of the store.")
 MAP_URI = Column("map_uri", pa.string(), "Its anomaly map, below the output.")
 SCORE = Column("score", pa.float64(), "score_raw over its threshold: above 1 it is anomalous.", "times the threshold")
@@ -307,14 +320,17 @@ DECIDED = TableSchema(
         *(REASON, DETAIL, SCORE, SCORE_RAW, SCORE_FINAL, STDERR, REFERENCES_COUNT),
         Column("anomalous", pa.bool_(), "Whether score_raw is above the threshold; null where there is none."),
         *(RULE, THRESHOLD, PIXEL_THRESHOLD, REGIONS_COUNT, AREA_SHARE, FAMILY),
-        *(WIDTH, HEIGHT, *IMAGE_STATS.columns, MAP_URI),
+        Column("width", pa.int32(), "Width of the upright image, which may be a part of a photograph.", "pixels"),
+        Column("height", pa.int32(), "Height of the upright image.", "pixels"),
+        *PART.columns,
+        *(*IMAGE_STATS.columns, MAP_URI),
         Column("scored_by", pa.string(), "The run that scored it."),
         Column("scored_at", pa.timestamp("s", "UTC"), "When that run started."),
     ),
 )
 # Of what a run leaves: run.json, which says it, and scores. 1, which is not written down: up to November 2026. Whoever
 # changes a column of SCORES or a key of run.json counts up, and says in `upgrade` what earlier versions wrote instead
-VERSION = 4
+VERSION = 5
 SCORES = TableSchema(
     "scores/: the product. A manifest's own columns stand behind.",
     (
@@ -335,11 +351,11 @@ REGIONS = TableSchema(
     (
         *(CATEGORY, URI, ETAG),
         Column("region", pa.int64(), "Its number in the image, from 1, the highest peak first."),
-        Column("x", pa.float64(), "Left edge of its box, in the upright original.", "pixels"),
+        Column("x", pa.float64(), "Left edge of its box, in the upright image or part.", "pixels"),
         Column("y", pa.float64(), "Upper edge of its box.", "pixels"),
         Column("width", pa.float64(), "Width of its box.", "pixels"),
         Column("height", pa.float64(), "Height of its box.", "pixels"),
-        Column("area", pa.float64(), "How much it covers of the original.", "pixels"),
+        Column("area", pa.float64(), "How much it covers of the image.", "pixels"),
         Column("area_share", pa.float64(), "The same.", "share of the image"),
         Column("peak", pa.float64(), "Largest value of the map in it.", "distance, 0 to 2"),
         Column("peak_x", pa.float64(), "Where that is.", "share of width"),
@@ -347,12 +363,13 @@ REGIONS = TableSchema(
         Column("reference", MATCH, "The patch of another image nearest to that of its peak; null where not known."),
         Column("family", pa.string(), "Which regions of its category it is like; null where its features were gone."),
         Column("scored_by", pa.string(), "The run that scored the image."),
+        *BOX,
     ),
 )
 FOUND = TableSchema(
     "A region that a worker found, or an image whose regions it could not find.",
     (
-        *(IMAGE, *REGIONS.without("region", "family", "scored_by")),
+        *(IMAGE, *REGIONS.without("region", "family", "scored_by", *(column.name for column in BOX))),
         Column("region", pa.int64(), "Its number in the image, from 1; null for an image whose map cannot be read."),
         *(DETAIL, REGIONS_COUNT),
         Column("all_share", pa.float64(), "How much all regions of the image cover.", "share of the image"),
@@ -400,7 +417,7 @@ CUT = TableSchema("What became of an image of the lake.", (URI, ETAG, DETAIL))
 DETAILS = TableSchema(
     "What is drawn of an image beside pictures of the lake.",
     (
-        *(IMAGE, URI, MAP_URI, WIDTH, HEIGHT, MASKS, PIXEL_THRESHOLD),
+        *(IMAGE, URI, MAP_URI, WIDTH, HEIGHT, *PART.only("original_width", "original_height"), MASKS, PIXEL_THRESHOLD),
         Column("low", pa.float64(), "Where the colours of its map begin.", "distance"),
         Column("high", pa.float64(), "Where they end.", "distance"),
         Column("about", pa.string(), "What is known already of its file of details, as JSON."),

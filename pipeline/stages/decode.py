@@ -14,6 +14,7 @@ from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.images import Quarantine, Reason, image_stats
 from pipeline.images.files import decoder_of, read_ahead
 from pipeline.images.region import patches_in
+from pipeline.parts import own_size, split_part
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import DECODED, IMAGE_STATS
 from pipeline.store.checks import bits
@@ -38,15 +39,16 @@ class DecodeBlock:
         decoder = decoder_of(self.config)
         rows = []
         contents = read_ahead(block, self.config.max_bytes)
-        images = block.select(["category", "region_uri", "region_etag"]).to_pylist()
+        images = block.select(["category", "uri", "region_uri", "region_etag"]).to_pylist()
         for image, content in zip(images, contents, strict=True):
             row: dict[str, Any] = dict.fromkeys(DECODED.names)
-            geometry = self.geometry.of(image["category"])
+            geometry = self.geometry.of(image["category"]).of_part(split_part(image["uri"])[1])
             try:
                 pixels, (row["width"], row["height"]) = decoder(content.result(), geometry, self.config.max_pixels)
                 row["pixels"] = pixels.tobytes()
                 row["rows"], row["columns"] = (side // geometry.patch for side in pixels.shape[:2])
-                if (counts := self._counts(image, geometry, (row["width"], row["height"]))) is not None:
+                size = own_size(image["uri"], (row["width"], row["height"]))
+                if (counts := self._counts(image, geometry, size)) is not None:
                     row["counted"] = bits(counts)
                 row |= zip(IMAGE_STATS.names, image_stats(pixels), strict=True)
             except Quarantine as error:

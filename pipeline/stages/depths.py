@@ -14,6 +14,8 @@ from pipeline.config import InputConfig
 from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.images import Quarantine, decode_depth
 from pipeline.images.files import decoder_of, read_ahead
+from pipeline.parts import FRAGMENT
+from pipeline.schema.table import set_columns
 from pipeline.schema.tables import DEPTHS, with_count
 from pipeline.stage import Runner
 from pipeline.views import View
@@ -93,8 +95,22 @@ class MeasureDepths:
         return MADE.rows(rows)
 
 
+def _photographs(images: pa.Table) -> pa.Table:
+    """Return images with the uris of their files, each file of a category once."""
+    images = images.select(["category", "uri", "etag", "size"])
+    files = pc.replace_substring_regex(images["uri"], FRAGMENT, "")
+    if files.equals(images["uri"]):
+        return images
+    names = ["category", "uri", "etag", "size"]
+    return set_columns(images, {"uri": files}).group_by(names, use_threads=False).aggregate([]).select(names)
+
+
 def sample_of_each(images: pa.Table) -> pa.Table:
-    """Return the files of each category that are looked at: those that come first by a hash of their uris."""
+    """Return the files of each category that are looked at: those that come first by a hash of their uris.
+
+    Of parts these are their photographs, each once.
+    """
+    images = _photographs(images)
     first: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     place = 0
     for batch in images.select(["category", "uri"]).to_batches(max_chunksize=ROWS):

@@ -25,6 +25,7 @@ from pipeline.metrics.category import (
     verdict_metrics,
 )
 from pipeline.metrics.stream import histogram
+from pipeline.parts import split_part
 from pipeline.schema.tables import MEASURED
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
@@ -113,7 +114,9 @@ class MeasureCategory:
         """Return the masks (n, height, width) of some images of one view, by their rows of an index."""
         pixels = [(row["width"], row["height"]) for row in rows]
         read = partial(mask_values, config=self.config.input)
-        masks = np.stack([read_masks(row["masks"], view, wh, read) for row, wh in zip(rows, pixels, strict=True)])
+        views = [view.of_part(split_part(row["uri"])[1]) for row in rows]
+        seen = zip(rows, views, pixels, strict=True)
+        masks = np.stack([read_masks(row["masks"], of, wh, read) for row, of, wh in seen])
         empty += [row["uri"] for row, mask in zip(rows, masks, strict=True) if row["masks"] and not mask.any()]
         if self.layout != "loco":
             return PixelTruth(masks, None)

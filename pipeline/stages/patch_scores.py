@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DamagedFile
 from pipeline.geometry import LakeGeometry
 from pipeline.io.storage import Location
+from pipeline.parts import own_size
 from pipeline.plan.units import Unit
 from pipeline.schema.table import records
 from pipeline.scoring.maps import map_arrays
@@ -62,8 +63,8 @@ class PatchScoreReader:
         canvas = (units["rows"][0].as_py(), units["columns"][0].as_py())
         geometry = self.geometry.of(category)
         together: dict[tuple[View, str | None], list[int]] = {}
-        for place, row in enumerate(index.select(["width", "height", "counted"]).to_pylist()):
-            view = geometry.on((row["width"], row["height"]))
+        for place, row in enumerate(index.select(["uri", "width", "height", "counted"]).to_pylist()):
+            view = geometry.on(own_size(row["uri"], (row["width"], row["height"])))
             together.setdefault((view, row["counted"]), []).append(place)
         for (view, counted), places in together.items():
             own = found[:, places].reshape(2, len(places), *canvas)[:, :, : view.grid[0], : view.grid[1]]

@@ -5,6 +5,7 @@ import pyarrow.compute as pc
 
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import FLAGGED, REGIONS
+from pipeline.tables.rows import boxes_of
 
 
 def flagged(images: pa.Table, decided: pa.Table) -> pa.Table:
@@ -47,7 +48,7 @@ def regions_table(found: pa.Table, earlier: pa.Table, carried: pa.Table | None, 
         run_id: this run's.
     """
     scored_by = pa.array([run_id] * found.num_rows, pa.string())
-    regions = REGIONS.cast(set_columns(found, {"scored_by": scored_by}))
+    regions = REGIONS.cast(set_columns(found, {"scored_by": scored_by} | boxes_of(found)))
     if carried is not None:
         kept = set(zip(carried["uri"].to_pylist(), carried["etag"].to_pylist(), strict=True))
         names = zip(earlier["uri"].to_pylist(), earlier["etag"].to_pylist(), strict=True)

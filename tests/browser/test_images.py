@@ -149,3 +149,16 @@ def test_heat_maps_over_the_list(images: Page) -> None:
     assert images.js("return document.querySelectorAll('#tiles .heat').length") > 0
     images.press("o")
     assert not images.js("return byId('heats').checked")
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("/lake/tray/1.png", "tray/1.png"),
+        ("/lake/tray/1.png#xywh=225,20,180,140", "1.png 225,20 180×140"),
+        ("s3://lake/tray/\u202e1.png#xywh=0,0,9,9", "\\u{202e}1.png 0,0 9×9"),
+        ("/lake/tray/1.png#xywh=225,20,180", "tray/1.png#xywh=225,20,180"),
+    ],
+)
+def test_a_part_is_called_by_its_photograph_and_its_box(uri: str, name: str, images: Page) -> None:
+    assert images.js("return tail(arguments[0], 2)", uri) == name

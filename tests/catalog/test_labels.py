@@ -134,6 +134,16 @@ def test_confirmed_normals_are_those_that_were_scored(caplog: pytest.LogCaptureF
     assert caplog.messages == ["labels   1 of 4 uris in /labels.csv are not in the run: gone"]
 
 
+def test_confirmed_parts_of_photographs_are_named_by_their_boxes() -> None:
+    scores = table([row("nut", "a#xywh=1,2,20,30", 0.1), row("nut", "b", 0.2), row("nut", "c#xywh=0,0,9,9", 0.3)])
+    labels = {"a#xywh=1,2,20,30": False, "b": False, "c#xywh=0,0,9,9": True}
+    found = confirmed_normals(scores, labels, Location.parse("/labels.csv"), ("l", "t", "r", "b"))
+    assert found.to_pylist() == [
+        {"uri": "a", "category": "nut", "l": 1, "t": 2, "r": 21, "b": 32},
+        {"uri": "b", "category": "nut", "l": None, "t": None, "r": None, "b": None},
+    ]
+
+
 @pytest.mark.parametrize("labels", [{}, {"a": True}, {"d": False}])
 def test_a_run_without_a_confirmed_normal_image_pins_nothing(labels: dict[str, bool]) -> None:
     with pytest.raises(ConfigError, match="none of the run's scored images is labelled normal in /labels.csv"):

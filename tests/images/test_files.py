@@ -95,6 +95,6 @@ def test_memory_of_the_decoder_does_not_grow_with_pixels_that_are_read_in_pieces
     pixels: int, memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(files, "Decoder", lambda seconds, memory, function: asked.append(memory))
-    files.decoder_of.__wrapped__(CONFIG.model_copy(update={"max_pixels": pixels}))
+    monkeypatch.setattr(files, "_decoder", lambda seconds, memory, function: asked.append(memory))
+    files.decoder_of(CONFIG.model_copy(update={"max_pixels": pixels}))
     assert asked == [memory + CONFIG.max_bytes + (1 << 30)]

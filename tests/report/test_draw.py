@@ -16,6 +16,7 @@ from pipeline.config import InputConfig
 from pipeline.errors import StoreUnavailable
 from pipeline.io.storage import Location
 from pipeline.metrics.stream import MAP_SCALE
+from pipeline.parts import part_uri
 from pipeline.report import draw as stage
 from pipeline.report import pictures
 from pipeline.report.draw import Drawing, draw
@@ -81,7 +82,7 @@ class Night:
 SCORES = pa.schema(
     [
         *((name, pa.string()) for name in ("category", "uri", "etag", "map_uri")),
-        *((name, pa.int32()) for name in ("width", "height")),
+        *((name, pa.int32()) for name in ("width", "height", "original_width", "original_height")),
         ("pixel_threshold", pa.float64()),
         ("size", pa.int64()),
         ("masks", pa.list_(pa.string())),
@@ -238,6 +239,21 @@ def test_a_reference_that_the_run_does_not_list_is_read_below_the_lake_only(tmp_
     found = night.detail(0)["evidence"]["worst"]
     assert [at["crop"] for at in found] == ["crops/0/0-1.webp", None, None, None, None]
     assert [at["uri"] for at in found] == [*names, "ftp://host/a.png"] and [at["n"] for at in found] == [None] * 5
+
+
+def test_a_part_of_a_reference_is_read_where_its_photograph_may_be(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    pixels = np.zeros((60, 90, 3), np.uint8)
+    inside, outside = write(night.lake / "earlier/a.png", pixels), write(tmp_path / "secret.png", pixels)
+    (night.lake / "link.png").symlink_to(outside)
+    night.add()
+    uris = [part_uri(uri, (0, 0, 30, 40)) for uri in (inside, outside, str(night.lake / "link.png"))]
+    night.rows[0]["evidence"] = [
+        {**match(file), "uri": uri} for file, uri in zip([inside, outside, outside], uris, strict=True)
+    ]
+    assert night.draw() == [0]
+    found = night.detail(0)["evidence"]["worst"]
+    assert [at["crop"] for at in found] == ["crops/0/0-1.webp", None, None] and [at["uri"] for at in found] == uris
 
 
 def test_a_reference_in_an_older_version_is_not_shown_as_it_is_now(tmp_path: Path) -> None:

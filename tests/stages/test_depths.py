@@ -113,3 +113,25 @@ def test_a_store_that_is_gone_ends_the_run(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Location, "read_bytes", gone)
     with pytest.raises(StoreUnavailable, match="tried for 120 s"):
         find_depths(table, config, VIEW, Here())
+
+
+def test_of_parts_their_photographs_are_looked_at_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten trays of ten caps sixteen caps could all be of two trays; and a JPEG says nothing, whoever cut it."""
+    lake = write_files(tmp_path, *(f"{n}.png" for n in range(10)), content=png(1000))
+    write_files(tmp_path, "low.jpg", content=encoded(Image.fromarray(quadrants((1, 2, 3, 4), np.uint8)), "JPEG"))
+    names = [*(f"{n}.png" for n in range(10)), "low.jpg"]
+    boxes = [f"{x},0,{x + 16},16" for x in range(10)]
+    lines = [f"{name},cap,{box}" for name in names for box in boxes]
+    (lake / "caps.csv").write_text("\n".join(["uri,category,left,top,right,bottom", *lines]) + "\n")
+    config = InputConfig(uri=str(lake / "caps.csv"))
+    read: list[str] = []
+    read_bytes = Location.read_bytes
+
+    def noted(self: Location, etag: str | None = None) -> bytes:
+        read.append(self.path)
+        return read_bytes(self, etag)
+
+    table = build_catalog(config).table
+    monkeypatch.setattr(Location, "read_bytes", noted)
+    assert find_depths(table, config, VIEW, Here()) == {"cap": 10}
+    assert sorted(read) == sorted(str(lake / name) for name in names)

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.errors import StorageError
 from pipeline.io.storage import Location
+from pipeline.schema.tables import VERSION
 from pipeline.store.run_folder import RunFolder, latest_run
 from tests.published import facts, first_facts, record
 
@@ -71,7 +72,7 @@ def test_a_latest_that_names_no_run_is_replaced(place: Location, damaged: bytes)
     ("content", "said"),
     [
         (
-            json.dumps(facts("one") | {"version": 5}),
+            json.dumps(facts("one") | {"version": VERSION + 1}),
             "was written by a newer version of LakeScore.*read it with that version",
         ),
         (json.dumps(facts("one") | {"tiles": 4}), "was written by a newer version of LakeScore: it has tiles; read it"),

@@ -23,7 +23,9 @@ WINDOW = PAPER | {"references__source": "window", "references__days": 36500}  # 
 COLUMNS = (
     *("category", "uri", "etag", "status", "reason", "detail", "score", "score_raw", "score_final", "stderr"),
     *("references", "anomalous", "rule", "threshold", "pixel_threshold", "regions", "area_share", "family"),
-    *("width", "height", "brightness", "contrast", "sharpness"),
+    *("width", "height"),
+    *("box_left", "box_top", "box_right", "box_bottom", "original_width", "original_height"),
+    *("brightness", "contrast", "sharpness"),
     *("map_uri", "scored_by", "scored_at", "label", "evidence", "evidence_normal"),
 )
 DECIDED = ("status", "reason", "references", "anomalous", "rule", "width", "height", "label")
@@ -77,6 +79,7 @@ def test_a_run_is_read(output: Path, run_id: str, count: int) -> None:
     run = pipeline.open_run(str(output), run_id)
     scores = run.to_pandas()
     assert tuple(scores.columns) == COLUMNS and run.regions.num_rows == 0
+    assert scores[["box_left", "original_height"]].isna().all(axis=None)  # there were no parts
     scored = scores[scores["status"] == "scored"]
     assert (scored["scored_by"] == run_id).sum() == count
     assert scores["reason"].dropna().tolist() == ["empty"] and len(scores) == len(scored) + 1

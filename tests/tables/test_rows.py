@@ -12,8 +12,9 @@ import pytest
 from pipeline.catalog import Catalog
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
+from pipeline.parts import LARGEST, part_uri
 from pipeline.schema.scores import upgrade_scores
-from pipeline.schema.tables import CATALOG, COMPARED, DECIDED, EXPLAINED, EXTRACTED, REDUCED, SCORES, SELECTION
+from pipeline.schema.tables import CATALOG, COMPARED, DECIDED, EXPLAINED, EXTRACTED, PART, REDUCED, SCORES, SELECTION
 from pipeline.tables.rows import counts, decided_now, drifts, scores_table, with_catalog, with_evidence, with_references
 
 NOW = datetime(2026, 3, 8, 1, 2, 3, 456_789, tzinfo=UTC)
@@ -21,7 +22,7 @@ LINES = {"nut": 1.5, "bolt": None}
 IMAGES = pa.schema(
     [
         ("image", pa.int64()),
-        *((name, pa.string()) for name in ("category", "reason", "detail")),
+        *((name, pa.string()) for name in ("category", "uri", "reason", "detail")),
         *((name, pa.int32()) for name in ("width", "height")),
         *((name, pa.float32()) for name in ("brightness", "contrast", "sharpness")),
         ("references", pa.int64()),
@@ -30,7 +31,7 @@ IMAGES = pa.schema(
 
 
 def images(*rows: dict[str, Any]) -> pa.Table:
-    usual = {"category": "nut", "width": 640, "height": 480, "brightness": 0.5, "references": 7}
+    usual = {"category": "nut", "uri": "/a.png", "width": 640, "height": 480, "brightness": 0.5, "references": 7}
     return pa.Table.from_pylist([usual | {"image": image} | row for image, row in enumerate(rows)], schema=IMAGES)
 
 
@@ -95,6 +96,21 @@ def test_the_time_is_one_whatever_the_zone_it_is_told_in() -> None:
 def test_only_what_lies_above_the_threshold_is_anomalous() -> None:
     table = found(images({}), reduced({"image": 0, "score_raw": 0.5, "threshold": 0.5}))
     assert table["anomalous"].to_pylist() == [False]
+
+
+def test_parts_have_sizes_of_their_own_and_say_where_they_lie() -> None:
+    largest = part_uri("/a.png", (0, 0, LARGEST, LARGEST))
+    some = images(
+        {"uri": "/a.png#xywh=10,20,300,200"},
+        {},
+        {"uri": largest, "reason": "unreadable", "width": None, "height": None},
+    )
+    table = found(some, reduced({"image": 0}, {"image": 1})).select(["width", "height", *PART.names])
+    assert [list(row.values()) for row in table.to_pylist()] == [
+        [300, 200, 10, 20, 310, 220, 640, 480],
+        [640, 480, *[None] * 6],
+        [None, None, 0, 0, LARGEST, LARGEST, None, None],
+    ]
 
 
 def test_an_image_without_score_and_without_reason_ends_the_run() -> None:

@@ -36,7 +36,12 @@ function shown(name) {
   return name.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (char) => `\\u{${char.codePointAt(0).toString(16)}}`);
 }
 
-/** The last parts of an address: the name of its file, with that of its folder where two are wanted. */
+/**
+ * The last parts of an address: the name of its file, with that of its folder where two are wanted.
+ * Of a part of a photograph: the photograph's name, the part's left and upper edge, its width and height.
+ */
 function tail(uri, parts = 1) {
+  const part = /^(.*)#xywh=(\d+),(\d+),(\d+),(\d+)$/s.exec(uri);
+  if (part) return `${tail(part[1])} ${part[2]},${part[3]} ${part[4]}×${part[5]}`;
   return shown(uri.split("/").slice(-parts).join("/") || uri);
 }
