@@ -25,7 +25,7 @@ from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Na
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from pipeline.config import ScoreConfig
+from pipeline.config import ONE_OF, ScoreConfig
 from pipeline.errors import ConfigError, LakeScoreError
 from pipeline.log import context
 from pipeline.plain_yaml import load_yaml
@@ -159,7 +159,8 @@ def _usage_error(error: ArgumentError) -> ConfigError:
     said = re.sub(r"\d+ validation errors? for function-before\[\w+\(\), \S+( \S+\])? ", "", said)
     said = re.sub(r" \[type=.+?https://\S+?(?=\.? |$)", "", said)
     said = re.sub(r"Expected a typing\.Literal\[(.+?)\]\.", r"Expected one of \1.", said).replace("Value error, ", "")
-    return ConfigError(f"{said} (see --help)")
+    name = said.partition(":")[0]
+    return ConfigError(f"{name}: {ONE_OF[name]}" if name in ONE_OF else f"{said} (see --help)")
 
 
 class _Stopped(SystemExit):
@@ -195,6 +196,7 @@ def parse_settings(parser: ArgumentParser, arguments: Sequence[str] | None = Non
         raise ConfigError(f"a --config file is not UTF-8 text: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(
-            f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
-        ) from error
+        name = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ")
+        several = [of for of in ONE_OF if name.startswith(f"{of}.")]  # beyond its name stands one of its types
+        raise ConfigError(f"{several[0]}: {ONE_OF[several[0]]}" if several else f"{name}: {said}") from error

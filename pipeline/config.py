@@ -217,6 +217,12 @@ class TilesConfig(_Group):
     """Pixels that neighbouring tiles share, at least. A patch is taken from the tile in which it lies most central."""
 
 
+# What is right for settings of several types: of each type a parser would say that it is not that one
+ONE_OF = {
+    "encoder.size": "give a number of pixels, height,width, {short: pixels}, {area: pixels}, or auto",
+    "tiles.scale": "give a number above 0, 16 at most, or auto, or none",
+}
+
 OWN_SETTINGS = {  # of presets, beside which they would do nothing
     "paper": ("degrees", "interval", "windows", "fuse_degrees", "projection", "projection_width"),
     "subspace": ("variance",),
