@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import OWN_SETTINGS, ScoreConfig
+from pipeline.config import ONE_OF, OWN_SETTINGS, ScoreConfig, SizeConfig
 from pipeline.errors import ConfigError
 from tests.running import parse
 
@@ -29,6 +29,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "input.box": ("[l, t, r, b]", ("l", "t", "r", "b")),
     "input.bits": ("12", 12),
     "input.channels": ("[3, 2, 0]", (3, 2, 0)),
+    "input.smallest_defect": ("12.5", 12.5),
     "input.max_pixels": ("5000", 5000),
     "input.max_bytes": ("70000", 70000),
     "input.max_seconds": ("2.5", 2.5),
@@ -42,6 +43,9 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "encoder.dtype": ("bf16", "bf16"),
     "encoder.store": ("fp32", "fp32"),
     "encoder.batch_size": ("3", 3),
+    "tiles.scale": ("0.5", 0.5),
+    "tiles.size": ("280", 280),
+    "tiles.overlap": ("28", 28),
     "method.preset": ("paper", "paper"),
     "method.variance": ("0.9", 0.9),
     "method.degrees": ("[1, 7]", (1, 7)),
@@ -115,6 +119,7 @@ REFUSED: list[tuple[str, Any]] = [
     ("input.max_pixels", "many"),
     ("input.max_bytes", 0),
     ("input.max_seconds", 0),
+    ("input.smallest_defect", 0),
     ("references.days", 0),
     ("references.near_duplicates", 1.5),
     ("decision.image.value", -0.1),
@@ -138,6 +143,18 @@ REFUSED: list[tuple[str, Any]] = [
     ("encoder.size", [224]),
     ("encoder.size", [224, 224, 3]),
     ("encoder.size", [224, 2.5]),
+    ("encoder.size", "many"),
+    ("encoder.size", {}),
+    ("encoder.size", {"short": 0}),
+    ("encoder.size", {"area": -1}),
+    ("encoder.size", {"long": 518}),
+    ("encoder.size", {"short": 3, "area": 4}),
+    ("tiles.scale", 0),
+    ("tiles.scale", -1),
+    ("tiles.scale", 17),
+    ("tiles.scale", "many"),
+    ("tiles.size", 0),
+    ("tiles.overlap", -1),
     ("encoder.layers", ["last"]),
     ("encoder.layers", "last"),
     ("encoder.dtype", "int8"),
@@ -325,6 +342,47 @@ def test_the_old_name_of_a_preset_means_the_new_one_and_warns(
         parse([*REQUIRED, f"--method.name={old}", f"--method.preset={'subspace' if old == 'musc' else 'paper'}"])
     with pytest.raises(ConfigError, match="^method: .*method.name 'padim' is unknown"):
         parse([*REQUIRED, "--method.name=padim"])
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("224", 224),
+        ("280,700", (280, 700)),
+        ("[280, 700]", (280, 700)),
+        ("224,224", 224),
+        ("{short: 224}", SizeConfig(short=224)),
+        ("{area: 300}", SizeConfig(area=300)),
+        ("auto", SizeConfig(area=518)),
+    ],
+)
+def test_a_size_is_a_square_a_rectangle_or_keeps_the_aspect(written: str, meant: Any, tmp_path: Path) -> None:
+    size = written if "," in written and "[" not in written else yaml.safe_load(written)
+    for arguments in (
+        [*REQUIRED, f"--encoder.size={written}"],
+        ["--config", write_yaml(tmp_path, tree(**{"encoder.size": size}))],
+    ):
+        found = parse(arguments)
+        assert found.encoder.size == meant
+        assert ScoreConfig.model_validate(found.model_dump(mode="json")) == found  # as run.json keeps it
+
+
+@pytest.mark.parametrize(("written", "meant"), [("auto", "auto"), ("none", "none"), ("1", 1.0), ("0.25", 0.25)])
+def test_a_scale_is_a_number_or_a_word(written: str, meant: Any) -> None:
+    assert parse([*REQUIRED, f"--tiles.scale={written}"]).tiles.scale == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, value in REFUSED if name in ONE_OF and value not in (0, [0, 224])]
+)
+def test_what_a_setting_of_several_types_may_be_is_said(name: str, value: Any, tmp_path: Path) -> None:
+    for arguments in (
+        ["--config", write_yaml(tmp_path, tree(**{name: value}))],
+        [*REQUIRED, f"--{name}={value}"],
+    ):
+        with pytest.raises(ConfigError) as caught:
+            parse(arguments)
+        assert str(caught.value) == f"{name}: {ONE_OF[name]}"
 
 
 @pytest.mark.parametrize("what", ["image", "pixel"])
