@@ -29,7 +29,7 @@ from pipeline.store.features import FeatureStore
 from pipeline.store.history import History, read_history
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.sizes import kept_sizes
-from pipeline.tables.geometry import geometry_of
+from pipeline.tables.geometry import geometries_of
 from pipeline.tables.references import Chooser
 from pipeline.tables.selection import Selection, select, window_of
 from pipeline.values import LakeValues, Values
@@ -142,12 +142,11 @@ def _geometry(begun: Begun, spec: EncoderSpec) -> LakeGeometry:
     found = known | find_sizes(new, config.input, OnRay(everywhere()))
     categories: list[str] = pc.unique(images["category"]).to_pylist()
     sizes = {category: found[category] for category in categories if category in found}
-    found_geometries = {category: geometry_of(config, usual, sizes.get(category)) for category in categories}
+    geometries = geometries_of(config, usual, {category: sizes.get(category) for category in categories})
+    lake = LakeGeometry(usual, geometries, _values(begun), sizes)
     for category, size in sizes.items():
-        log.info("view     of %r: %s", category, found_geometries[category].about(size))
-    # features of the usual one are those of runs that looked at no size
-    geometries = {name: of for name, of in found_geometries.items() if of != usual or of.sides is None}
-    return LakeGeometry(usual, geometries, _values(begun), sizes)
+        log.info("view     of %r: %s", category, lake.of(category).about(size))
+    return lake
 
 
 def _values(begun: Begun) -> LakeValues:

@@ -1,6 +1,7 @@
 """How the images of a category are seen, by the settings and the size that they usually have."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline.config import ScoreConfig
@@ -8,6 +9,17 @@ from pipeline.errors import ConfigError
 from pipeline.geometry import Geometry, area_sides, tile_scale
 
 log = logging.getLogger(__name__)
+
+
+def geometries_of(
+    config: ScoreConfig, usual: Geometry, sizes: Mapping[str, tuple[int, int] | None]
+) -> dict[str, Geometry]:
+    """Return how images of categories are seen, by their usual (width, height); raises as `geometry_of` does.
+
+    Where `usual` squeezes every image, a category that it does for is left out: its features are those of before.
+    """
+    found = {category: geometry_of(config, usual, size) for category, size in sizes.items()}
+    return {category: of for category, of in found.items() if of != usual or usual.sides is None}
 
 
 def geometry_of(config: ScoreConfig, usual: Geometry, size: tuple[int, int] | None) -> Geometry:
