@@ -24,6 +24,7 @@ from torch import Tensor
 from pipeline.config import EncoderConfig
 from pipeline.encoders.encoder import Encoded, Encoder, _layers
 from pipeline.errors import EncoderError
+from pipeline.geometry import tiles_along
 
 VIT, DINO, CLIP = "timm:vit_tiny_patch16_224", "timm:vit_small_patch16_dinov3", "open_clip:ViT-S-32-alt"
 SMALL = "open_clip:small"
@@ -628,3 +629,81 @@ def test_checksum_without_a_file_is_refused() -> None:
 def test_timm_weights_trained_with_quickgelu_are_refused_in_a_model_without_it() -> None:
     with pytest.raises(EncoderError, match="use timm:vit_large_patch14_clip_quickgelu_336.openai"):
         Encoder(EncoderConfig(name="timm:vit_large_patch14_clip_336.openai", size=336))
+
+
+# images of several sizes, and of tiles
+
+
+# CLIP's position embeddings are resized from those of the size that it was built for: here the native one
+@pytest.mark.parametrize(("name", "patch", "side"), [(VIT, 16, SIDE), (DINO, 16, SIDE), (CLIP, 32, NATIVE)])
+def test_an_encoder_of_several_sizes_sees_each_as_one_built_for_it_does(
+    name: str, patch: int, side: int, weights: dict[str, Path]
+) -> None:
+    encoder = make(name, weights[name], size={"short": side})
+    assert encoder.spec.grid == (side // patch, side // patch) and encoder.spec.patch == patch
+    for size in ((64, 160), (160, 64), (SIDE, SIDE)):
+        pixels = np.random.default_rng(1).integers(0, 256, (2, *size, 3), np.uint8)
+        found, expected = encoder(pixels), make(name, weights[name], size=size)(pixels)
+        torch.testing.assert_close(found.tokens, expected.tokens, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(found.embeddings, expected.embeddings, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("small_models")
+def test_a_tower_that_timm_built_takes_images_of_another_size(tmp_path: Path) -> None:
+    torch.save(random_clip("small-timm").state_dict(), tmp_path / "w.pt")
+    size = (64, 128)
+    pixels = np.random.default_rng(1).integers(0, 256, (2, *size, 3), np.uint8)
+    try:
+        encoder = make("open_clip:small-timm", tmp_path / "w.pt", size={"short": SIDE})
+    except EncoderError as error:
+        assert "takes images of one size only: give encoder.size a number, or height,width" in str(error)
+        return
+    expected = make("open_clip:small-timm", tmp_path / "w.pt", size=size)(pixels).tokens
+    torch.testing.assert_close(encoder(pixels).tokens, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_what_it_was_built_for_is_the_same_after_another_size(ready: Callable[..., Encoder]) -> None:
+    encoder = ready(CLIP)
+    before = encoder(PIXELS).tokens
+    encoder(np.zeros((1, 64, 160, 3), np.uint8))
+    assert torch.equal(encoder(PIXELS).tokens, before)
+
+
+@pytest.mark.parametrize("name", [VIT, DINO, CLIP])
+def test_an_image_of_one_tile_has_the_tokens_of_the_plain_call(name: str, ready: Callable[..., Encoder]) -> None:
+    encoder = ready(name)
+    for tile in (SIDE, 2 * SIDE):  # an image smaller than a tile is one
+        found, plain = encoder.in_tiles(PIXELS[0], tile, 32), encoder(PIXELS[:1])
+        assert torch.equal(found.tokens, plain.tokens) and torch.equal(found.embeddings, plain.embeddings)
+
+
+@pytest.mark.parametrize(("name", "patch"), [(VIT, 16), (DINO, 16), (CLIP, 32)])
+@pytest.mark.parametrize("size", [(160, 224), (64, 224)])
+def test_tokens_are_those_of_the_tile_in_which_a_patch_lies_most_central(
+    name: str, patch: int, size: tuple[int, int], ready: Callable[..., Encoder]
+) -> None:
+    encoder, overlap = ready(name), 32
+    pixels = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
+    found = encoder.in_tiles(pixels, SIDE, overlap)
+    rows, columns = size[0] // patch, size[1] // patch
+    stitched = found.tokens[0].view(4, rows, columns, -1)
+    down, across = (tiles_along(length, SIDE // patch, overlap // patch) for length in (rows, columns))
+    assert len(across) > 1
+    for y in down:
+        for x in across:
+            part = pixels[patch * y.start : patch * y.stop, patch * x.start : patch * x.stop]
+            alone = encoder(part[None]).tokens[0].view(4, y.stop - y.start, x.stop - x.start, -1)
+            taken = alone[:, y.low - y.start : y.high - y.start, x.low - x.start : x.high - x.start]
+            torch.testing.assert_close(stitched[:, y.low : y.high, x.low : x.high], taken, atol=1e-5, rtol=1e-5)
+    assert found.tokens.shape == (1, 4, rows * columns, encoder.spec.width)
+    torch.testing.assert_close(found.embeddings.norm(dim=-1), torch.ones(1), atol=1e-5, rtol=0)
+
+
+def test_tokens_of_tiles_come_in_the_precision_that_is_asked_for(ready: Callable[..., Encoder]) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (160, 160, 3), np.uint8)
+    assert ready(VIT).in_tiles(pixels, SIDE, 32, torch.float16).tokens.dtype == torch.float16
+
+
+def test_a_size_below_a_patch_is_refused(weights: dict[str, Path]) -> None:
+    with pytest.raises(EncoderError, match="encoder.size 15 is less than a patch of"):
+        make(VIT, weights[VIT], size={"short": 15})

@@ -1,6 +1,7 @@
 """The feature store: what is written is read back, for any category, in any order, and again after a crash."""
 
 import errno
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.errors import StorageError
 from pipeline.io.storage import Location
+from pipeline.store.checks import bits, counted_in
 from pipeline.store.features import BLOCK_BYTES, BLOCK_IMAGES, FeatureStore, Stored, block_images, feature_key
 from pipeline.store.int8 import pack
 from pipeline.values import LakeValues
@@ -266,3 +270,88 @@ def test_int8_tokens_come_back_within_half_a_step_of_each_channel_in_half_the_by
         assert (np.abs(found - expected) <= 0.5 * step + np.abs(expected) / 1000 + 1e-6).all()
         assert not np.array_equal(found, expected.astype(np.float16))
         assert pack(tokens[:, position]).shape == (2, 4 * 8 + 6 * 8)
+
+
+# images of other grids, and patches that do not count
+
+
+def of_grid(seed: int, grid: tuple[int, int], images: int = 3) -> tuple[Rows, Array, Array]:
+    rows, _, embeddings = block(seed, images)
+    tokens = np.random.default_rng(seed).normal(size=(images, len(LAYERS), grid[0] * grid[1], 8)).astype(np.float32)
+    return rows, tokens, embeddings
+
+
+def placed(tokens: Array, grid: tuple[int, int], canvas: tuple[int, int]) -> Array:
+    """Return tokens (P, D) of a grid in the upper left of a canvas, and NaN beside them."""
+    found = np.full((*canvas, tokens.shape[1]), np.nan, tokens.dtype)
+    found[: grid[0], : grid[1]] = tokens.reshape(*grid, -1)
+    return found.reshape(-1, tokens.shape[1])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8"])
+def test_images_of_several_grids_are_read_on_one_that_holds_all(tmp_path: Path, dtype: str) -> None:
+    store, other = new_store(tmp_path, dtype), (2, 5)
+    usual, wide = block(0), of_grid(1, other)
+    first = store.write("bottle", *usual)
+    second = store.write("bottle", *wide, grid=other)
+    found = store.find("bottle").images
+    assert (found["key0"].rows, found["key0"].columns) == GRID and (
+        found["key10"].rows,
+        found["key10"].columns,
+    ) == other
+    alone, beside = store.tokens([(first, 2)], 11), store.tokens([(second, 1)], 11, other)
+    assert alone.shape == (1, 6, 8) and beside.shape == (1, 10, 8)
+    bound = 0.02 if dtype == "int8" else 1e-3
+    np.testing.assert_allclose(alone[0], usual[1][2, 1], atol=bound, rtol=1e-3)
+    np.testing.assert_allclose(beside[0], wide[1][1, 1], atol=bound, rtol=1e-3)
+    canvas = (3, 5)
+    both = store.tokens([(second, 1), (first, 2)], 11, canvas)
+    assert both.dtype == alone.dtype == (np.float32 if dtype == "float32" else np.float16)
+    np.testing.assert_array_equal(both[0], placed(beside[0], other, canvas))
+    np.testing.assert_array_equal(both[1], placed(alone[0], GRID, canvas))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_patches_that_do_not_count_are_nan_and_others_as_they_were(tmp_path: Path, dtype: str) -> None:
+    store, (rows, tokens, embeddings) = new_store(tmp_path, dtype), block(0)
+    whole = store.tokens([(store.write("bottle", rows, tokens, embeddings), row) for row in range(3)], 2)
+    counted = np.ones((3, 6), bool)
+    counted[0, 2], counted[2, 3:] = False, False
+    file = store.write("bolt", rows, tokens, embeddings, counted=list(counted))
+    stored = store.find("bolt").images
+    assert [stored[key].counted for key in rows["key"]] == [bits(of) for of in counted]
+    found = store.tokens([(file, row) for row in (2, 0, 1)], 2)
+    np.testing.assert_array_equal(found, np.where(counted[..., None], whole, np.nan)[[2, 0, 1]])
+    larger = store.tokens([(file, 0)], 2, (4, 4))
+    np.testing.assert_array_equal(larger[0], placed(found[1], GRID, (4, 4)))
+
+
+def test_the_grid_and_what_counts_are_part_of_a_files_name(tmp_path: Path) -> None:
+    store, (rows, tokens, embeddings) = new_store(tmp_path), block(0)
+    some = [np.array([True, False] * 3)] * 3
+    names = {
+        store.write("bottle", rows, tokens, embeddings),
+        store.write("bottle", rows, tokens, embeddings, (2, 3)),
+        store.write("bottle", rows, tokens, embeddings, counted=some),
+    }
+    assert len(names) == 3
+    assert store.write("bottle", rows, tokens, embeddings, GRID) in names and len(files_below(tmp_path)) == 6
+
+
+def test_a_file_of_the_usual_grid_is_byte_for_byte_that_of_before(tmp_path: Path) -> None:
+    """Names and bytes are those that versions of before there were other grids gave it."""
+    rows, _, _ = block(0)
+    tokens = np.arange(3 * len(LAYERS) * 6 * 8, dtype=np.float32).reshape(3, len(LAYERS), 6, 8) / 64
+    embeddings = np.arange(15, dtype=np.float32).reshape(3, 5)
+    file = new_store(tmp_path / "f").write("bottle", rows, tokens, embeddings)
+    assert file == "category=bottle/94ca22759d3c6df80fd029d390666b36.parquet"
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files_below(tmp_path)]
+    assert digests == ["e591b879c4f5a43c", "b46966101f3fe335"]
+
+
+@given(st.integers(1, 300), st.integers(0, 999))
+def test_which_patches_count_is_read_as_it_was_written(patches: int, seed: int) -> None:
+    counted = np.random.default_rng(seed).random(patches) < 0.5
+    np.testing.assert_array_equal(counted_in(bits(counted), patches), counted)
+    with pytest.raises(ValueError, match="which patches count"):
+        counted_in("AAAA", patches)
