@@ -156,6 +156,20 @@ class LakeGeometry:
         return geometry.on(self.sizes.get(category, (1, 1))).grid
 
 
+def usual_geometry(patch: int, sides: tuple[int, int], short: int | None = None, area: int | None = None) -> Geometry:
+    """Return the geometry of `encoder.size`, before anything is known of a category's images.
+
+    Args:
+        patch: side of a patch, in pixels.
+        sides: height and width that every image is squeezed to, where neither of the others is given.
+        short: pixels of the shorter side.
+        area: side of a square with as many pixels.
+    """
+    if short:
+        return Geometry(patch, short=short)
+    return Geometry(patch, area_sides((1, 1), area**2, patch) if area else sides)
+
+
 def on_grid(patches: NDArray[np.int64], grid: tuple[int, int], other: tuple[int, int]) -> NDArray[np.int64]:
     """Return the numbers of patches of a grid (rows, columns) on another grid with the same upper left corner."""
     rows, columns = np.divmod(patches, grid[1])

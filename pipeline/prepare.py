@@ -16,7 +16,7 @@ from pipeline.engine.clock import Clock
 from pipeline.engine.cluster import Pool, everywhere, pool
 from pipeline.engine.describe import spec_of
 from pipeline.engine.tasks import OnRay
-from pipeline.geometry import Geometry, LakeGeometry
+from pipeline.geometry import LakeGeometry, usual_geometry
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Unit
 from pipeline.schema.record import Settings
 from pipeline.scoring.scorer import Layer, Scorer, Tuning, make_scorer
@@ -130,11 +130,10 @@ def _geometry(begun: Begun, spec: EncoderSpec) -> LakeGeometry:
     """Find out how the images of each category are seen."""
     config, output = begun.config, begun.folder.output
     encoder, tiles, patch = config.encoder, config.tiles, spec.patch
-    usual = (
-        Geometry(patch, encoder.sides) if encoder.aspect is None else Geometry(patch, short=encoder.aspect.short or 0)
-    )
+    aspect = encoder.aspect
+    usual = usual_geometry(patch, encoder.sides, aspect and aspect.short, aspect and aspect.area)
     defect = config.input.smallest_defect
-    if encoder.aspect is None and (tiles.scale == "none" or (tiles.scale == "auto" and defect is None)):
+    if aspect is None and (tiles.scale == "none" or (tiles.scale == "auto" and defect is None)):
         return LakeGeometry(usual, values=_values(begun))
     images = begun.catalog.table
     known = kept_sizes(output)

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, ValidationError, field_serializer
 from pydantic_core import from_json
 
-from pipeline.geometry import Geometry, LakeGeometry
+from pipeline.geometry import Geometry, LakeGeometry, usual_geometry
 from pipeline.schema.tables import VERSION
 from pipeline.values import LakeValues
 
@@ -269,12 +269,12 @@ class RunRecord(_Record):
         """How the run saw images. Raises `ValueError` where its settings say no size."""
         of_categories = {category: record.geometry for category, record in self.views.items()}
         size, (rows, columns) = setting(self.config, "encoder.size"), self.encoder.grid
+        kept = size if isinstance(size, dict) else {}
         height, width = size if isinstance(size, list) else (size, size)
-        if isinstance(height, int) and isinstance(width, int):
-            usual = Geometry(height // rows, (height, width))
-        else:
-            usual = next(iter(of_categories.values()), Geometry(1, (rows, columns)))
-        return LakeGeometry(usual, of_categories, self.values)
+        sides = (height, width) if isinstance(height, int) and isinstance(width, int) else (rows, columns)
+        patch = self.encoder.patch or max(1, sides[0] // rows)
+        short, area = (side if isinstance(side := kept.get(name), int) else None for name in ("short", "area"))
+        return LakeGeometry(usual_geometry(patch, sides, short, area), of_categories, self.values)
 
     def told(self) -> dict[str, Any]:
         """Return what it says."""
