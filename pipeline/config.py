@@ -63,6 +63,8 @@ class InputConfig(_Group):
     manifest's column region_uri says it for an image."""
     box: Annotated[tuple[str, str, str, str], BeforeValidator(_split)] = ("left", "top", "right", "bottom")
     """Columns of a manifest that cut parts out of photographs, in pixels; rows without values are whole images."""
+    group: Text | None = "group"
+    """Column of a manifest that names the part that an image is a view of; null: images are no views of parts."""
     bits: Literal["auto"] | int = "auto"
     """Bits that count in files with 16 for each value, as cameras write 10 or 12; auto finds each category's out."""
     channels: Annotated[tuple[int, int, int], BeforeValidator(_split)] | None = None

@@ -131,7 +131,8 @@ def _geometry(begun: Begun, spec: EncoderSpec) -> LakeGeometry:
     config, output = begun.config, begun.folder.output
     encoder, tiles, patch = config.encoder, config.tiles, spec.patch
     aspect = encoder.aspect
-    usual = usual_geometry(patch, encoder.sides, aspect and aspect.short, aspect and aspect.area)
+    short, area = (aspect.short, aspect.area) if aspect else (None, None)
+    usual = usual_geometry(patch, encoder.sides, short, area)
     defect = config.input.smallest_defect
     if aspect is None and (tiles.scale == "none" or (tiles.scale == "auto" and defect is None)):
         return LakeGeometry(usual, values=_values(begun))

@@ -22,7 +22,7 @@ from pipeline.metrics.stream import MAP_SCALE
 from pipeline.plan.units import Reach
 from pipeline.prepare import Prepared
 from pipeline.schema.record import GeometryRecord, RunRecord
-from pipeline.schema.tables import FAMILIES, LISTED, METRICS, PIXELS, REGIONS, VERSION
+from pipeline.schema.tables import FAMILIES, LISTED, METRICS, PARTS, PIXELS, REGIONS, VERSION
 from pipeline.stages.encode import Extracted
 from pipeline.stages.reduce import Reduced
 from pipeline.store.published import file_record
@@ -42,6 +42,7 @@ def publish(
     scores: pa.Table,
     regions: pa.Table,
     families: pa.Table,
+    parts: pa.Table,
     reduced: Reduced,
     run: RunRecord,
 ) -> RunRecord:
@@ -61,6 +62,7 @@ def publish(
         "scores": write_parquet(scores),
         "regions": write_parquet(REGIONS.cast(regions)),
         "families": write_parquet(FAMILIES.cast(families)),
+        "parts": write_parquet(PARTS.cast(parts)),
         "catalog": write_parquet(LISTED.cast(catalog.table)),
         "pixels": write_parquet(PIXELS.rows(pixels)),
         "metrics": write_parquet(METRICS.rows(rows)),

@@ -32,7 +32,7 @@ def identity(config: ScoreConfig) -> Settings:
     kept = config.model_dump(mode="json", exclude={"output", "ray", "drift", "report", "log"})
     kept["input"].pop("max_seconds")
     # as they are usually, a run is the same as one of before there were any
-    for name in ("bits", "channels", "region", "box", "smallest_defect", "max_pixels"):
+    for name in ("bits", "channels", "region", "box", "group", "smallest_defect", "max_pixels"):
         if kept["input"][name] == InputConfig.model_fields[name].default:
             kept["input"].pop(name)
     for name, usual in (("families", FamiliesConfig()), ("tiles", TilesConfig())):  # likewise

@@ -40,6 +40,7 @@ from pipeline.store.run_folder import RunFolder
 from pipeline.store.sizes import keep_sizes
 from pipeline.tables.decisions import decisions_of
 from pipeline.tables.families import known_families, renamed, with_families
+from pipeline.tables.parts import metrics_of_parts, parts_table, with_parts
 from pipeline.tables.regions import regions_table
 from pipeline.tables.rows import anomalous_images, decided_now, drifts, scores_table, with_catalog, with_references
 from pipeline.tables.selection import unseen
@@ -97,6 +98,8 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     scores = scores_table(catalog, decided, carried)
     regions = regions_table(found_regions, renamed(prepared.history.regions, members), carried, folder.run_id)
     families = known_families(members, prepared.history.families)
+    parts = parts_table(scores)
+    reduced = replace(reduced, metrics=with_parts(reduced.metrics, metrics_of_parts(parts)))
     clock.lap("regions")
     extras = None
     if most := config.report.images:
@@ -113,7 +116,7 @@ def _score(prepared: Prepared, lock: RunLock) -> Result:
     lock.check()
     if extras is not None:
         write_page(folder.report, run, scores, reduced.metrics, replace(extras, window=window_scores(prepared.history)))
-    run = publish(folder, catalog, scores, regions, families, reduced, run)
+    run = publish(folder, catalog, scores, regions, families, parts, reduced, run)
     count_published(scores, len(run.drifted or ()))
     return Result(folder, scores, reduced.metrics, run)
 

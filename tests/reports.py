@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.report.page import PageExtras, write_page
+from pipeline.tables.parts import metrics_of_parts, parts_table, with_parts
 from tests.published import COUNTS, record
 
 HOSTILE = (
@@ -52,12 +53,13 @@ class Made:
         return (self.folder / "index.html").as_uri()
 
 
-def make_report(folder: Path, count: int, drawn: int, labels: bool = True, carried: int = 0) -> Made:
+def make_report(folder: Path, count: int, drawn: int, labels: bool = True, carried: int = 0, parts: int = 0) -> Made:
     """Write a report of `count` images; the `drawn` worst have pictures, and the first, whose names are hostile.
 
-    The last `carried` rows are of an earlier run, with a threshold of its own.
+    The last `carried` rows are of an earlier run, with a threshold of its own. The first images are views of `parts`,
+    one of each category of each.
     """
-    scores = make_scores(count, labels)
+    scores = make_scores(count, labels, parts)
     if carried:
         scores = carry(scores, carried)
     rows = scores.to_pylist()
@@ -72,13 +74,14 @@ def make_report(folder: Path, count: int, drawn: int, labels: bool = True, carri
     kept = pc.sum(pc.equal(scores["scored_by"], BEFORE)).as_py() or 0
     told = {"drift": drift(), "drifted": ["bottle"], "counts": COUNTS | {"carried": kept}, "decisions": decisions()}
     run = record(TONIGHT, told)
-    write_page(Location.parse(str(folder)), run, scores, metrics() if labels else {}, extras)
+    found = with_parts(metrics() if labels else {}, metrics_of_parts(parts_table(scores)))
+    write_page(Location.parse(str(folder)), run, scores, found, extras)
     for n in pictured:
         draw(folder, n, rows)
     return Made(folder, scores)
 
 
-def make_scores(count: int, labels: bool) -> pa.Table:
+def make_scores(count: int, labels: bool, parts: int = 0) -> pa.Table:
     rng = np.random.default_rng(0)
     defect = rng.random(count) < 0.12
     raw = np.clip(rng.normal(0.45, 0.08, count) + defect * rng.normal(0.25, 0.1, count), 0.05, 1.9)
@@ -111,6 +114,7 @@ def make_scores(count: int, labels: bool) -> pa.Table:
                 "label": bool(defect[n]) if labels else None,
                 "width": SIZE[0],
                 "height": SIZE[1],
+                "group": part_name(n // len(CATEGORIES)) if n < parts * len(CATEGORIES) else None,
             }
         )
     types = {
@@ -119,8 +123,14 @@ def make_scores(count: int, labels: bool) -> pa.Table:
         "label": pa.bool_(),
         "width": pa.int32(),
         "height": pa.int32(),
+        "group": pa.string(),
     }
     return pa.table({name: pa.array([row[name] for row in rows], types.get(name)) for name in rows[0]})
+
+
+def part_name(part: int) -> str:
+    """Return a part's name, the first ones hostile."""
+    return HOSTILE[part] if part < 3 else f"part-{part:03d}"
 
 
 def carry(scores: pa.Table, count: int) -> pa.Table:

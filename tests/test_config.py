@@ -27,6 +27,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "input.layout": ("visa", "visa"),
     "input.labels": ("s3://lake/labels.csv", "s3://lake/labels.csv"),
     "input.box": ("[l, t, r, b]", ("l", "t", "r", "b")),
+    "input.group": ("serial", "serial"),
     "input.bits": ("12", 12),
     "input.channels": ("[3, 2, 0]", (3, 2, 0)),
     "input.smallest_defect": ("12.5", 12.5),

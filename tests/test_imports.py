@@ -82,6 +82,7 @@ NOTHING: tuple[str, ...] = (
         "tables.thresholds",
         "tables.verdict",
         "tables.decisions",
+        "tables.parts",
         "tables.drift",
         "result",
         "resume",

@@ -40,6 +40,7 @@ def test_where_and_how_fast_a_run_is_computed_does_not_make_it_another(changed: 
         {"input": {"bits": 16}},
         {"input": {"channels": [2, 1, 0]}},
         {"input": {"box": ["x0", "y0", "x1", "y1"]}},
+        {"input": {"group": "serial"}},
         {"search": {"dtype": "int8"}},
     ],
     ids=str,
@@ -48,7 +49,8 @@ def test_settings_that_may_change_a_result_make_it_another(changed: dict[str, An
     assert identity_of(**changed) != identity_of()
 
 
-def test_a_run_that_says_neither_bits_nor_channels_is_that_of_before_there_were_any() -> None:
+def test_a_run_that_says_neither_group_bits_nor_channels_is_that_of_before_there_were_any() -> None:
+    assert setting(identity_of(), "input.group") is None and identity_of(input={"group": "group"}) == identity_of()
     assert setting(identity_of(), "input.bits") is setting(identity_of(), "input.channels") is None
     assert identity_of(input={"bits": "auto", "channels": None}) == identity_of()
 

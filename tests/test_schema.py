@@ -77,6 +77,7 @@ def test_scores_change_with_their_version() -> None:
         *((f"original_{name}", "int32") for name in ("width", "height")),
         *((name, "float") for name in ("brightness", "contrast", "sharpness")),
         *(("map_uri", "string"), ("scored_by", "string"), ("scored_at", "timestamp[s, tz=UTC]"), ("label", "bool")),
+        ("group", "string"),
         *((name, evidence) for name in ("evidence", "evidence_normal")),
     ]
 
@@ -222,6 +223,17 @@ def test_before_version_4_a_column_family_was_a_manifests() -> None:
     old = SCORES.rows([{"uri": "/a", "score": 0.5}]).drop_columns(["score_final", "regions", "area_share", "family"])
     found = upgrade_scores(old.append_column("family", pa.array(["gearbox"])))
     assert found["family"].to_pylist() == [None] and found["manifest_family"].to_pylist() == ["gearbox"]
+
+
+def test_before_version_5_a_column_group_was_a_manifests() -> None:
+    ours = SCORES.rows([{"uri": "/a", "group": "part 1"}])
+    assert upgrade_scores(ours).equals(ours)
+    old = ours.drop_columns(["group"]).append_column("group", pa.array(["night"]))
+    found = upgrade_scores(old)
+    assert found["group"].to_pylist() == [None] and found["manifest_group"].to_pylist() == ["night"]
+    assert upgrade_scores(found).equals(found)
+    older = first_scores().append_column("group", pa.array(["night"]))
+    assert upgrade_scores(older)["manifest_group"].to_pylist() == ["night"]
 
 
 def test_scores_of_today_stay_as_they_are() -> None:

@@ -20,11 +20,11 @@ from pipeline.errors import CatalogError, NothingToScore
 from pipeline.images import Reason
 from pipeline.io.storage import Entry, Location
 from pipeline.parts import part_uri
-from pipeline.schema.table import TableSchema
+from pipeline.schema.table import TableSchema, count_by
 from pipeline.schema.tables import CATALOG, MANIFEST
 
 ROWS = 10_000  # built at a time
-EXAMPLES = 5  # categories that a warning names
+EXAMPLES = 5  # categories that a log line names
 # What a run writes below its output, wherever that is
 RESULTS = re.compile(
     r"/(runs/run_id=[^/]+/((maps|report|scores)(-\d+)?/|[^/]+$)|work/run_id=[^/]+/|features/[0-9a-f]{16}/(images|tokens)/)"
@@ -68,6 +68,7 @@ def build_catalog(config: InputConfig) -> Catalog:
         catalog = _listed(config)
         catalog = replace(catalog, table=apply_labels(catalog.table, labels, location), families=families)
     _say_without_normals(catalog.table)
+    _say_parts(catalog.table)
     return replace(catalog, table=with_regions(catalog.table, config.region))
 
 
@@ -83,13 +84,27 @@ def _say_without_normals(table: pa.Table) -> None:
         )
 
 
+def _say_parts(table: pa.Table) -> None:
+    """Log how many images are views of how many parts, and that a camera's images are a category."""
+    views = table.select(["category", "group"]).filter(pc.is_valid(table["group"]))
+    if not views.num_rows:
+        return
+    counts, cameras = count_by(views, "group"), count_by(views, "category")
+    fewest, most = min(counts.values()), max(counts.values())
+    log.info(
+        "parts    %d of %d images are views of %d parts, %s of each; they score within their categories: %s%s",
+        *(views.num_rows, table.num_rows, len(counts), fewest if fewest == most else f"{fewest} to {most}"),
+        *(", ".join(sorted(cameras)[:EXAMPLES]), ", ..." * (len(cameras) > EXAMPLES)),
+    )
+
+
 def _listed(config: InputConfig) -> Catalog:
     location, roots = Location.parse(config.uri), [Location.parse(root) for root in config.roots]
     if not location.exists():
         raise CatalogError(f"there is nothing at {location}; a folder, a bucket prefix, or a manifest is needed")
     is_table = location.path.lower().endswith((".parquet", ".csv")) and location.is_file()
     if config.layout == "manifest" or (config.layout == "auto" and is_table):
-        return _from_manifest(location, roots, config.box)
+        return _from_manifest(location, roots, config.box, config.group)
     if location.is_file():
         raise CatalogError(f"{location} is one file; give the folder that holds the images, or a .parquet or .csv")
     return _from_listing(location, config.layout, config.max_bytes, config.region.values())
@@ -126,6 +141,7 @@ def _from_listing(location: Location, layout: str, max_bytes: int, regions: Coll
             label=item.label,
             # a split file is the lake's: what it names and nobody listed may lie anywhere
             masks=[(location / mask).uri for mask in item.masks if mask in entries],
+            group=item.group,
             entry=_entry(item.path, entries),
         )
         for item in items
@@ -173,8 +189,8 @@ def _drop_results(entries: dict[str, Entry], location: Location) -> None:
         )
 
 
-def _from_manifest(location: Location, roots: list[Location], box: Sequence[str]) -> Catalog:
-    table = read_manifest(location, box)
+def _from_manifest(location: Location, roots: list[Location], box: Sequence[str], group: str | None) -> Catalog:
+    table = read_manifest(location, box, group)
     if not table.num_rows:
         raise NothingToScore(f"the manifest {location} has no rows")
     files: list[str] = table["uri"].to_pylist()
@@ -182,6 +198,7 @@ def _from_manifest(location: Location, roots: list[Location], box: Sequence[str]
     categories: list[str] = table["category"].to_pylist()
     labels: list[bool | None] = table["label"].to_pylist()
     masks: list[str | None] = table["mask_uri"].to_pylist()
+    groups: list[str | None] = table["group"].to_pylist()
     roots = [Location(location.protocol, location.path.rpartition("/")[0] or "/"), *roots]
     regions: list[str | None] = table["region_uri"].to_pylist()
     named = list(zip(files, masks, regions, strict=True))
@@ -192,14 +209,13 @@ def _from_manifest(location: Location, roots: list[Location], box: Sequence[str]
         raise CatalogError(f"{location}: none of its {len(outside)} images may be read: {outside[0]}")
     entries = iter(describe([file for file, why in zip(files, outside, strict=True) if why is None]))
     rows = []
-    for uri, category, label, mask, region, why in zip(uris, categories, labels, masks, regions, outside, strict=True):
-        if why is None:
-            own = [mask] if mask else []
-            row = _row(uri=uri, category=category, label=label, masks=own, entry=next(entries))
-            rows.append(replace(row, region_uri=region))
-        else:
-            entry = Entry(uri, 0, "", problem=why)
-            rows.append(_row(uri=uri, category=category, label=label, masks=[], entry=entry, reason=Reason.FORBIDDEN))
+    columns = (uris, categories, labels, masks, regions, groups, outside)
+    for uri, category, label, mask, region, part, why in zip(*columns, strict=True):
+        own = [mask] if mask and why is None else []
+        entry = next(entries) if why is None else Entry(uri, 0, "", problem=why)
+        reason = Reason.UNREADABLE if why is None else Reason.FORBIDDEN
+        row = _row(uri=uri, category=category, label=label, masks=own, group=part, entry=entry, reason=reason)
+        rows.append(row if why else replace(row, region_uri=region))
     kept = table.drop_columns(MANIFEST.names)
     if set(box) <= set(kept.column_names):
         kept = kept.drop_columns(list(box))
@@ -217,6 +233,7 @@ class _Row:
     reviewed: bool
     region_uri: str | None
     region_etag: str | None
+    group: str | None
     size: int
     etag: str
     reason: str | None
@@ -229,6 +246,7 @@ def _row(
     category: str,
     label: bool | None,
     masks: list[str],
+    group: str | None,
     entry: Entry,
     reason: Reason = Reason.UNREADABLE,
 ) -> _Row:
@@ -240,6 +258,7 @@ def _row(
         reviewed=False,
         region_uri=None,
         region_etag=None,
+        group=group,
         size=entry.size,
         etag=entry.etag,
         reason=reason if entry.problem else None,

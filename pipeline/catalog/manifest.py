@@ -2,6 +2,7 @@
 
 import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,21 +18,24 @@ from pipeline.errors import CatalogError, ConfigError, StorageError
 from pipeline.io.parquet import DAMAGE, read_parquet
 from pipeline.io.storage import Entry, Location
 from pipeline.parts import LARGEST, PixelBox, part_uri, split_part
+from pipeline.schema.scores import with_manifest
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import MANIFEST
 
+DEFAULT_GROUP = "group"  # of input.group
 _UNKNOWN = frozenset({"", "none", "null", "nan"})
 USUAL_BOX: tuple[str, ...] = InputConfig.model_fields["box"].default
 
 
-def read_manifest(location: Location, box: Sequence[str] = USUAL_BOX) -> pa.Table:
-    """Read a manifest: columns uri and category, optionally label, mask_uri, region_uri, a box, and any more.
+def read_manifest(location: Location, box: Sequence[str] = USUAL_BOX, group: str | None = DEFAULT_GROUP) -> pa.Table:
+    """Read a manifest: columns uri and category, optionally label, mask_uri, region_uri, a box, a group, and any more.
 
     Relative uris are taken from the manifest's folder. Rows with a box are parts of photographs.
 
     Args:
         location: of the manifest.
         box: names of the columns left, top, right, bottom, which count where it has all four.
+        group: column with the names of the parts that images are views of; where it is the usual one, it may be absent.
 
     Returns:
         MANIFEST, whose uris are those of files, the columns of the box as `boxes` reads them, and the further columns.
@@ -41,6 +45,7 @@ def read_manifest(location: Location, box: Sequence[str] = USUAL_BOX) -> pa.Tabl
             usual word, a box that is none, or a uri that stands twice, with the same box.
     """
     content = location.read_bytes()
+    columns_of = {name: group if name == "group" else name for name in MANIFEST.names}
     try:
         if location.path.lower().endswith(".csv"):
             table = pyarrow.csv.read_csv(
@@ -48,7 +53,7 @@ def read_manifest(location: Location, box: Sequence[str] = USUAL_BOX) -> pa.Tabl
                 parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
                 # names such as 007 are names, and an empty field is no value
                 convert_options=pyarrow.csv.ConvertOptions(
-                    column_types={name: pa.string() for name in MANIFEST.names},
+                    column_types={name: pa.string() for name in columns_of.values() if name is not None},
                     strings_can_be_null=True,
                     null_values=[""],
                 ),
@@ -65,8 +70,12 @@ def read_manifest(location: Location, box: Sequence[str] = USUAL_BOX) -> pa.Tabl
         raise CatalogError(f"{location} has the column {again[0]!r} more than once")
     if missing := [name for name in ("uri", "category") if name not in columns]:
         raise CatalogError(f"{location} lacks the column {missing[0]}; it has {_short(', '.join(columns))}")
+    if group not in (None, DEFAULT_GROUP, *columns):
+        raise CatalogError(
+            f"{location} lacks the column {group}, which input.group names; it has {_short(', '.join(columns))}"
+        )
 
-    texts = {name: _strings(location, table, name) for name in MANIFEST.names}
+    texts = {name: _strings(location, table, column) for name, column in columns_of.items()}
     uris, categories = texts["uri"], texts["category"]
     for name, values in (("uri", uris), ("category", categories)):
         if None in values:
@@ -89,9 +98,10 @@ def read_manifest(location: Location, box: Sequence[str] = USUAL_BOX) -> pa.Tabl
                 name: [_resolve(folder, uri) if uri else None for uri in texts[name]]
                 for name in ("mask_uri", "region_uri")
             },
+            "group": [_name(value) for value in texts["group"]],
         }
     )
-    return set_columns(known, {name: table[name] for name in columns if name not in MANIFEST.names})
+    return with_manifest(known, {name: table[name] for name in columns if name not in columns_of.values()})
 
 
 def boxes(table: pa.Table, box: Sequence[str]) -> list[PixelBox | None]:
@@ -194,8 +204,8 @@ def _resolve(folder: Location, uri: str) -> str:
         return uri
 
 
-def _strings(location: Location, table: pa.Table, name: str) -> list[str | None]:
-    if name not in table.column_names:
+def _strings(location: Location, table: pa.Table, name: str | None) -> list[str | None]:
+    if name is None or name not in table.column_names:
         return [None] * table.num_rows
     column = table[name]
     try:
@@ -207,6 +217,11 @@ def _strings(location: Location, table: pa.Table, name: str) -> list[str | None]
     except pa.ArrowException as error:
         raise CatalogError(f"{location}: the column {name} is not text: {_short(str(error))}") from error
     return values
+
+
+def _name(value: str | None) -> str | None:
+    """Return the name of a part; None where there is none."""
+    return unicodedata.normalize("NFC", value).strip() or None if value else None
 
 
 def _label(location: Location, value: str | None) -> bool | None:

@@ -15,6 +15,7 @@ Array = NDArray[Any]
 
 IMAGE = ("image_auroc", "image_f1_max", "image_ap")
 VERDICT = ("verdict_f1", "verdict_recall", "verdict_false_alarms")
+PART = ("part_auroc", "part_f1_max", "part_ap", *(f"part_{name}" for name in VERDICT))
 PIXEL = ("pixel_auroc", "pixel_f1_max", "pixel_ap", "pixel_aupro")
 PRO, SPRO = "pixel_pro_200", "pixel_spro_005"
 AUPRO_LIMIT, SPRO_LIMIT = 0.3, 0.05
@@ -42,23 +43,33 @@ class PixelTruth:
 
 def image_metrics(labels: Array, scores: Array) -> dict[str, Metric]:
     """Return AUROC, F1-max and AP of image scores (N,) against labels (N,), true for anomalous."""
-    if not len(labels):
-        return _absent(IMAGE, "no labels")
-    if labels.all() or not labels.any():
-        return _absent(IMAGE, f"all {len(labels)} labelled images are {'anomalous' if labels[0] else 'normal'}")
-    return _values(IMAGE, ranking_metrics(labels, scores))
+    return _ranked(IMAGE, labels, scores, "images")
 
 
-def verdict_metrics(labels: Array, flagged: Array) -> dict[str, Metric]:
+def verdict_metrics(labels: Array, flagged: Array, what: str = "images") -> dict[str, Metric]:
     """Return F1, the share of defects that are flagged, and that of normal images; both arguments (N,), bool."""
     defects, normal = int(labels.sum()), int((~labels).sum())
     found, wrong = int((labels & flagged).sum()), int((~labels & flagged).sum())
-    nothing = Metric(None, "no labels" if not len(labels) else "no defects among the labelled images")
+    nothing = Metric(None, "no labels" if not len(labels) else f"no defects among the labelled {what}")
     return {
         "verdict_f1": Metric(2 * found / (found + wrong + defects)) if defects else nothing,
         "verdict_recall": Metric(found / defects) if defects else nothing,
-        "verdict_false_alarms": Metric(wrong / normal) if normal else Metric(None, "no normal labelled images"),
+        "verdict_false_alarms": Metric(wrong / normal) if normal else Metric(None, f"no normal labelled {what}"),
     }
+
+
+def part_metrics(labels: Array, scores: Array, flagged: Array) -> dict[str, Metric]:
+    """Return the metrics of images for parts: their labels, scores and verdicts, each (N,)."""
+    verdict = verdict_metrics(labels, flagged, "parts")
+    return _ranked(PART[:3], labels, scores, "parts") | {f"part_{name}": metric for name, metric in verdict.items()}
+
+
+def _ranked(names: Sequence[str], labels: Array, scores: Array, what: str) -> dict[str, Metric]:
+    if not len(labels):
+        return _absent(names, "no labels")
+    if labels.all() or not labels.any():
+        return _absent(names, f"all {len(labels)} labelled {what} are {'anomalous' if labels[0] else 'normal'}")
+    return _values(names, ranking_metrics(labels, scores))
 
 
 def pixel_metrics(maps: Array, truth: PixelTruth, variant: Literal["exact", "musc"]) -> dict[str, Metric]:

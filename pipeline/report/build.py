@@ -66,11 +66,12 @@ def draw_report(
 
 
 def worst_images(scores: pa.Table, most: int, run_id: str) -> NDArray[np.int64]:
-    """Return the row numbers of the `most` worst images of each category, rising.
+    """Return the row numbers of the `most` worst images of each category, and other views of their parts, rising.
 
     Where they would be more than MOST, of each category fewer, but one at least.
 
     What this run calls anomalous comes first: in a window of many nights, this run's would else be hidden by the past.
+    Of parts that it calls anomalous the other views are there, too, as far as MOST allows.
     """
     new = pc.and_(scores["anomalous"], pc.equal(scores["scored_by"], run_id)).fill_null(False)
     columns = {"category": scores["category"], "rank": rank(scores), "new": new, "image": np.arange(scores.num_rows)}
@@ -83,7 +84,23 @@ def worst_images(scores: pa.Table, most: int, run_id: str) -> NDArray[np.int64]:
     if each < min(most, int(sizes.max(initial=0))):
         log.info("report   %d images of each category, and not %d: %d of all together", each, most, MOST)
     chosen: NDArray[np.int64] = np.sort(frame.groupby("category").head(each)["image"].to_numpy())
-    return chosen
+    return np.sort(np.concatenate([chosen, _other_views(scores, chosen[new.to_numpy()[chosen]], chosen)]))
+
+
+def _other_views(scores: pa.Table, anomalous: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the row numbers of other views of the parts of `anomalous` images, those of the worst part first.
+
+    With the `chosen` ones they are MOST at most.
+    """
+    ranks = rank(scores).take(pa.array(anomalous)).to_numpy()
+    worst_first = anomalous[np.argsort(-ranks, kind="stable")]
+    parts = pc.unique(scores["group"].take(pa.array(worst_first)).drop_null())
+    place = pc.index_in(scores["group"], value_set=parts)
+    scored = pc.and_(pc.is_valid(place), pc.is_valid(scores["score_raw"]))
+    views = np.setdiff1d(np.flatnonzero(scored.to_numpy()), chosen)
+    order = np.argsort(place.take(pa.array(views)).to_numpy(), kind="stable")
+    found: NDArray[np.int64] = views[order][: max(0, MOST - len(chosen))]
+    return found
 
 
 def colour_scales(scores: pa.Table, pixels: Mapping[str, NDArray[np.int64]]) -> dict[str, tuple[float, float]]:

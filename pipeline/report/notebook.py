@@ -57,8 +57,13 @@ class Run:
         return self.result.published.families()
 
     @property
+    def parts(self) -> pa.Table:
+        """A row for each part that images are views of; raises `StorageError` when they cannot be read."""
+        return self.result.published.parts()
+
+    @property
     def metrics(self) -> dict[str, dict[str, Metric]]:
-        """By category, then name: a value, or the reason why there is none."""
+        """By category (of parts: by product), then name: a value, or the reason why there is none."""
         return self.result.metrics
 
     @property

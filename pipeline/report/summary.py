@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 from pipeline.errors import ConfigError
 from pipeline.metrics.category import Metric, mean_metrics
 from pipeline.report.columns import finite_columns
+from pipeline.report.parts import ProductParts, WorstPart, products_of, worst_parts
 from pipeline.result import Result
 from pipeline.schema.table import count_by, records, set_columns
 from pipeline.tables.decisions import Decision
+from pipeline.tables.parts import parts_table
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,17 @@ class Summary:
     categories: list[CategoryScores]
     decisions: list[Decided]
     worst: list[Scored]
+    products: list[ProductParts]
+    worst_parts: list[WorstPart]
 
 
 def summarise(result: Result, most: int, category: str | None = None) -> Summary:
-    """Gather a run's facts, and its `most` worst images by `score`, of all categories or of one.
+    """Gather a run's facts, and its `most` worst images and parts by `score`, of all categories or of one.
 
-    Raises `ConfigError` when there is no such category.
+    Of one category, parts are those whose worst view is of it. Raises `ConfigError` when there is no such category.
     """
     run, scores = result.run, finite_columns(result.scores)
+    parts = parts_table(result.scores)
     compared: dict[str, int | None] = pc.min_max(scores["references"]).as_py()
     return Summary(
         run_id=result.folder.run_id,
@@ -137,6 +142,10 @@ def summarise(result: Result, most: int, category: str | None = None) -> Summary
         categories=[_spread(scores, name) for name in categories_of(scores)],
         decisions=[Decided(category=name, **of.model_dump()) for name, of in run.decisions.items()],
         worst=_worst(only_category(scores, category), most),
+        products=products_of(parts, result.metrics),
+        worst_parts=worst_parts(
+            parts if category is None else parts.filter(pc.equal(parts["worst_category"], category)), most
+        ),
     )
 
 

@@ -3,7 +3,8 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from pipeline.metrics.category import IMAGE, PIXEL, Metric
+from pipeline.metrics.category import IMAGE, PART, PIXEL, Metric
+from pipeline.report.parts import all_parts
 from pipeline.report.summary import Summary
 from pipeline.report.terminal import stacked
 from pipeline.screen import printable
@@ -24,6 +25,12 @@ HEADINGS = {
     "pixel_aupro": "AUPRO",
     "pixel_pro_200": "PRO-200",
     "pixel_spro_005": "sPRO",
+    "part_auroc": "part AUROC",
+    "part_f1_max": "part F1",
+    "part_ap": "part AP",
+    "part_verdict_f1": "part V-F1",
+    "part_verdict_recall": "part recall",
+    "part_verdict_false_alarms": "part false alarms",
 }
 
 
@@ -68,12 +75,39 @@ def decisions_table(summary: Summary, width: int) -> list[str]:
     ]
 
 
+def products_table(summary: Summary, width: int) -> list[str]:
+    """Return lines: the parts of each product, how many are anomalous or not all seen, and their metrics in percent."""
+    products = summary.products
+    if not products:
+        return []
+    lines = [*products, all_parts(products)] if len(products) > 1 else products
+    known = any(metric.value is not None for of in products for metric in of.metrics.values())
+    names = PART if known else ()
+    measured = [HEADINGS[name].replace("AUROC", "AUROC in %").removeprefix("part ") for name in names]
+    table = [
+        ["product", "parts", "anomalous", "not all seen", *measured],
+        *(
+            [of.product, str(of.parts), _count(of.anomalous), str(of.incomplete)]
+            + [_percent(of.metrics.get(name)) for name in names]
+            for of in lines
+        ),
+    ]
+    unseen = sum(of.incomplete for of in products)
+    has = "has" if unseen == 1 else "have"
+    note = f"{unseen} of the parts that are not anomalous {has} views that could not be scored"
+    return [*stacked(table, width), *(textwrap.wrap(note, width) if unseen else [])]
+
+
 def metrics_table(summary: Summary, width: int) -> list[str]:
     """Return lines: the metrics of each category in percent, where labels are known, and why some are missing.
 
     Names of categories are cut, and tables split, to fit into `width` characters.
     """
-    metrics = summary.metrics
+    metrics = {
+        category: {name: metric for name, metric in of.items() if name not in PART}
+        for category, of in summary.metrics.items()
+        if not of or of.keys() - {*PART}  # others are products
+    }
     there = {*IMAGE, *PIXEL, *(name for of in metrics.values() for name in of)}
     names = [*(name for name in HEADINGS if name in there), *sorted(there - HEADINGS.keys())]
     lines = [[category, *(_percent(of.get(name)) for name in names)] for category, of in sorted(metrics.items())]

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pipeline.report.compare import Comparison, Uris
 from pipeline.report.summary import Summary
-from pipeline.report.table import HEADINGS, counts_table, decisions_table, metrics_table
+from pipeline.report.table import HEADINGS, counts_table, decisions_table, metrics_table, products_table
 from pipeline.report.terminal import aligned, ruled, shortened
 from pipeline.report.values import finite
 from pipeline.screen import printable
@@ -32,12 +32,13 @@ def headline(summary: Summary, width: int) -> str:
 def outcome_text(summary: Summary, width: int) -> str:
     """Return what a run prints at its end, below its headline: what became of each category, and where it lies."""
     parts = [counts_table(summary, width), decisions_table(summary, width), metrics_table(summary, width)]
+    parts.append(products_table(summary, width))
     parts.append([f"results: {printable(summary.results)}"])
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def summary_text(summary: Summary, width: int) -> str:
-    """Return a run's facts, its tables of categories, and its worst images."""
+    """Return a run's facts, its tables of categories and products, and its worst parts and images."""
     worst = [
         [of.category, "-" if of.score is None else f"{of.score:.3f}", _raw(of.score_raw), _raw(of.stderr), of.uri]
         for of in summary.worst
@@ -47,7 +48,16 @@ def summary_text(summary: Summary, width: int) -> str:
         counts_table(summary, width),
         decisions_table(summary, width),
         metrics_table(summary, width),
+        products_table(summary, width),
     ]
+    if summary.worst_parts:
+        listed = [
+            [of.group, "-" if of.score is None else f"{of.score:.3f}", f"{of.scored} of {of.views}", of.worst_category]
+            + [of.worst_uri]
+            for of in summary.worst_parts
+        ]
+        headings = ["score", "views scored", "of the worst view: category", "uri"]
+        parts.append(_table("worst parts", headings, listed, (0, 3, 4), width))
     if worst:
         parts.append(_table("worst images", ["score", "score_raw", "stderr", "uri"], worst, (0, 4), width))
     return "\n\n".join("\n".join(part) for part in parts if part)

@@ -9,7 +9,8 @@ from pipeline.schema.table import set_columns
 from pipeline.schema.tables import PART, SCORES
 
 LATER = ("regions", "area_share", "family")  # before version 4 a column of such a name is a manifest's
-LATER_5 = tuple(PART.names)  # likewise before version 5
+# likewise before version 5, where it stands behind ours
+LATER_5 = ("group", "region_uri", "region_etag", *PART.names)
 LEAST = 1e-9  # distance: a threshold of 0 is one of images that are all the same
 
 

@@ -14,6 +14,7 @@ CATEGORY = Column("category", pa.string(), "Name of the category.")
 URI = Column("uri", pa.string(), "Address of the image.")
 ETAG = Column("etag", pa.string(), "Tag of its content, as the store has it.")
 LABEL = Column("label", pa.bool_(), "True for anomalous, null where nobody knows.")
+GROUP = Column("group", pa.string(), "Name of the part that it is a view of; null where it is of none.")
 MASKS = Column(
     "masks", pa.list_(pa.string()), "Addresses of its masks: none of normal images, and where there are none."
 )
@@ -95,6 +96,7 @@ MANIFEST = TableSchema(
     (
         *(URI, CATEGORY, LABEL, Column("mask_uri", pa.string(), "Address of its mask.")),
         REGION[0],
+        GROUP,
     ),
 )
 LABELS = TableSchema(
@@ -110,6 +112,7 @@ CATALOG = TableSchema(
         *(IMAGE, URI, CATEGORY, LABEL, MASKS),
         Column("reviewed", pa.bool_(), "Whether the label is a person's, from input.labels."),
         *REGION,
+        GROUP,
         *(SIZE, ETAG, REASON, DETAIL),
     ),
 )
@@ -263,7 +266,11 @@ REDUCED = TableSchema(
 METRICS = TableSchema(
     "The metrics that a run leaves.",
     (
-        Column("category", pa.string(), "Name of the category; null: the mean over those that have the metric."),
+        Column(
+            "category",
+            pa.string(),
+            "Name of the category, or of parts the product; null: the mean over those that have the metric.",
+        ),
         Column("name", pa.string(), "Name of the metric."),
         Column("value", pa.float64(), "The figure; null with a reason.", "0 to 1"),
         Column("reason", pa.string(), "Why there is none."),
@@ -334,11 +341,13 @@ VERSION = 5
 SCORES = TableSchema(
     "scores/: the product. A manifest's own columns stand behind.",
     (
-        *(CATEGORY, URI, ETAG, *DECIDED.without("image"), LABEL, *EXPLAINED.columns),
+        *(CATEGORY, URI, ETAG, *DECIDED.without("image"), LABEL),
+        GROUP,
         *REGION,
+        *EXPLAINED.columns,
     ),
 )
-KEPT = TableSchema("What later runs read of scores.", SCORES.without("label"))
+KEPT = TableSchema("What later runs read of scores.", SCORES.without("label", "group"))
 
 # ---- regions of anomalous images
 
@@ -390,6 +399,26 @@ MEMBERS = TableSchema(
     (
         *(IMAGE, Column("region", pa.int64(), "Its number in the image."), *FAMILIES.columns),
         Column("replaced", pa.list_(pa.string()), "Names that the family had, before people gave it another one."),
+    ),
+)
+
+# ---- parts, of several views each
+
+PARTS = TableSchema(
+    "parts.parquet: a row for each part, which several cameras may have photographed: it is as its worst view is.",
+    (
+        Column("group", pa.string(), "Its name."),
+        Column("product", pa.string(), "What it is one of: the categories whose images are views of the same parts."),
+        Column("views", pa.int64(), "How many images are views of it.", "images"),
+        Column("scored", pa.int64(), "How many of them were scored.", "images"),
+        Column("quarantined", pa.int64(), "How many were not.", "images"),
+        Column("complete", pa.bool_(), "Whether all views were scored: else what is not anomalous may be so unseen."),
+        Column("score", pa.float64(), "The largest of its views; null where none has a score.", "times the threshold"),
+        Column("anomalous", pa.bool_(), "Whether any view is; null where that was decided of none."),
+        Column("label", pa.bool_(), "True where any view is labelled anomalous, false where all are normal; or null."),
+        Column("worst_category", pa.string(), "Category of the view with that score; null where none was scored."),
+        Column("worst_uri", pa.string(), "Address of that view."),
+        Column("scored_by", pa.string(), "The run that scored that view."),
     ),
 )
 

@@ -10,7 +10,7 @@ from pipeline.io.parquet import read_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.record import FileRecord, RunRecord
 from pipeline.schema.scores import upgrade_scores
-from pipeline.schema.tables import FAMILIES, REGIONS
+from pipeline.schema.tables import FAMILIES, PARTS, REGIONS
 from pipeline.store.checks import held_to
 from pipeline.store.run_folder import RunFolder
 
@@ -23,7 +23,7 @@ class Published:
     run: RunRecord
 
     def location(self, what: str) -> Location:
-        """Return where a file lies: scores, regions, families, catalog, pixels, metrics, report. Or `DamagedFile`."""
+        """Return where a file lies: scores, regions, families, parts, catalog, ...; raises `DamagedFile`."""
         return self.folder.results / self._listed(what).path
 
     def table(self, what: str) -> pa.Table:
@@ -46,6 +46,10 @@ class Published:
     def families(self) -> pa.Table:
         """Read the families of a run as FAMILIES: none where its version found none; raises `StorageError`."""
         return FAMILIES.completed(self.table("families")) if "families" in self.run.files else FAMILIES.empty()
+
+    def parts(self) -> pa.Table:
+        """Read the parts of a run as PARTS: none where its version knew none; raises `StorageError`."""
+        return PARTS.completed(self.table("parts")) if "parts" in self.run.files else PARTS.empty()
 
     def _listed(self, what: str) -> FileRecord:
         if what not in self.run.files:

@@ -63,7 +63,7 @@ class RunFolder:
     def part(self, what: str) -> str:
         """Return the path below the results of what readers read.
 
-        That is scores, regions, families, catalog, pixels, metrics, metrics_json.
+        That is scores, regions, families, parts, catalog, pixels, metrics, metrics_json.
         """
         if what == "scores":
             return f"scores/part-{self.attempt:05d}.parquet"
@@ -166,7 +166,7 @@ class RunFolder:
 
     def _remove_results(self) -> None:
         """Remove what an attempt that did not publish wrote for readers; no reader is led to what may not be."""
-        parts = ("scores", "regions", "families", "catalog", "pixels", "metrics", "metrics_json")
+        parts = ("scores", "regions", "families", "parts", "catalog", "pixels", "metrics", "metrics_json")
         for location in (*(self.results / self.part(what) for what in parts), self.output / self.maps, self.report):
             _remove(location)
         scores = self.results / self.part("scores")

@@ -20,7 +20,7 @@ from pipeline.schema.tables import BOX, DECIDED, EXPLAINED, IMAGE_STATS, SCORES
 from pipeline.tables.drift import Drift, distribution_drift, share_drift
 
 # the other columns of scores are found out
-OF_CATALOG = ("category", "uri", "etag", "label", "region_uri", "region_etag")
+OF_CATALOG = ("category", "uri", "etag", "label", "group", "region_uri", "region_etag")
 
 
 def check_rows(stage: str, expected: Iterable[int], found: Iterable[int]) -> None:

@@ -43,8 +43,9 @@ def select(catalog: Catalog, config: ScoreConfig, history: History) -> Selection
     lake = config.input.uri.rpartition("/")[0] if catalog.layout == "manifest" else config.input.uri
     roots = (lake, *config.input.roots)
     try:
-        pinned_config = InputConfig(uri=config.references.pinned, roots=roots, layout="manifest", box=config.input.box)
-        chosen = build_catalog(pinned_config).table
+        own = {"box": config.input.box, "group": None}
+        listed = InputConfig(uri=config.references.pinned, roots=roots, layout="manifest", **own)
+        chosen = build_catalog(listed).table
     except CatalogError as error:
         raise CatalogError(f"references.pinned: {error}") from error
     pinned, names = _names(chosen), _names(table)

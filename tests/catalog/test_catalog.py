@@ -63,6 +63,7 @@ def test_table_has_one_row_for_each_image_after_the_schema(tmp_path: Path) -> No
         "label": None,
         "masks": [],
         "reviewed": False,
+        "group": None,
         "size": 5,
         "reason": None,
         "detail": None,

@@ -15,6 +15,7 @@ from pipeline.catalog.manifest import read_manifest
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
 from pipeline.io.storage import Entry, Location
+from pipeline.schema.tables import MANIFEST
 from tests.corpus import HOSTILE_NAMES, write_files
 
 Rows = list[dict[str, Any]]
@@ -67,9 +68,44 @@ def test_masks_are_taken_from_the_manifests_folder_unless_absolute(kind: str, tm
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_part_that_an_image_is_a_view_of_has_a_column(kind: str, tmp_path: Path) -> None:
+    parts = ["007", "7", "", None, "  ", "u\u0308"]
+    rows = [{"uri": f"{i}.png", "category": "x", "group": part, "serial": i} for i, part in enumerate(parts)]
+    manifest = write(tmp_path, kind, rows)
+    table = read_manifest(manifest)
+    assert table["group"].to_pylist() == ["007", "7", None, None, None, "\u00fc"]  # of one form, as categories
+    assert table.schema.names == [*MANIFEST.names, "serial"]
+    catalog = build_catalog(InputConfig(uri=manifest.uri))
+    assert catalog.table["group"].to_pylist() == table["group"].to_pylist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_column_of_parts_may_be_another_and_the_usual_one_is_then_kept(kind: str, tmp_path: Path) -> None:
+    rows = [{"uri": f"{i}.png", "category": "x", "serial": f"0{i}", "group": "day"} for i in range(2)]
+    manifest = write(tmp_path, kind, rows)
+    table = read_manifest(manifest, group="serial")
+    assert table["group"].to_pylist() == ["00", "01"] and table["manifest_group"].to_pylist() == ["day"] * 2
+    assert table.schema.names == [*MANIFEST.names, "manifest_group"]
+    assert build_catalog(InputConfig(uri=manifest.uri, group="serial")).table["group"].to_pylist() == ["00", "01"]
+    without = read_manifest(manifest, group=None)
+    assert without["group"].null_count == 2 and without["manifest_group"].to_pylist() == ["day"] * 2
+    with pytest.raises(CatalogError, match="lacks the column part, which input.group names; it has uri, category"):
+        read_manifest(manifest, group="part")
+
+
+def test_parts_of_a_lake_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    parts: dict[str, list[str | None]] = {"top": ["1", "2", None], "side": ["1", "2", "2"]}
+    rows = [{"uri": f"{c}{i}", "category": c, "group": part} for c, of in parts.items() for i, part in enumerate(of)]
+    with caplog.at_level("INFO"):
+        catalog_of(write(tmp_path, "csv", rows))
+    said = "5 of 6 images are views of 2 parts, 2 to 3 of each; they score within their categories: side, top"
+    assert said in caplog.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_label_and_mask_may_be_absent(kind: str, tmp_path: Path) -> None:
     table = read_manifest(write(tmp_path, kind, [{"uri": "a.png", "category": "x"}]))
-    assert table.schema.names == ["uri", "category", "label", "mask_uri"]
+    assert table.schema.names == MANIFEST.names
     assert table["label"].to_pylist() == [None]
     assert table["mask_uri"].to_pylist() == [None]
 
@@ -170,7 +206,7 @@ def test_further_columns_are_kept_in_order_and_type(tmp_path: Path) -> None:
         pa.table({"lot": more["lot"], "uri": ["a", "b"], "category": ["x", "x"], **more}), tmp_path / "m.parquet"
     )
     table = read_manifest(Location.parse(str(tmp_path / "m.parquet")))
-    assert table.schema.names == ["uri", "category", "label", "mask_uri", "lot", "camera", "taken", "tags"]
+    assert table.schema.names == [*MANIFEST.names, "lot", "camera", "taken", "tags"]
     for name, values in more.items():
         assert table[name].type == values.type
         assert table[name].to_pylist() == values.to_pylist()

@@ -13,6 +13,7 @@ from sklearn.metrics import f1_score, recall_score
 from pipeline.metrics.category import (
     AUPRO_LIMIT,
     IMAGE,
+    PART,
     PIXEL,
     SPRO_LIMIT,
     VERDICT,
@@ -21,6 +22,7 @@ from pipeline.metrics.category import (
     image_metrics,
     mean_metrics,
     no_pixel_metrics,
+    part_metrics,
     pixel_metrics,
     streamed_pixel_metrics,
     verdict_metrics,
@@ -89,6 +91,17 @@ def test_verdicts_that_cannot_be_counted_say_why() -> None:
     found = verdict_metrics(defects, defects)
     assert found["verdict_f1"] == found["verdict_recall"] == Metric(1.0)
     assert found["verdict_false_alarms"] == Metric(None, "no normal labelled images")
+
+
+def test_parts_have_the_metrics_of_images_by_names_of_their_own() -> None:
+    labels, scores = np.array([True, False, False, True]), np.array([1.4, 1.2, 0.3, 0.9])
+    found = part_metrics(labels, scores, scores > 1)
+    assert tuple(found) == PART
+    images = [*image_metrics(labels, scores).values(), *verdict_metrics(labels, scores > 1).values()]
+    assert list(found.values()) == images and found["part_verdict_recall"] == Metric(0.5)
+    normal = part_metrics(np.zeros(2, bool), scores[:2], scores[:2] > 1)
+    assert normal["part_auroc"].reason == "all 2 labelled parts are normal"
+    assert normal["part_verdict_f1"].reason == "no defects among the labelled parts"
 
 
 def test_images_without_labels_have_no_metric() -> None:

@@ -1,5 +1,6 @@
 """What a report shows: which images, in which colours, beside which earlier ones."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,11 @@ def table(*rows: tuple[str, float | None, float | None, float | None]) -> pa.Tab
     return pa.Table.from_pylist([dict(zip(SCORES.names, row, strict=True)) for row in rows], schema=SCORES)
 
 
-def nights(*rows: tuple[str, float | None, float | None, str, bool]) -> pa.Table:
+def nights(*rows: tuple[str, float | None, float | None, str, bool], groups: Sequence[str | None] = ()) -> pa.Table:
     names = ("category", "score", "score_raw", "scored_by", "anomalous")
     kinds = (pa.string(), pa.float64(), pa.float64(), pa.string(), pa.bool_())
-    return pa.table({name: pa.array([row[at] for row in rows], kinds[at]) for at, name in enumerate(names)})
+    found = pa.table({name: pa.array([row[at] for row in rows], kinds[at]) for at, name in enumerate(names)})
+    return found.append_column("group", pa.array(groups or [None] * len(rows), pa.string()))
 
 
 def one_night(*pairs: tuple[str, float | None]) -> pa.Table:
@@ -60,6 +62,27 @@ def test_many_categories_share_what_a_report_may_hold(
         assert worst_images(scores, 4, "now").tolist() == [3, 4, 8, 9, 13, 14]
     assert "2 images of each category, and not 4: 8 of all together" in caplog.text
     assert len(worst_images(one_night(*((f"{n}", 0.5) for n in range(20))), 4, "now")) == 20
+
+
+def test_the_other_views_of_anomalous_parts_are_shown_those_of_the_worst_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("top", 1.2, 0.6, "now", True), ("top", 3.0, 0.9, "now", True), ("top", 2.0, 0.8, "then", True)]
+    rows += [("top", 0.5, 0.2, "now", False), ("side", 1.1, 0.5, "now", True), ("side", 0.3, 0.1, "now", False)]
+    rows += [("side", 0.4, 0.1, "now", False), ("side", 0.2, 0.1, "now", False), ("side", 0.1, 0.1, "then", False)]
+    groups = ["a", "b", "c", "d", None, "a", "b", "c", "b"]
+    lost: tuple[str, None, None, str, bool] = ("side", None, None, "now", False)
+    scores = nights(*rows, lost, groups=[*groups, "b"])
+    assert worst_images(scores, 1, "now").tolist() == [1, 4, 6, 8]  # of part b, and none that was not scored
+    assert worst_images(scores, 2, "now").tolist() == [
+        0,
+        1,
+        4,
+        5,
+        6,
+        8,
+    ]  # c was anomalous in another night
+    for most, shown in ((2, [1, 4]), (3, [1, 4, 6]), (9, [1, 4, 6, 8])):
+        monkeypatch.setattr("pipeline.report.build.MOST", most)
+        assert worst_images(scores, 1, "now").tolist() == shown
 
 
 def test_colours_begin_at_the_median_pixel_and_end_at_the_largest_value() -> None:

@@ -13,6 +13,8 @@ from pipeline.report.compare import compare
 from pipeline.report.summary import summarise
 from pipeline.report.table import HEADINGS
 from pipeline.report.text import comparison_text, headline, json_text, outcome_text, summary_text
+from pipeline.schema.tables import SCORES
+from pipeline.tables.parts import metrics_of_parts, parts_table, with_parts
 from tests.published import publish, record, result, row
 
 JOB = Path(__file__).parents[2] / "jobs" / "inspect_run.py"
@@ -132,6 +134,57 @@ def test_decisions_fit_into_a_terminal_and_cannot_move_its_cursor() -> None:
         text = outcome_text(summarise(run, 5), width)
         lines = [line for line in text.split("\n") if "a" * 90 not in line]  # a word of notes stays whole
         assert only_printable(text) and max(map(len, lines)) <= width and "trust the order" in text
+
+
+def part_rows() -> list[dict[str, Any]]:
+    """Return views of three parts of a product, one of them lost, and of one part of another."""
+    named = {"etag": "1", "anomalous": False, "status": "scored"}
+    rows: list[dict[str, Any]] = [
+        {"category": "nut/C1", "uri": "/1", "group": "p1", "score": 0.5, "label": False},
+        {"category": "nut/C2", "uri": "/2", "group": "p1", "score": 0.75, "label": False},
+        {"category": "nut/C1", "uri": "/3", "group": "p2", "score": 1.5, "anomalous": True, "label": True},
+        {"category": "nut/C2", "uri": "/4", "group": "p2", "score": 0.25, "label": False},
+        {"category": "nut/C1", "uri": "/5", "group": "p3", "score": 0.25, "label": False},
+        {"category": "nut/C2", "uri": "/6", "group": "p3", "status": "quarantined", "reason": "damaged"},
+        {"category": "lid", "uri": "/7", "group": "q\x1b", "score": 0.125},
+    ]
+    return [{**named, "score_raw": row.get("score"), **row} for row in rows]
+
+
+def test_parts_have_a_table_of_products_and_the_worst_are_listed() -> None:
+    run = result("one", [])
+    scores = SCORES.rows(part_rows())
+    known = with_parts({"nut/C1": {"image_ap": Metric(0.5)}}, metrics_of_parts(parts_table(scores)))
+    summary = summarise(replace(run, scores=scores, metrics=known), 3)
+    text = outcome_text(summary, 100)
+    assert text.split("\n\n")[-2].split("\n") == [
+        "product  parts  anomalous  not all seen  AUROC in %     F1     AP   V-F1  recall  false alarms",
+        "----------------------------------------------------------------------------------------------",
+        "lid          1          0             0           -      -      -      -       -             -",
+        "nut          3          1             1       100.0  100.0  100.0  100.0   100.0           0.0",
+        "all          4          1             1       100.0  100.0  100.0  100.0   100.0           0.0",
+        "1 of the parts that are not anomalous has views that could not be scored",
+    ]
+    assert "nut/C1            -     -  50.0" in text and "\nnut  " not in text.split("\n\n")[1]
+    listed = summary_text(summary, 100).split("\n\n")[-2].split("\n")
+    assert listed == [
+        "worst parts  score  views scored  of the worst view: category  uri",
+        "------------------------------------------------------------------",
+        "p2           1.500        2 of 2  nut/C1                       /3",
+        "p1           0.750        2 of 2  nut/C2                       /2",
+        "p3           0.250        1 of 2  nut/C1                       /5",
+    ]
+    told = json.loads(json_text(summary))
+    assert told["worst_parts"][0]["worst_uri"] == "/3" and told["products"][1]["incomplete"] == 1
+
+
+def test_without_labels_parts_are_counted_and_their_names_move_no_cursor() -> None:
+    rows = [{**row, "label": None} for row in part_rows()]
+    summary = summarise(replace(result("one", []), scores=SCORES.rows(rows)), 9, "lid")
+    assert [part.group for part in summary.worst_parts] == ["q\x1b"]
+    text = summary_text(summary, 80)
+    assert only_printable(text) and "product  parts  anomalous  not all seen\n" in text
+    assert "parts" not in outcome_text(summarise(result("one", ROWS), 1), 80)
 
 
 def test_figures_that_only_some_presets_have_stand_in_their_place() -> None:

@@ -17,7 +17,7 @@ from tests.published import first_facts, record, row, stored
 def attempt(folder: RunFolder, uri: str) -> RunFolder:
     """Begin an attempt, and write all that it leaves for readers but run.json."""
     begun = folder.begin_attempt()
-    for what in ("catalog", "pixels", "metrics", "regions", "families"):
+    for what in ("catalog", "pixels", "metrics", "regions", "families", "parts"):
         (begun.results / begun.part(what)).write_bytes(write_parquet(pa.table({"of": [begun.attempt]})))
     (begun.results / begun.part("scores")).write_bytes(write_parquet(stored([row("nut", uri, 0.5)])))
     (begun.results / begun.part("metrics_json")).write_bytes(b"{}")
@@ -54,6 +54,8 @@ def test_each_attempt_has_names_of_its_own_and_the_first_the_plain_ones(place: L
         "metrics-1.parquet",
         "metrics.json",
         "metrics.parquet",
+        "parts-1.parquet",
+        "parts.parquet",
         "pixels-1.parquet",
         "pixels.parquet",
         "regions-1.parquet",
@@ -73,7 +75,7 @@ def test_the_attempt_that_creates_run_json_is_read_and_the_others_leave_nothing(
     assert published.scores()["uri"].to_pylist() == ["ab"[winner]]
     assert published.table("catalog")["of"].to_pylist() == [winner]
     kept = contents(folder.results)
-    assert len(kept) == 10 and not folder.work.exists()
+    assert len(kept) == 11 and not folder.work.exists()
     # the other one wakes up, and goes on where it was
     for what in ("scores", "catalog"):
         (other.results / other.part(what)).write_bytes(b"late")

@@ -26,7 +26,8 @@ COLUMNS = (
     *("width", "height"),
     *("box_left", "box_top", "box_right", "box_bottom", "original_width", "original_height"),
     *("brightness", "contrast", "sharpness"),
-    *("map_uri", "scored_by", "scored_at", "label", "evidence", "evidence_normal"),
+    *("map_uri", "scored_by", "scored_at", "label"),
+    *("group", "region_uri", "region_etag", "evidence", "evidence_normal"),
 )
 DECIDED = ("status", "reason", "references", "anomalous", "rule", "width", "height", "label")
 
@@ -79,7 +80,8 @@ def test_a_run_is_read(output: Path, run_id: str, count: int) -> None:
     run = pipeline.open_run(str(output), run_id)
     scores = run.to_pandas()
     assert tuple(scores.columns) == COLUMNS and run.regions.num_rows == 0
-    assert scores[["box_left", "original_height"]].isna().all(axis=None)  # there were no parts
+    assert scores[["box_left", "original_height", "region_uri"]].isna().all(axis=None)  # there were no boxes
+    assert run.parts.num_rows == 0 and scores["group"].isna().all()
     scored = scores[scores["status"] == "scored"]
     assert (scored["scored_by"] == run_id).sum() == count
     assert scores["reason"].dropna().tolist() == ["empty"] and len(scores) == len(scored) + 1

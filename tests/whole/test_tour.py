@@ -85,7 +85,7 @@ def test_the_tours_python_shows_the_run(tour: Tour) -> None:
 
 
 def test_the_tours_queries_find_what_the_run_found(tour: Tour) -> None:
-    view, categories, quarantined, worst, regions, wrong, metrics = tour.rows
+    view, categories, quarantined, worst, regions, unseen, wrong, metrics = tour.rows
     scores = pipeline.open_run(str(tour.folder / "out" / "sample" / "scores"), "test").to_pandas()
     scored = scores[scores["status"] == "scored"]
     assert [row[:2] for row in categories] == [("brick", 13), ("gravel", 12)]
@@ -94,6 +94,7 @@ def test_the_tours_queries_find_what_the_run_found(tour: Tour) -> None:
     assert [row[0] for row in worst] == ["brick"] * 3 + ["gravel"] * 3
     assert worst[0][2] == scored.loc[scored["category"] == "brick", "score_raw"].max()
     assert sorted({row[1] for row in regions}) == sorted(scored.loc[scored["regions"] > 0, "uri"])
+    assert unseen == []  # the sample has no parts
     assert len(wrong) == min(5, int((scored["label"] != scored["anomalous"]).sum()))
     assert {row[0] for row in metrics} == {"test"} and ("image_auroc", "fp32") in {(row[1], row[4]) for row in metrics}
 

@@ -14,12 +14,16 @@ _ENDS = tuple(SIDECARS)
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image of a layout: `label` is True for anomalous, None for unknown; paths are relative to the root."""
+    """One image of a layout; paths are relative to the root.
+
+    `label` is True for anomalous, None for unknown; `group` names the part that it is a view of.
+    """
 
     path: str
     category: str
     label: bool | None = None
     masks: tuple[str, ...] = ()
+    group: str | None = None
 
 
 def is_note(path: str) -> bool:

@@ -1,8 +1,13 @@
 """Real-IAD: lists of images in realiad_jsons/<category>.json, images in folders such as realiad_1024 beside.
 
 A list has `meta` (normal_class, prefix) and `test`, whose entries have category, anomaly_class, image_path and
-mask_path, both below the prefix. Several views of a part are images of one category. Where folders of several sizes
-hold them, the first by name is taken, and the others are other files.
+mask_path, both below the prefix. Where folders of several sizes hold them, the first by name is taken, and the others
+are other files.
+
+Five cameras photograph each part. A file is named <part>_C<camera>_<time>, as in
+audiojack/NG/BX/S0002/audiojack_0002_NG_BX_C1_20231021130716.jpg, and the part is audiojack_0002_NG_BX: numbers are
+counted anew for each kind of defect, and the data set's own evaluation takes these names for its samples. Each camera's
+images are a category of their own, audiojack/C1. A file of another name is of category audiojack and of no part.
 """
 
 import json
@@ -14,6 +19,7 @@ from pipeline.errors import CatalogError
 
 _LISTS = re.compile(r"realiad\w*_jsons(_\S+)?")  # _sv: single views; _fuiad_0.1: noisy training
 _WHOLE = re.compile(r"realiad\w*_jsons")
+_VIEW = re.compile(r"([A-Za-z]\w*_\d{4}_[A-Z][A-Z_]*)_(C\d)_")
 
 
 def is_list(path: str) -> bool:
@@ -56,11 +62,18 @@ def _listed(path: str, content: bytes, bases: list[str], paths: Collection[str])
     if base is None:
         where = ", ".join(base or "the root" for base in bases[:5])
         raise CatalogError(f"{path} names {len(rows)} test images, and none of them lies below {where}")
-    items = {
-        image: Item(f"{base}{image}", category, anomalous, (f"{base}{mask}",) if mask and anomalous else ())
-        for category, anomalous, image, mask in rows
-    }
+    items = {}
+    for product, anomalous, image, mask in rows:
+        category, part = _view(product, image.rpartition("/")[2])
+        masks = (f"{base}{mask}",) if mask and anomalous else ()
+        items[image] = Item(f"{base}{image}", category, anomalous, masks, part)
     yield from items.values()
+
+
+def _view(product: str, name: str) -> tuple[str, str | None]:
+    """Return category and part of an image of a product by its name."""
+    found = _VIEW.match(name)
+    return (product, None) if found is None else (f"{product}/{found[2]}", found[1])
 
 
 def _folder(path: str) -> str:

@@ -9,20 +9,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.metrics.category import Metric, mean_metrics
+from pipeline.metrics.category import PART, Metric, mean_metrics
 from pipeline.report.columns import USED, finite_columns
+from pipeline.report.parts import ProductParts, all_parts, products_of
 from pipeline.report.summary import anomalous_in, categories_of, counts_of, reasons_of
 from pipeline.report.table import HEADINGS
 from pipeline.report.values import flat
 from pipeline.schema.record import DecisionRecord, DriftRecord, RunRecord
+from pipeline.tables.parts import parts_table
 
 CHUNK = 1000  # rows of a file, and pictures of a folder
 BINS = 60  # of a category's histogram
 
-READ = (*USED, "detail", "threshold", "pixel_threshold", "rule", "scored_by", "label", "width", "height")  # of scores
+READ = (  # of scores
+    *(*USED, "detail", "threshold", "pixel_threshold", "rule", "scored_by", "label", "width", "height"),
+    *("group",),
+)
 TOLD = (
     *("uri", "status", "reason", "detail", "score_raw", "stderr", "references", "anomalous", "threshold"),
     *("scored_by", "label", "width", "height"),
+    *("group",),
 )
 
 
@@ -55,7 +61,8 @@ def run_facts(
         extras: what the tables do not hold.
     """
     scores = finite_columns(scores, READ)
-    names = [name for name in HEADINGS if any(name in of for of in metrics.values())]
+    names = [name for name in HEADINGS if name not in PART and any(name in of for of in metrics.values())]
+    products = products_of(parts_table(scores), metrics)
     return {
         "run_id": run.run_id,
         "started": run.started.isoformat(),
@@ -69,6 +76,9 @@ def run_facts(
         "reasons": list(reasons_of(scores).items()),
         "metrics": [[name, HEADINGS[name]] for name in names],
         "mean": _metrics(mean_metrics(metrics.values())) if metrics else None,
+        "part_metrics": [[name, HEADINGS[name].removeprefix("part ")] for name in PART],
+        "products": [_product(of) for of in products],
+        "parts": _product(all_parts(products)) if products else None,
         "colours": list(extras.colours),
         "categories": [
             _category(
@@ -139,6 +149,11 @@ def _histogram(
         "current": np.histogram(current, edges)[0].tolist(),
         "window": np.histogram(before, edges)[0].tolist() if len(before) else None,
     }
+
+
+def _product(of: ProductParts) -> dict[str, object]:
+    counts = {"parts": of.parts, "anomalous": of.anomalous, "incomplete": of.incomplete}
+    return {"name": of.product, **counts, "metrics": _metrics(of.metrics)}
 
 
 def _metrics(metrics: Mapping[str, Metric]) -> dict[str, object]:

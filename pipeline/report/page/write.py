@@ -18,7 +18,7 @@ from pipeline.schema.record import RunRecord
 
 # In the order in which they are run: each uses names of those before it
 SCRIPTS = (
-    *("dom", "format", "data", "decide", "marks", "theme", "histogram", "overview", "gallery", "filters"),
+    *("dom", "format", "data", "decide", "marks", "parts", "theme", "histogram", "overview", "gallery", "filters"),
     *("stage", "image", "keys", "main"),
 )
 

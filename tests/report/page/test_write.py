@@ -14,6 +14,7 @@ from pipeline.metrics.category import Metric
 from pipeline.report import page as room
 from pipeline.report.page import PageExtras, write_page
 from pipeline.schema.record import RunRecord
+from pipeline.schema.tables import SCORES
 from tests.published import first_facts, record, row, table
 
 RUN = record("night-2")
@@ -109,6 +110,27 @@ def test_a_category_tells_how_it_was_decided_where_the_run_says_so(tmp_path: Pat
 def test_a_category_of_which_nothing_was_scored(tmp_path: Path) -> None:
     (bolt,) = written(Location.parse(str(tmp_path)), table([row("bolt", "/c", None)]))["categories"]
     assert (bolt["histogram"], bolt["threshold"], bolt["scored"]) == (None, None, 0)
+
+
+def test_parts_are_told_by_product_and_each_row_has_the_name_of_its_part(tmp_path: Path) -> None:
+    place = Location.parse(str(tmp_path))
+    rows: list[dict[str, Any]] = [
+        {"category": "nut/C1", "uri": "/1", "group": "__proto__", "status": "scored", "score": 1.5, "anomalous": True},
+        {"category": "nut/C2", "uri": "/2", "group": "__proto__", "status": "quarantined", "reason": "damaged"},
+        {"category": "nut/C1", "uri": "/3", "group": "b", "status": "scored", "score": 0.5, "anomalous": False},
+        {"category": "nut/C2", "uri": "/4", "group": "b", "status": "quarantined", "reason": "damaged"},
+        {"category": "nut/C1", "uri": "/5", "status": "scored", "score": 0.5, "anomalous": False},
+    ]
+    measured = {"nut/C1": {"image_ap": Metric(0.5)}, "nut": {"part_ap": Metric(0.75)}}
+    run = written(place, SCORES.rows(rows), None, **measured)
+    counts = {"parts": 2, "anomalous": 1, "incomplete": 1}
+    metrics = {"part_ap": {"value": 0.75, "reason": None, "error": None}}
+    assert run["products"] == [{"name": "nut", **counts, "metrics": metrics}]
+    assert run["parts"] == {"name": "all", **counts, "metrics": metrics}
+    assert [name for name, _ in run["metrics"]] == ["image_ap"] and ["part_ap", "AP"] in run["part_metrics"]
+    assert told(place / "data" / "images-0.js")[1]["group"] == ["__proto__", "__proto__", "b", "b", None]
+    without = written(place, table(ROWS))
+    assert without["products"] == [] and without["parts"] is None
 
 
 def test_no_images_at_all(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ const SHOW = {
   undecided: ["undecided", (n) => rows.status[n] === "scored" && isAnomalous(n) === null],
   scored: ["scored", (n) => rows.status[n] === "scored"],
   quarantined: ["quarantined", (n) => rows.status[n] !== "scored"],
+  parts: ["views of anomalous parts", isOfAnomalousPart],
+  unseen: ["views of parts that were not all seen", isOfUnseenPart],
 };
 const LABELS = {
   any: ["any", () => true],
@@ -28,7 +30,10 @@ const ORDERS = {
   threshold: "nearest to the threshold",
   stderr: "standard error, largest first",
   name: "name",
+  part: "part, worst first",
 };
+
+const OF_PARTS = ["parts", "unseen", "part"]; // choices for lakes that have any
 
 /** Have filters and thresholds survive a reload of this tab. */
 function startKeeping() {
@@ -45,7 +50,7 @@ function startKeeping() {
 
 function startImages() {
   const names = LAKESCORE.facts.categories.map((category, place) => [String(place), shown(category.name)]);
-  const pairs = (choices) => Object.entries(choices).map(([value, text]) => [value, Array.isArray(text) ? text[0] : text]);
+  const pairs = (choices) => Object.entries(choices).filter(([value]) => parts.size || !OF_PARTS.includes(value)).map(([value, text]) => [value, Array.isArray(text) ? text[0] : text]);
   fill(
     byId("view-images"),
     el("h1", { id: "images-title", class: "unseen", tabindex: "-1" }, "Images"),
@@ -116,7 +121,7 @@ function refresh() {
     LABELS[filter.label][1](n) &&
     (!filter.wrong || isWrong(n)) &&
     (!filter.fresh || !isCarried(n)) &&
-    (!text || rows.uri[n].toLowerCase().includes(text));
+    (!text || rows.uri[n].toLowerCase().includes(text) || (rows.group[n]?.toLowerCase().includes(text) ?? false));
   listImages(ordered(filter.order).filter(passes));
   byId("found").textContent = gallery.listed.length === rows.count ? `${counted(rows.count, "image")}` : `${count(gallery.listed.length)} of ${counted(rows.count, "image")}${gallery.listed.length ? "" : ": none fits all of these filters"}`;
   showThreshold();

@@ -112,6 +112,7 @@ function tile(n, tabindex = "0") {
       scored ? el("span", { class: "quiet other" }, `raw ${figure(rows.score_raw[n])}`) : null,
     ),
     el("span", { class: "name" }, el("bdi", {}, tail(rows.uri[n], 2))),
+    partBadge(n),
     el("span", { class: "line quiet" }, anomalous ? anomalyBadge() : el("span", { class: "name" }, shown(rows.reason[n] ?? "")), labelBadge(n, anomalous)),
   );
 }
@@ -174,13 +175,14 @@ const orders = new Map(); // those that nothing changes
 
 /** Images by an order's name; those without a score come last. */
 function ordered(order) {
-  if (order === "threshold" || (order === "score" && decision.moved.some(Boolean))) return inOrder(order);
+  if (order === "threshold" || (["score", "part"].includes(order) && decision.moved.some(Boolean))) return inOrder(order);
   if (!orders.has(order)) orders.set(order, inOrder(order));
   return orders.get(order);
 }
 
 function inOrder(order) {
   const all = Array.from({ length: rows.count }, (_, n) => n);
+  if (order === "part") return byPart();
   if (order === "name") return all.sort((a, b) => (rows.uri[a] < rows.uri[b] ? -1 : 1));
   const keys = all.map((n) => sortKey(order, n));
   return all.sort((a, b) => keys[b] - keys[a] || a - b);

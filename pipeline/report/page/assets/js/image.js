@@ -19,7 +19,7 @@ function showImage(n) {
     ),
     el("h1", { id: "image-title", tabindex: "-1" }, el("bdi", {}, tail(rows.uri[n], 2))),
     el("p", { class: "uri" }, shown(rows.uri[n])),
-    el("div", { class: "bench" }, el("div", { class: "view" }, buildStage(n), rows.drawn[n] ? layers(n) : null), el("div", {}, findings(n), el("section", { id: "evidence", "aria-label": "Evidence" }))),
+    el("div", { class: "bench" }, el("div", { class: "view" }, buildStage(n), rows.drawn[n] ? layers(n) : null), el("div", {}, findings(n), partSection(n), el("section", { id: "evidence", "aria-label": "Evidence" }))),
   );
   showLayers();
   if (byId("stage").querySelector("#sheet")) fit(n);

@@ -12,6 +12,7 @@ const KEYS = [
   ["t", "ground truth on and off"],
   ["w", "worst patch on and off"],
   ["+ − 0", "zoom in, out, fit"],
+  ["[ ]", "go to the other views of the part"],
   ["n, d, u", "mark as normal, as defect, take the mark away"],
   ["?", "this help"],
 ];
@@ -36,6 +37,8 @@ const PRESSED = {
   "=": () => zoomBy(1.5),
   "-": () => zoomBy(1 / 1.5),
   0: () => resetZoom(),
+  "[": () => goToView(-1),
+  "]": () => goToView(1),
   Escape: () => view() === "image" && (location.hash = "#images"),
   ArrowLeft: () => go(-1),
   ArrowRight: () => go(1),

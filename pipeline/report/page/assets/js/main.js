@@ -46,6 +46,7 @@ async function start() {
   } catch (error) {
     return fail(error);
   }
+  startParts();
   startImages();
   route();
 }

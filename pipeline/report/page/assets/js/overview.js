@@ -12,6 +12,7 @@ function showOverview() {
     sums(facts),
     reasons(facts),
     categoriesTable(facts),
+    partsTable(facts),
     decisions(facts),
     el("section", { "aria-labelledby": "worst-title" }, el("h2", { id: "worst-title" }, "Worst of each category"), el("ul", { id: "worst", class: "strip" })),
     madeWith(facts),
@@ -106,6 +107,38 @@ function categoriesTable(facts) {
       el("tbody", { role: "rowgroup" }, ...facts.categories.map(row), total || null),
     ),
     legend(facts, names.length > 0),
+  );
+}
+
+/** The parts of each product, where images are views of parts. */
+function partsTable({ products, parts: all, part_metrics: measured }) {
+  if (!products.length) return null;
+  const names = measured.filter(([name]) => products.some((of) => of.metrics[name]?.value != null));
+  const number = (text, label, title) => el("td", { class: "number", role: "cell", "data-label": label, title }, text);
+  const metric = (of, [name, heading]) => number(of.metrics[name]?.value == null ? DASH : (100 * of.metrics[name].value).toFixed(1), heading, of.metrics[name]?.reason);
+  const cells = (of) => [number(count(of.parts), "parts"), number(count(of.anomalous), "anomalous"), number(count(of.incomplete), "not all seen"), ...names.map((name) => metric(of, name))];
+  const row = (of) => el("tr", { role: "row" }, el("th", { scope: "row", role: "rowheader" }, shown(of.name)), ...cells(of));
+  const total = products.length > 1 && el("tr", { role: "row", class: "total" }, el("th", { scope: "row", role: "rowheader" }, "all"), ...cells(all));
+  const heading = (text, title) => el("th", { scope: "col", role: "columnheader", title }, text);
+  const lead = (text, chosen) => el("a", { href: "#images", click: () => showOnly(chosen) }, text);
+  return el(
+    "section",
+    { "aria-labelledby": "parts-title" },
+    el("h2", { id: "parts-title" }, "Parts"),
+    el(
+      "table",
+      { class: "products", role: "table" },
+      el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...["product", "parts", "anomalous", "not all seen"].map((text) => heading(text)), ...names.map(([name, text]) => heading(text, name)))),
+      el("tbody", { role: "rowgroup" }, ...products.map(row), total || null),
+    ),
+    el(
+      "p",
+      { class: "quiet" },
+      "A part is as its worst view is, in whichever category. Show ",
+      lead("the views of anomalous parts", { show: "parts", order: "part" }),
+      ...(all.incomplete ? [", or of the ", lead(`${counted(all.incomplete, "part")} that ${all.incomplete === 1 ? "is" : "are"} not anomalous, but of which a view could not be scored`, { show: "unseen", order: "part" })] : []),
+      ".",
+    ),
   );
 }
 
