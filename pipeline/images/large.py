@@ -158,7 +158,7 @@ def find_large(content: bytes, max_pixels: int, turns: bool = True) -> Large | N
     """
     try:
         image = Image.open(io.BytesIO(content), formats=("JPEG", "JPEG2000", "PNG", "TIFF"))
-    except MemoryError:
+    except (MemoryError, Image.DecompressionBombError):
         raise
     except Exception:  # decode says what is wrong with it
         return _large_tiff(content, None, max_pixels) if is_tiff(content) else None

@@ -16,7 +16,7 @@ from pipeline.images.large import Large, find_large
 from pipeline.images.masks import kinds_of
 from pipeline.images.pieces import size_of
 from pipeline.images.reasons import Quarantine, Reason, say
-from pipeline.images.stored import check_pixels, open_image, rgb, stored_in
+from pipeline.images.stored import check_pixels, limit_of_pillow, open_image, rgb, stored_in, too_many
 from pipeline.images.tiff import is_tiff
 from pipeline.images.wide import Wide
 from pipeline.parts import PixelBox
@@ -148,20 +148,22 @@ def decode_mask(content: bytes, view: Seen, max_pixels: int) -> tuple[NDArray[np
         MemoryError: where memory is limited.
     """
     with _guarded(content, max_pixels, turns=False) as large:
-        if large is not None:
-            part = None if view.part is None or large.size == size_of_box(view.part) else view.part
-            size = _own_size(large.size, part)
-            on_mask = _on(view, size)
-            box = _on_photograph(on_mask.box_on(size), part)
-            kinds = Image.fromarray(large.kinds(on_mask.size_before_turning, box))
-            return np.asarray(_turned(kinds, on_mask, Image.Resampling.NEAREST)).astype(np.uint16), large.size
-        image = open_image(content)
-        check_pixels(*image.size, max_pixels)
-        kinds = Image.fromarray(kinds_of(image))
-        if view.part is None or image.size != size_of_box(view.part):
-            kinds = _part(kinds, view.part)
-        seen = _seen(kinds, _on(view, kinds.size), Image.Resampling.NEAREST)
-    return np.asarray(seen).astype(np.uint16), image.size
+        mask = large or open_image(content)
+        if isinstance(mask, Large):
+            part = None if view.part is None or mask.size == size_of_box(view.part) else view.part
+            own = _own_size(mask.size, part)
+            on_mask = _on(view, own)
+            box = _on_photograph(on_mask.box_on(own), part)
+            kinds = Image.fromarray(mask.kinds(on_mask.size_before_turning, box))
+            seen = _turned(kinds, on_mask, Image.Resampling.NEAREST)
+        else:
+            check_pixels(*mask.size, max_pixels)
+            kinds = Image.fromarray(kinds_of(mask))
+            if view.part is None or mask.size != size_of_box(view.part):
+                kinds = _part(kinds, view.part)
+            seen = _seen(kinds, _on(view, kinds.size), Image.Resampling.NEAREST)
+        size = mask.size  # of an icon it is known when it is decoded
+    return np.asarray(seen).astype(np.uint16), size
 
 
 def _on(view: Seen, image_size: tuple[int, int]) -> View:
@@ -225,7 +227,7 @@ def _guarded(content: bytes, max_pixels: int, turns: bool = True) -> Iterator[La
         except (Quarantine, MemoryError):
             raise
         except Image.DecompressionBombError as error:
-            raise Quarantine(Reason.TOO_LARGE, say(error)) from error
+            raise too_many(error) from error
         except Exception as error:  # damage surfaces as any of a dozen types, depending on the format
             raise Quarantine(Reason.DAMAGED, say(error)) from error
 
@@ -234,7 +236,7 @@ def _guarded(content: bytes, max_pixels: int, turns: bool = True) -> Iterator[La
 def _limit_of_pillow(max_pixels: int) -> Iterator[None]:
     """Let Pillow refuse what it decodes before it tells the size, such as a picture larger than its icon says."""
     before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2  # refused is what has more than twice as many
+    Image.MAX_IMAGE_PIXELS = limit_of_pillow(max_pixels)
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ from functools import partial
 
 from PIL import Image, ImageFile, ImageOps
 
+from pipeline.images import limits
 from pipeline.images.reasons import Quarantine, Reason, say, unsupported
 from pipeline.images.tiff import check_channels, image_pages, is_beyond_pillow, is_tiff, read_tiff, several
 from pipeline.images.wide import Wide, wide_values
@@ -21,7 +22,7 @@ def open_image(content: bytes) -> ImageFile.ImageFile:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise Quarantine(Reason.TOO_LARGE, say(error)) from error
+        raise too_many(error) from error
     except MemoryError:
         raise
     except Exception as error:  # Pillow: UnidentifiedImageError, but OSError, ValueError, SyntaxError too
@@ -106,6 +107,19 @@ def rgb(image: Image.Image) -> Image.Image:
     if image.mode == "P":
         image = image.convert("RGBA")  # palettes may carry transparency; dropped by the next step
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def too_many(error: Image.DecompressionBombError) -> Quarantine:
+    """Return why an image is refused of which Pillow says that it has more pixels than it may decode."""
+    found = say(error).partition(", could be")[0]
+    if Image.MAX_IMAGE_PIXELS == limit_of_pillow(limits.WHOLE):
+        found += "; only JPEG, JPEG 2000, PNG and TIFF may have more"
+    return Quarantine(Reason.TOO_LARGE, found)
+
+
+def limit_of_pillow(max_pixels: int) -> int:
+    """Return what MAX_IMAGE_PIXELS is where so many are allowed: it refuses what has more than twice as many."""
+    return (max_pixels + 1) // 2
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:

@@ -78,7 +78,7 @@ class TiffPieces:
                 for down in range(row, end)
                 for across in range(first, beyond)
             ]
-            yield Piece(left, top, stored_in(self._file(size, places), values, limits.WHOLE))
+            yield Piece(left, top, stored_in(self._file(size, places), values, max(limits.WHOLE, limits.PIECE)))
 
     def _cut_strip(self, page: Any) -> None:
         """Take the one strip of each plane as many: uncompressed, its rows lie one after the other."""

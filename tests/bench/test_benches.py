@@ -35,6 +35,7 @@ TABLES = {
     "accuracy": {"Figures of the paper's way": 1, "Change, percent points": 13, "Image AUROC in percent over": 6},
     "families": {"Agreement in percent": 30},
     "extract": {"Images per second": 5, "The worker of one thread": 8, "The tasks before it": 2},
+    "large": {"Seconds and MB at most": 10},
     "linear": {"Scoring, 3 references or all": 10},
     "listing": {"Catalog and plan": 2},
     "metrics": {"Seconds": 2, "Peak memory beside maps": 4, "Streamed, 65536 levels": 4},

@@ -309,8 +309,8 @@ def interlaced() -> bytes:
     ("content", "detail"),
     [
         (interlaced(), "interlaced PNG"),
-        (encoded(RGB, "BMP"), "exceeds limit of 70000 pixels"),
-        (encoded(RGB, "WEBP"), "exceeds limit of 70000 pixels"),
+        (encoded(RGB, "BMP"), "exceeds limit of 70000 pixels; only JPEG, JPEG 2000, PNG and TIFF may have more"),
+        (encoded(RGB, "WEBP"), "exceeds limit of 70000 pixels; only JPEG, JPEG 2000, PNG and TIFF may have more"),
         (tiff(SCENE, compression="zlib", rowsperstrip=HEIGHT), "store it in smaller ones"),
     ],
     ids=["interlaced", "bmp", "webp", "one strip"],
