@@ -145,13 +145,13 @@ class Large:
         return replace(values, bits=wide.own or wide.depth)
 
 
-def find_large(content: bytes, max_pixels: int, turns: bool = True) -> Large | None:
+def find_large(content: bytes, max_pixels: int, is_mask: bool = False) -> Large | None:
     """Return the image where it has more pixels than are decoded whole; None for all others, and what is no image.
 
     Args:
         content: the file.
         max_pixels: larger ones are refused.
-        turns: whether it is turned upright by its EXIF tag; a TIFF is in any case, whose own tag that is.
+        is_mask: it is not turned by its EXIF tag, unless that is a TIFF's own, and is its file's first frame.
 
     Raises:
         Quarantine: also where its format has no way to read so many pixels.
@@ -161,28 +161,28 @@ def find_large(content: bytes, max_pixels: int, turns: bool = True) -> Large | N
     except (MemoryError, Image.DecompressionBombError):
         raise
     except Exception:  # decode says what is wrong with it
-        return _large_tiff(content, None, max_pixels) if is_tiff(content) else None
+        return _large_tiff(content, None, max_pixels) if is_tiff(content) and not is_mask else None
     if image.format == "TIFF":
-        return _large_tiff(content, image, max_pixels)
+        return _large_tiff(content, image, max_pixels, is_mask)
     if image.width * image.height <= limits.WHOLE:
         return None
     check_pixels(*image.size, max_pixels)
     match image.format:
         case "PNG":
-            if (frames := getattr(image, "n_frames", 1)) > 1:
+            if (frames := getattr(image, "n_frames", 1)) > 1 and not is_mask:
                 raise several(frames)
             open_image(content)  # looks at the checksums
-            return Large(PngPieces(content), turns)
+            return Large(PngPieces(content), not is_mask)
         case "JPEG2000":
-            return Large(Jpeg2000Pieces(content, image), turns)
+            return Large(Jpeg2000Pieces(content, image), not is_mask)
     assert isinstance(image, JpegImagePlugin.JpegImageFile), "MPO is, too"
-    return Large(JpegPieces(content, image), turns)
+    return Large(JpegPieces(content, image), not is_mask)
 
 
-def _large_tiff(content: bytes, image: Image.Image | None, max_pixels: int) -> Large | None:
-    if image is not None and image.width * image.height <= limits.WHOLE and _is_single(image):
+def _large_tiff(content: bytes, image: Image.Image | None, max_pixels: int, is_mask: bool = False) -> Large | None:
+    if image is not None and image.width * image.height <= limits.WHOLE and (is_mask or _is_single(image)):
         return None
-    with image_page(content) as (page, images):
+    with image_page(content, first=is_mask) as (page, images):
         if page.imagewidth * page.imagelength <= limits.WHOLE:
             return None
         check_pixels(page.imagewidth, page.imagelength, max_pixels)

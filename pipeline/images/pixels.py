@@ -147,7 +147,7 @@ def decode_mask(content: bytes, view: Seen, max_pixels: int) -> tuple[NDArray[np
         Quarantine: with the reason.
         MemoryError: where memory is limited.
     """
-    with _guarded(content, max_pixels, turns=False) as large:
+    with _guarded(content, max_pixels, is_mask=True) as large:
         mask = large or open_image(content)
         if isinstance(mask, Large):
             part = None if view.part is None or mask.size == size_of_box(view.part) else view.part
@@ -211,7 +211,7 @@ def _turned(image: Image.Image, view: View, resampling: Image.Resampling) -> Ima
 
 
 @contextmanager
-def _guarded(content: bytes, max_pixels: int, turns: bool = True) -> Iterator[Large | None]:
+def _guarded(content: bytes, max_pixels: int, is_mask: bool = False) -> Iterator[Large | None]:
     """Make a `Quarantine` of what goes wrong when a file is decoded within the block.
 
     Yields the image where it is too large to be decoded whole.
@@ -221,7 +221,7 @@ def _guarded(content: bytes, max_pixels: int, turns: bool = True) -> Iterator[La
     with warnings.catch_warnings(), _limit_of_pillow(max_pixels):
         warnings.simplefilter("ignore")  # Pillow's warning of a large image: max_pixels decides that here
         try:
-            large = find_large(content, max_pixels, turns)
+            large = find_large(content, max_pixels, is_mask)
             with nullcontext() if large else _limit_of_pillow(min(max_pixels, limits.WHOLE)):
                 yield large
         except (Quarantine, MemoryError):

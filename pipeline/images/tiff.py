@@ -57,10 +57,14 @@ def image_pages(content: bytes) -> tuple[list[int], int]:
 
 
 @contextmanager
-def image_page(content: bytes) -> Iterator[tuple[Any, int]]:
-    """Open a TIFF at its first page that is an image, as tifffile has it, and tell how many such it has."""
+def image_page(content: bytes, first: bool = False) -> Iterator[tuple[Any, int]]:
+    """Open a TIFF at its first page that is an image, as tifffile has it, and tell how many such it has.
+
+    With `first` it is the first page, whatever that and others are.
+    """
     with _open(content) as file:
-        pages = [page for page in file.pages if not _is_of_another(page)] or [*file.pages][:1]
+        pages = [file.pages[0]] if first else [page for page in file.pages if not _is_of_another(page)]
+        pages = pages or [*file.pages][:1]
         if not pages:
             raise Quarantine(Reason.NOT_AN_IMAGE, "a TIFF without a page")
         yield pages[0], len(pages)

@@ -277,6 +277,8 @@ MASKS: dict[str, bytes] = {
     "png, turned": encoded(KINDS, "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"),
     "jpeg": jpeg(Image.fromarray(mask([255, 200, 70]))),
     "jpeg 2000": jp2(KINDS),
+    "first of a stack": encoded(KINDS, "TIFF", save_all=True, append_images=[EDGES], compression="tiff_lzw"),
+    "first of a film": encoded(KINDS, "PNG", save_all=True, append_images=[EDGES]),
 }
 
 
@@ -296,6 +298,38 @@ def test_a_large_mask_of_floats_is_refused_in_words(small_limits: Callable[[], N
     small_limits()
     with pytest.raises(Quarantine, match="store it in 8 bits"):
         decode_mask(content, VIEWS["whole"], LIMIT)
+
+
+def pages(*kinds: int) -> bytes:
+    """Return a TIFF of pages of these kinds: 0 for an image, 1 for a reduced version of it."""
+    sink = io.BytesIO()
+    with tifffile.TiffWriter(sink) as file:
+        for kind in kinds:
+            values = SCENE[::4, ::4].copy() if kind else SCENE
+            file.write(values, photometric="rgb", subfiletype=kind, tile=(32, 32), compression="zlib")
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("kinds", [(1, 0), (0, 1), (1, 0, 1)])
+def test_a_large_tiff_is_read_from_the_page_that_is_its_image(
+    kinds: tuple[int, ...], small_limits: Callable[[], None]
+) -> None:
+    content = pages(*kinds)
+    expected, _ = decode(content, VIEWS["box"], LIMIT)
+    small_limits()
+    found, size = decode(content, VIEWS["box"], LIMIT)
+    assert size == (WIDTH, HEIGHT) and np.abs(found.astype(int) - expected).mean() < 2
+    with pytest.raises(Quarantine) as caught:
+        decode(content, VIEWS["box"], WIDTH * HEIGHT - 1)
+    assert caught.value.reason == Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize("content", [pages(0, 0), encoded(RGB, "PNG", save_all=True, append_images=[RGB.rotate(180)])])
+def test_large_stacks_and_films_stay_several_frames(content: bytes, small_limits: Callable[[], None]) -> None:
+    small_limits()
+    with pytest.raises(Quarantine, match="2 frames") as caught:
+        decode(content, VIEWS["whole"], LIMIT)
+    assert caught.value.reason == Reason.SEVERAL_FRAMES
 
 
 def interlaced() -> bytes:
