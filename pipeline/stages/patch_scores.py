@@ -13,7 +13,6 @@ from pipeline.io.storage import Location
 from pipeline.parts import own_size
 from pipeline.plan.units import Unit
 from pipeline.schema.table import records
-from pipeline.scoring.maps import map_arrays
 from pipeline.scoring.scorer import LARGEST, Array, Scorer
 from pipeline.store.checks import counted_in
 from pipeline.store.run_folder import RunFolder, read_array, read_table
@@ -41,6 +40,8 @@ class Alike:
 
     def parts(self, pixels: float) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yield places (b,) and maps (b, height, width) of so many pixels, or of one image, at a time."""
+        from pipeline.scoring.maps import map_arrays  # imports torch
+
         step = max(1, int(pixels // self.view.pixels))
         for at in range(0, len(self.places), step):
             yield self.places[at : at + step], map_arrays(self.found[0, at : at + step], self.view, self.counts)
