@@ -38,6 +38,7 @@ ENCODER: dict[str, Any] = {
     "embedding": 8,
     "layers": [2, 5],
     "fingerprint": FINGERPRINT,
+    "patch": 14,
 }
 
 

@@ -26,7 +26,7 @@ from pipeline.io.storage import Location
 from pipeline.sample.weights import ENCODER, sample_weights
 
 VIT = "timm:vit_tiny_patch16_224"
-SPEC = EncoderSpec(VIT, (6, 6), 192, 192, (2, 5, 8, 11), "0123456789abcdef")
+SPEC = EncoderSpec(VIT, (6, 6), 192, 192, (2, 5, 8, 11), "0123456789abcdef", 16)
 
 
 def config_of(file: Path, **settings: Any) -> EncoderConfig:

@@ -649,17 +649,10 @@ def test_an_encoder_of_several_sizes_sees_each_as_one_built_for_it_does(
 
 
 @pytest.mark.usefixtures("small_models")
-def test_a_tower_that_timm_built_takes_images_of_another_size(tmp_path: Path) -> None:
+def test_a_model_of_one_size_is_refused_for_several(tmp_path: Path) -> None:
     torch.save(random_clip("small-timm").state_dict(), tmp_path / "w.pt")
-    size = (64, 128)
-    pixels = np.random.default_rng(1).integers(0, 256, (2, *size, 3), np.uint8)
-    try:
-        encoder = make("open_clip:small-timm", tmp_path / "w.pt", size={"short": SIDE})
-    except EncoderError as error:
-        assert "takes images of one size only: give encoder.size a number, or height,width" in str(error)
-        return
-    expected = make("open_clip:small-timm", tmp_path / "w.pt", size=size)(pixels).tokens
-    torch.testing.assert_close(encoder(pixels).tokens, expected, atol=1e-4, rtol=1e-4)
+    with pytest.raises(EncoderError, match="takes images of one size only: give encoder.size a number, or height,wid"):
+        make("open_clip:small-timm", tmp_path / "w.pt", size={"short": SIDE})
 
 
 def test_what_it_was_built_for_is_the_same_after_another_size(ready: Callable[..., Encoder]) -> None:
