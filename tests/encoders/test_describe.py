@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -59,6 +60,12 @@ def save_vit(tmp_path: Path) -> Callable[[int], Path]:
     return save
 
 
+def test_a_description_of_before_patches_were_told_has_that_of_its_size(weights: Path, output: Location) -> None:
+    config = config_of(weights, layers=(2, 5, 8, 11))
+    keep_spec(output, config, replace(SPEC, patch=0))
+    assert kept_spec(output, config) == SPEC
+
+
 def test_a_plan_needs_no_torch(weights: Path, tmp_path: Path) -> None:
     code = f"""
 import sys
@@ -67,7 +74,7 @@ from pipeline.encoders import EncoderSpec
 from pipeline.encoders.describe import keep_spec, kept_spec
 from pipeline.encoders.spec import description_key
 from pipeline.io.storage import Location
-output, spec = Location.parse({str(tmp_path)!r}), EncoderSpec({VIT!r}, (6, 6), 192, 192, (2, 5), "0123456789abcdef")
+output, spec = Location.parse({str(tmp_path)!r}), EncoderSpec({VIT!r}, (6, 6), 192, 192, (2, 5), "0123456789abcdef", 16)
 for config in (EncoderConfig(), EncoderConfig(name={VIT!r}, weights={str(weights)!r})):
     print(description_key(config))
 keep_spec(output, config, spec)
