@@ -133,22 +133,13 @@ class OutputConfig(_Group):
         return run_id
 
 
+# What is right for settings of several types: of each type a parser would say that it is not that one
+ONE_OF = {
+    "encoder.size": "give a number of pixels, height,width, {short: pixels}, {area: pixels}, or auto",
+    "tiles.scale": "give a number above 0, 16 at most, or auto, or none",
+}
+
 USUAL_SIZE = 518  # pixels of a side
-
-
-class SizeConfig(_Group):
-    """A size that keeps an image's aspect: one of the two."""
-
-    short: int | None = Field(None, gt=0)
-    """Pixels of the shorter side of every image; images of a category may differ in shape."""
-    area: int | None = Field(None, gt=0)
-    """As many pixels as a square of this side has, by the usual aspect of each category."""
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        if (self.short is None) == (self.area is None):
-            raise ValueError("give one of short and area, in pixels of a side")
-        return self
 
 
 class EncoderConfig(_Group):
@@ -160,7 +151,12 @@ class EncoderConfig(_Group):
     """File or s3:// object to load instead of the hub's weights (safetensors, or a PyTorch state dict)."""
     weights_sha256: str | None = None
     """Checksum that the weights must have."""
-    size: int | Annotated[tuple[int, int], BeforeValidator(_split)] | SizeConfig | Literal["auto"] = USUAL_SIZE
+    size: (
+        int
+        | Annotated[tuple[int, int], BeforeValidator(_split)]
+        | dict[Literal["short", "area"], int]
+        | Literal["auto"]
+    ) = USUAL_SIZE
     """Images are resized to size x size pixels, or to height,width; multiples of the encoder's patch. {short: 518}
     keeps each image's aspect, {area: 518} takes each category's usual one at as many pixels; auto is {area: 518}."""
     layers: Numbers | Literal["middle"] | None = None
@@ -175,25 +171,43 @@ class EncoderConfig(_Group):
 
     _has_no_variables = field_validator("weights")(_address)
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # a size may be a mapping
+
     @property
-    def aspect(self) -> SizeConfig | None:
-        """The size where it keeps an image's aspect."""
-        return self.size if isinstance(self.size, SizeConfig) else None
+    def keeps_aspect(self) -> bool:
+        """Whether images are seen at an aspect of their own, or of their category."""
+        return isinstance(self.size, dict)
+
+    @property
+    def short(self) -> int | None:
+        """Pixels of the shorter side of every image, where that is said."""
+        return self.size.get("short") if isinstance(self.size, dict) else None
+
+    @property
+    def area(self) -> int | None:
+        """Side of a square with as many pixels as every image, where that is said."""
+        return self.size.get("area") if isinstance(self.size, dict) else None
 
     @property
     def sides(self) -> tuple[int, int]:
         """Height and width of what is encoded; where these differ between images, those of a square as long."""
         if isinstance(self.size, tuple):
             return self.size
-        side = (self.aspect.short or self.aspect.area) if self.aspect else self.size
+        side = (self.short or self.area) if self.keeps_aspect else self.size
         assert isinstance(side, int), "auto was made an area"
         return side, side
 
     @field_validator("size")
     @classmethod
-    def _is_one_number_for_a_square(cls, size: int | tuple[int, int] | SizeConfig | str) -> Any:
-        if isinstance(size, (SizeConfig, str)):
-            return SizeConfig(area=USUAL_SIZE) if size == "auto" else size
+    def _is_one_number_for_a_square(cls, size: int | tuple[int, int] | dict[str, int] | str) -> Any:
+        if size == "auto":
+            return {"area": USUAL_SIZE}
+        if isinstance(size, dict):
+            if len(size) != 1 or min(size.values()) < 1:
+                raise ValueError(ONE_OF["encoder.size"])
+            return size
+        assert not isinstance(size, str), "there is no other word"
         height, width = (size, size) if isinstance(size, int) else size
         if min(height, width) < 1:
             raise ValueError("an image has one pixel at least, in height and width")
@@ -208,7 +222,7 @@ class EncoderConfig(_Group):
 
 
 class TilesConfig(_Group):
-    """Images that are encoded in tiles, at a scale of their own, in place of whole at `encoder.size`."""
+    """Images that are encoded in tiles, at a scale of their own."""
 
     scale: Literal["auto", "none"] | Annotated[float, Field(gt=0, le=16)] = "auto"
     """Pixels that are seen for one of the image, along each side; none: no tiles. auto takes tiles in categories whose
@@ -218,12 +232,6 @@ class TilesConfig(_Group):
     overlap: int = Field(64, ge=0)
     """Pixels that neighbouring tiles share, at least. A patch is taken from the tile in which it lies most central."""
 
-
-# What is right for settings of several types: of each type a parser would say that it is not that one
-ONE_OF = {
-    "encoder.size": "give a number of pixels, height,width, {short: pixels}, {area: pixels}, or auto",
-    "tiles.scale": "give a number above 0, 16 at most, or auto, or none",
-}
 
 OWN_SETTINGS = {  # of presets, beside which they would do nothing
     "paper": ("degrees", "interval", "windows", "fuse_degrees", "projection", "projection_width"),

@@ -130,11 +130,9 @@ def _geometry(begun: Begun, spec: EncoderSpec) -> LakeGeometry:
     """Find out how the images of each category are seen."""
     config, output = begun.config, begun.folder.output
     encoder, tiles, patch = config.encoder, config.tiles, spec.patch
-    aspect = encoder.aspect
-    short, area = (aspect.short, aspect.area) if aspect else (None, None)
-    usual = usual_geometry(patch, encoder.sides, short, area)
+    usual = usual_geometry(patch, encoder.sides, encoder.short, encoder.area)
     defect = config.input.smallest_defect
-    if aspect is None and (tiles.scale == "none" or (tiles.scale == "auto" and defect is None)):
+    if not encoder.keeps_aspect and (tiles.scale == "none" or (tiles.scale == "auto" and defect is None)):
         return LakeGeometry(usual, values=_values(begun))
     images = begun.catalog.table
     known = kept_sizes(output)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import ONE_OF, OWN_SETTINGS, ScoreConfig, SizeConfig
+from pipeline.config import ONE_OF, OWN_SETTINGS, ScoreConfig
 from pipeline.errors import ConfigError
 from tests.running import parse
 
@@ -352,9 +352,9 @@ def test_the_old_name_of_a_preset_means_the_new_one_and_warns(
         ("280,700", (280, 700)),
         ("[280, 700]", (280, 700)),
         ("224,224", 224),
-        ("{short: 224}", SizeConfig(short=224)),
-        ("{area: 300}", SizeConfig(area=300)),
-        ("auto", SizeConfig(area=518)),
+        ("{short: 224}", {"short": 224}),
+        ("{area: 300}", {"area": 300}),
+        ("auto", {"area": 518}),
     ],
 )
 def test_a_size_is_a_square_a_rectangle_or_keeps_the_aspect(written: str, meant: Any, tmp_path: Path) -> None:

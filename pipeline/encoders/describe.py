@@ -67,7 +67,7 @@ def _check(spec: EncoderSpec, config: EncoderConfig) -> None:
     """Raise `ValueError` where a spec cannot be that of an encoder with these settings."""
     if spec.name != config.name:
         raise ValueError(f"its name is {spec.name!r}")
-    if not spec.patch and config.aspect is not None:
+    if not spec.patch and config.keeps_aspect:
         raise ValueError("it says no size of patches")
     if min(*spec.grid, spec.width, spec.embedding) < 1:
         raise ValueError("numbers of patches and values are positive")

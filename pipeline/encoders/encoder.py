@@ -50,7 +50,7 @@ class Encoder:
         keep_fp32_sums()
         backbone = _load(config)
         layers = _layers(config, backbone.depth)
-        if config.aspect is None:
+        if not config.keeps_aspect:
             for side in config.sides:
                 _check_side(side, config, backbone.patch)
         self.batch_size = config.batch_size
@@ -73,7 +73,7 @@ class Encoder:
         _, patches, values = blocks[0].shape
         if patches != grid[0] * grid[1]:
             raise EncoderError(f"{config.name} gives {patches} patches where {grid[0]} x {grid[1]} are expected")
-        if config.aspect is not None:
+        if config.keeps_aspect:
             self._check_other_shapes(config)
         self.spec = EncoderSpec(
             name=config.name,

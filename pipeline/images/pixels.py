@@ -74,7 +74,8 @@ def decode_picture(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels,
     """
     with _guarded(content, max_pixels) as large:
         photograph = large or _photograph(content, view, max_pixels)
-        size = _own_size(photograph.size, view.part)
+        whole = photograph.size
+        size = _own_size(whole, view.part)
         on_image = _on(view, size)
         left, top, right, bottom = map(round, on_image.box_on(size) or (0, 0, *size))
         if isinstance(photograph, Large):
@@ -85,7 +86,7 @@ def decode_picture(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels,
             picture = image if (left, top, right, bottom) == (0, 0, *size) else image.crop((left, top, right, bottom))
             picture.thumbnail(on_image.size_before_turning[::-1], Image.Resampling.BICUBIC)
         picture = _turned(picture, on_image, Image.Resampling.BICUBIC)
-    return np.asarray(picture), photograph.size
+    return np.asarray(picture), whole
     return np.asarray(picture), size
 
 

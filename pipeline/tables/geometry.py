@@ -32,11 +32,8 @@ def geometry_of(config: ScoreConfig, usual: Geometry, size: tuple[int, int] | No
         usual: the geometry of who has no other one.
         size: usual (width, height) of the category's images; None where no file could be read.
     """
-    aspect, patch = config.encoder.aspect, usual.patch
-    whole = usual
-    if aspect is not None and aspect.area:
-        area = aspect.area**2
-        whole = Geometry(patch, area_sides(size or (1, 1), area, patch))
+    area, patch = config.encoder.area, usual.patch
+    whole = Geometry(patch, area_sides(size or (1, 1), area**2, patch)) if area else usual
     scale = _scale(config, whole, size)
     if scale is None:
         return whole
