@@ -77,7 +77,7 @@ def test_scores_change_with_their_version() -> None:
         *((f"original_{name}", "int32") for name in ("width", "height")),
         *((name, "float") for name in ("brightness", "contrast", "sharpness")),
         *(("map_uri", "string"), ("scored_by", "string"), ("scored_at", "timestamp[s, tz=UTC]"), ("label", "bool")),
-        ("group", "string"),
+        *((name, "string") for name in ("group", "region_uri", "region_etag")),
         *((name, evidence) for name in ("evidence", "evidence_normal")),
     ]
 

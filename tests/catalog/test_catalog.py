@@ -63,6 +63,8 @@ def test_table_has_one_row_for_each_image_after_the_schema(tmp_path: Path) -> No
         "label": None,
         "masks": [],
         "reviewed": False,
+        "region_uri": None,
+        "region_etag": None,
         "group": None,
         "size": 5,
         "reason": None,

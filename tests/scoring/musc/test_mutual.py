@@ -1,6 +1,6 @@
 """Mutual scoring against the official code's arrays, and what must hold for any images and any cut into blocks."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,11 @@ GRID = (3, 2)
 PAPER = Aggregation((10, 10), (1, 3, 5))
 PLAIN = Aggregation(GRID, (1,))
 TWO = Aggregation(GRID, (1, 3))
+
+
+def upright(blocks: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Yield blocks of references that are seen as they are alone."""
+    return ([block] for block in blocks)
 
 
 def random_tokens(seed: int, images: int, duplicates: bool = False) -> torch.Tensor:
@@ -88,7 +93,14 @@ def test_patch_scores_equal_the_official_code(golden: Golden, streamed: bool, se
             # 14 images in blocks of 4 and 5: both end in a smaller block
             blocks = [
                 query_scores(
-                    tokens[a : a + 4], torch.arange(14)[a : a + 4], torch.split(tokens, 5), 14, 14, PAPER, 0.3, search
+                    tokens[a : a + 4],
+                    torch.arange(14)[a : a + 4],
+                    upright(torch.split(tokens, 5)),
+                    14,
+                    14,
+                    PAPER,
+                    0.3,
+                    search,
                 )
                 for a in range(0, 14, 4)
             ]
@@ -120,7 +132,7 @@ def test_any_cut_of_queries_and_references_gives_the_scores_of_the_whole(search:
     total = len(tokens)
     found = [
         query_scores(
-            block, torch.arange(first, first + len(block)), iter(references), total, total, TWO, interval, search
+            block, torch.arange(first, first + len(block)), upright(references), total, total, TWO, interval, search
         )
         for first, block in queries
     ]
@@ -141,7 +153,7 @@ def test_scores_against_some_images_equal_a_plain_version_in_any_cut(data: st.Da
         query_scores(
             block,
             places(range(first, first + len(block)), chosen),
-            iter(blocks),
+            upright(blocks),
             len(chosen),
             total,
             TWO,
@@ -164,7 +176,7 @@ def test_the_order_of_the_references_changes_neither_scores_nor_errors(data: st.
     moved = torch.cat([torch.from_numpy(np.argsort(order)), torch.full((4,), -1)])
 
     def scores(own: torch.Tensor, references: torch.Tensor) -> PatchScores:
-        return query_scores(tokens, own, [references], 8, 12, TWO, 0.3, GemmSearch())
+        return query_scores(tokens, own, [[references]], 8, 12, TWO, 0.3, GemmSearch())
 
     first, second = scores(in_place, tokens[:8]), scores(moved, tokens[:8][order])
     torch.testing.assert_close(second.scores, first.scores, rtol=0, atol=1e-6)
@@ -175,7 +187,7 @@ def test_the_order_of_the_references_changes_neither_scores_nor_errors(data: st.
 def test_an_image_that_is_no_reference_scores_as_one_more_image_would() -> None:
     tokens = random_tokens(0, 9)
     expected = mutual_scores(tokens, TWO, 0.3, GemmSearch())[8]
-    found = query_scores(tokens[8:], torch.tensor([-1]), [tokens[:8]], 8, 9, TWO, 0.3, GemmSearch())
+    found = query_scores(tokens[8:], torch.tensor([-1]), [[tokens[:8]]], 8, 9, TWO, 0.3, GemmSearch())
     torch.testing.assert_close(found.scores[0], expected, rtol=0, atol=1e-6)
 
 
@@ -188,7 +200,7 @@ def test_scores_are_averaged_over_the_passes_of_any_aggregation(fuse: bool) -> N
         [interval_average(GemmSearch().mutual(vectors), own, 0.3) for vectors in aggregation(tokens)]
     ).mean(dim=0)
     whole = mutual_scores(tokens, aggregation, 0.3, GemmSearch())
-    streamed = query_scores(tokens, own, torch.split(tokens, 4), 9, 9, aggregation, 0.3, GemmSearch()).scores
+    streamed = query_scores(tokens, own, upright(torch.split(tokens, 4)), 9, 9, aggregation, 0.3, GemmSearch()).scores
     torch.testing.assert_close(whole, expected, rtol=0, atol=1e-6)
     torch.testing.assert_close(streamed, expected, rtol=0, atol=1e-6)
     assert (whole - mutual_scores(tokens, TWO, 0.3, GemmSearch())).abs().max() > 0.01
@@ -235,7 +247,7 @@ def test_queries_kept_apart_from_some_references_are_not_compared_in_any_cut(dat
         found = query_scores(
             block,
             places(range(first, last), chosen),
-            iter(blocks),
+            upright(blocks),
             len(chosen),
             total,
             TWO,
@@ -253,8 +265,8 @@ def test_a_reference_kept_apart_is_none_for_scores_and_errors(lost: int) -> None
     tokens, kept = random_tokens(0, 12), [reference for reference in range(8) if reference != lost]
     outside = torch.full((4,), -1)
     excluded_pairs = torch.tensor([[query, lost] for query in range(4)])
-    found = query_scores(tokens[8:], outside, [tokens[:8]], 8, 50, TWO, 0.3, GemmSearch(), excluded_pairs)
-    expected = query_scores(tokens[8:], outside, [tokens[kept]], 7, 50, TWO, 0.3, GemmSearch())
+    found = query_scores(tokens[8:], outside, [[tokens[:8]]], 8, 50, TWO, 0.3, GemmSearch(), excluded_pairs)
+    expected = query_scores(tokens[8:], outside, [[tokens[kept]]], 7, 50, TWO, 0.3, GemmSearch())
     torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-6)
     torch.testing.assert_close(found.errors, expected.errors, rtol=1e-5, atol=1e-6)
 
@@ -293,8 +305,8 @@ def test_an_image_whose_only_reference_is_itself_is_an_error(own: list[int]) -> 
     # Its score would be infinite. Another image may well have a single reference.
     tokens = random_tokens(0, 3)
     with pytest.raises(ValueError, match="at least two images.*got 1"):
-        query_scores(tokens[: len(own)], torch.tensor(own), [tokens[:1]], 1, 3, PLAIN, 0.3, GemmSearch())
-    found = query_scores(tokens[1:], torch.tensor([-1, -1]), [tokens[:1]], 1, 3, PLAIN, 0.3, GemmSearch())
+        query_scores(tokens[: len(own)], torch.tensor(own), [[tokens[:1]]], 1, 3, PLAIN, 0.3, GemmSearch())
+    found = query_scores(tokens[1:], torch.tensor([-1, -1]), [[tokens[:1]]], 1, 3, PLAIN, 0.3, GemmSearch())
     assert found.scores.isfinite().all() and found.errors.isinf().all()
 
 
@@ -309,7 +321,9 @@ def test_another_number_of_references_than_promised_is_an_error(total: int, bloc
     # Too few would leave distances that were never written.
     tokens = random_tokens(0, 4)
     with pytest.raises(ValueError, match=f"{total} reference images were promised, 4 came"):
-        query_scores(tokens[:1], torch.tensor([0]), torch.split(tokens, block), total, total, PLAIN, 0.3, GemmSearch())
+        query_scores(
+            tokens[:1], torch.tensor([0]), upright(torch.split(tokens, block)), total, total, PLAIN, 0.3, GemmSearch()
+        )
 
 
 @given(st.integers(2, 12), st.integers(1, 4), st.sampled_from([0.01, 0.1, 0.3, 0.5, 1.0]), st.integers(0, 999))

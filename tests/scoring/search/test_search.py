@@ -237,7 +237,14 @@ def test_rounding_stays_within_its_bound_of_the_official_code(
         if streamed:
             blocks = [
                 query_scores(
-                    tokens[a : a + 4], torch.arange(14)[a : a + 4], torch.split(tokens, 5), 14, 14, paper, 0.3, search
+                    tokens[a : a + 4],
+                    torch.arange(14)[a : a + 4],
+                    ([of] for of in torch.split(tokens, 5)),
+                    14,
+                    14,
+                    paper,
+                    0.3,
+                    search,
                 )
                 for a in range(0, 14, 4)
             ]
