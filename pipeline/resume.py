@@ -33,7 +33,7 @@ def identity(config: ScoreConfig) -> Settings:
     kept["input"].pop("max_seconds")
     # as they are usually, a run is the same as one of before there were any
     for name in ("bits", "channels", "region", "box", "group", "smallest_defect", "max_pixels"):
-        if kept["input"][name] == InputConfig.model_fields[name].default:
+        if getattr(config.input, name) == InputConfig.model_fields[name].default:
             kept["input"].pop(name)
     for name, usual in (("families", FamiliesConfig()), ("tiles", TilesConfig())):  # likewise
         if getattr(config, name) == usual:

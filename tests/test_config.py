@@ -191,6 +191,9 @@ REFUSED: list[tuple[str, Any]] = [
     ("search.kind", "hnsw"),
     ("search.dtype", "tf32"),
     ("search.dtype", "int4"),
+    ("references.thin", 0),
+    ("references.turns", 2),
+    ("references.mode", "near"),
     ("search.radius", 0),
     ("search.radius", -3),
     ("search.radius", 2.5),
@@ -236,8 +239,11 @@ def together(preset: str) -> dict[str, tuple[str, Any]]:
     """Return SETTINGS that can all be given at once, with a preset."""
     others = {f"method.{name}" for of, names in OWN_SETTINGS.items() if of != preset for name in names}
     chosen = {name: of for name, of in SETTINGS.items() if name not in others}
+    del chosen["references.thin"]  # which goes with no radius
     if preset != "lakescore":
         del chosen["search.radius"]
+    if preset == "subspace":
+        del chosen["references.turns"]
     return chosen | {"method.preset": (preset, preset)}
 
 
@@ -318,6 +324,20 @@ def test_settings_of_another_preset_are_refused_with_its_name(preset: str, tmp_p
                 message = f"^method: .*{name} is a setting of preset {of}: preset {preset} has none"
                 with pytest.raises(ConfigError, match=message):
                     parse(arguments)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--references.thin=2", "--search.radius=7"], "references.thin .* goes with no search.radius"),
+        (["--references.thin=2", "--method.preset=paper"], "references.thin is a setting of preset lakescore"),
+        (["--references.mode=nearest", "--method.preset=paper"], "references.mode nearest is of preset lakescore"),
+        (["--references.turns=4", "--method.preset=subspace"], "references.turns is no setting of preset subspace"),
+    ],
+)
+def test_what_is_done_to_references_is_of_methods_that_compare(flags: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse([*REQUIRED, *flags])
 
 
 @pytest.mark.parametrize("preset", OWN_SETTINGS)

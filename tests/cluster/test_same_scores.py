@@ -181,7 +181,7 @@ def test_pinned_references_are_taken_with_fused_and_projected_vectors_in_units_o
             [vectors] = Aggregation(store.grid, (1, 3, 5), fuse=True)(tokens[own])
             paper = Aggregation(store.grid, (1, 3, 5), fuse=True, projection=pca(vectors.flatten(0, 1), 8))
             position = torch.tensor([int(np.searchsorted(own, i)) if i in own else -1 for i in range(12)])
-            scored = query_scores(tokens, position, [tokens[own]], len(own), len(own), paper, 0.3, FaissSearch())
+            scored = query_scores(tokens, position, [[tokens[own]]], len(own), len(own), paper, 0.3, FaissSearch())
             patch_scores.append(scored.scores)
         maps = anomaly_maps(torch.stack(patch_scores).mean(dim=0), View((112, 112), store.grid))
         np.testing.assert_allclose(rows["score_raw"], maps.amax(dim=(1, 2)), rtol=0, atol=1e-5)

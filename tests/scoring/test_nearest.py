@@ -48,7 +48,7 @@ def test_with_several_layers_and_degrees_it_is_the_score_or_more() -> None:
     means = interval_average(torch.from_numpy(found.distances)[:, None], torch.full((4,), -1), 0.3)[:, 0]
     aggregation, nobody = Aggregation(GRID, [1, 3, 5]), torch.full((4,), -1)
     scores = [
-        query_scores(query, nobody, [other], IMAGES, IMAGES, aggregation, 0.3, GemmSearch()).scores[:, 7]
+        query_scores(query, nobody, [[other]], IMAGES, IMAGES, aggregation, 0.3, GemmSearch()).scores[:, 7]
         for query, other in zip(layers, others, strict=True)
     ]
     more = means - torch.stack(scores).mean(dim=0)
