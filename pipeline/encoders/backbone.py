@@ -23,5 +23,6 @@ class Backbone:
     make_forward: Callable[[tuple[int, ...]], Forward]
 
 
-# (the model's name, height and width of its input, file of weights or None for the hub's); raises `EncoderError`
-Load = Callable[[str, tuple[int, int], Path | None], Backbone]
+# (the model's name; height and width of its input, None where these differ between images; file of weights or None for
+# the hub's); raises `EncoderError`
+Load = Callable[[str, tuple[int, int] | None, Path | None], Backbone]

@@ -68,13 +68,13 @@ class Encoder:
                 f"encoder.size {config.sides[0]} is less than a patch of {config.name}, {backbone.patch}"
             )
         height, width = self._whole = (grid[0] * backbone.patch, grid[1] * backbone.patch)
+        if config.keeps_aspect:
+            self._check_other_shapes(config)
         with torch.inference_mode():  # of one image: a whole batch of a large model takes a CPU minutes
             blocks, embedding = self._forward(self._normalised(np.zeros((1, height, width, 3), np.uint8)))
         _, patches, values = blocks[0].shape
         if patches != grid[0] * grid[1]:
             raise EncoderError(f"{config.name} gives {patches} patches where {grid[0]} x {grid[1]} are expected")
-        if config.keeps_aspect:
-            self._check_other_shapes(config)
         self.spec = EncoderSpec(
             name=config.name,
             grid=grid,
@@ -181,7 +181,8 @@ def _load(config: EncoderConfig) -> Backbone:
     library, name = split_name(config.name)
     weights = local_weights(config.weights, config.weights_sha256)
     load: Load = importlib.import_module(library.module).load
-    return load(name, config.sides, weights.path if weights else None)
+    size = None if config.keeps_aspect else config.sides
+    return load(name, size, weights.path if weights else None)
 
 
 def _check_side(side: int, config: EncoderConfig, patch: int) -> None:

@@ -14,8 +14,10 @@ from pipeline.encoders.backbone import Backbone, Forward
 from pipeline.errors import EncoderError
 
 
-def load(name: str, size: tuple[int, int], weights: Path | None) -> Backbone:
+def load(name: str, size: tuple[int, int] | None, weights: Path | None) -> Backbone:
     """Load the image tower of `<model>/<tag>` for inputs of (height, width), with the tag's weights or those of a file.
+
+    Where inputs differ in size its position embeddings stay as they were trained, and are resized for each size.
 
     Raises `EncoderError`, also where the model's activation is not the one that the tag's weights were trained with.
     """

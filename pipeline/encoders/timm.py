@@ -10,7 +10,7 @@ from pipeline.encoders.backbone import Backbone, Forward
 from pipeline.errors import EncoderError
 
 
-def load(name: str, size: tuple[int, int], weights: Path | None) -> Backbone:
+def load(name: str, size: tuple[int, int] | None, weights: Path | None) -> Backbone:
     """Load a timm ViT with its hub's weights, or with those of a file in timm's or the authors' own naming.
 
     Position embeddings are interpolated to the input in the forward pass. Raises `EncoderError`.

@@ -16,7 +16,7 @@ from pipeline.errors import LakeScoreError
 from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
 from pipeline.progress import Progress
-from pipeline.schema.tables import IMAGE_STATS, NEAR_DUPLICATES
+from pipeline.schema.tables import IMAGE_STATS, NEAR_DUPLICATES, REFERENCES
 from pipeline.scoring.lakescore import rounds
 from pipeline.scoring.musc import mutual
 from pipeline.scoring.scorer import Layer, make_scorer
@@ -52,7 +52,8 @@ def worker_of(folder: Path, preset: str = "paper") -> ScoreUnits:
     grid = {"rows": [SPEC.grid[0]] * IMAGES, "columns": [SPEC.grid[1]] * IMAGES}
     images = pa.table({"file": [file] * IMAGES, "row": range(IMAGES), **grid})
     write_table(run.index("bottle"), images)
-    write_table(run.references("bottle"), images.append_column("position", pa.array(range(IMAGES))))
+    listed = images.append_column("position", pa.array(range(IMAGES)))
+    write_table(run.references("bottle"), listed.append_column("turned", pa.nulls(IMAGES, REFERENCES["turned"].type)))
     write_table(run.near_duplicates("bottle"), pa.table({"position": [2, 7, 7], "reference": [7, 2, 3]}))
     return worker_on(store, run, preset)
 

@@ -28,7 +28,7 @@ GEOMETRY = LakeGeometry(Geometry(14, (14, 14)))
 ENCODED = TableSchema("What is known of encoded images.", INDEX.without("position"))
 EARLIER = pa.schema(
     [
-        *((name, pa.string()) for name in ("category", "uri", "etag")),
+        *((name, pa.string()) for name in ("category", "uri", "etag", "region_uri", "region_etag")),
         *(("score_raw", pa.float64()), ("anomalous", pa.bool_())),
     ]
 )

@@ -24,7 +24,7 @@ BATCH, WINDOW = settings(), settings(source="window")
 HOSTILE = ("a/b", "..", "größe", "x" * 300, "line\nbreak", "'quote\"", "category=1", " ")
 EARLIER = pa.schema(
     [
-        *((name, pa.string()) for name in ("category", "uri", "etag", "status", "reason")),
+        *((name, pa.string()) for name in ("category", "uri", "etag", "status", "reason", "region_uri", "region_etag")),
         ("score_raw", pa.float64()),
         ("label", pa.bool_()),
         ("same", pa.bool_()),

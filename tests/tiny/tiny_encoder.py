@@ -36,7 +36,7 @@ class TinyEncoder(nn.Module):
         return found, small - small.mean(dim=1, keepdim=True)
 
 
-def load(name: str, size: tuple[int, int], weights: Path | None) -> Backbone:
+def load(name: str, size: tuple[int, int] | None, weights: Path | None) -> Backbone:
     """Load `tiny:any` with the weights that `tests.running.tiny_weights` writes; it takes images of any size."""
     if weights is None:
         raise EncoderError(f"tiny:{name} has no weights of its own: give encoder.weights")
