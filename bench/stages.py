@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline.config import ScoreConfig
 from pipeline.plan.units import Unit
-from pipeline.schema.tables import IMAGE_STATS, NEAR_DUPLICATES
+from pipeline.schema.tables import IMAGE_STATS, NEAR_DUPLICATES, REFERENCES
 from pipeline.scoring.scorer import make_scorer
 from pipeline.stages.score import ScoreUnits, layer_of, list_units, score, todo_row
 from pipeline.store.features import FeatureStore
@@ -34,7 +34,10 @@ def write_lists(
     images = pa.table(files | {name: pa.array([side] * len(places), pa.int32()) for name, side in sides})
     write_table(run.index(category), images)
     chosen = pa.array(references, pa.int64())
-    write_table(run.references(category), images.take(chosen).append_column("position", chosen))
+    listed = images.take(chosen).append_column("position", chosen)
+    write_table(
+        run.references(category), listed.append_column("turned", pa.nulls(len(chosen), REFERENCES["turned"].type))
+    )
     write_table(run.near_duplicates(category), NEAR_DUPLICATES.empty())
 
 
