@@ -17,6 +17,7 @@ from pipeline.io.storage import Location
 from pipeline.parts import file_of
 
 READERS = 8  # threads, and files in memory beside the one being decoded
+AHEAD = 256 << 20  # bytes of files that are read ahead, unless one alone has more
 # What a decoder may hold beside the file: the most that a format was seen to take of an image that is decoded whole
 # (32-bit greys, 28 bytes a pixel; JPEG 2000 with transparency 24), some more, and what libraries and their threads map.
 # A larger image takes less than the largest of those
@@ -50,17 +51,21 @@ def read_ahead(block: pa.Table, max_bytes: int) -> Iterator[Future[bytes]]:
     `block` has uri, etag and size of each. A photograph whose parts follow each other is read once.
     """
     with ThreadPoolExecutor(READERS) as pool:
-        reads: deque[Future[bytes]] = deque()
+        reads: deque[tuple[int, Future[bytes]]] = deque()
+        held = 0
         last: tuple[tuple[str, str, int], Future[bytes]] | None = None
         for uri, etag, size in zip(*(block[name].to_pylist() for name in ("uri", "etag", "size")), strict=True):
             file = (file_of(uri), etag, size)
             if last is None or last[0] != file:
                 last = file, pool.submit(_read, *file, max_bytes)
-            reads.append(last[1])
-            if len(reads) == READERS:
-                yield reads.popleft()
+            reads.append((size, last[1]))
+            held += size
+            while len(reads) == READERS or (held > AHEAD and reads):
+                known, read = reads.popleft()
+                held -= known
+                yield read
         while reads:
-            yield reads.popleft()
+            yield reads.popleft()[1]
 
 
 def _read(uri: str, etag: str, size: int, max_bytes: int) -> bytes:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+DISTANCES = 1 << 25  # that are held at a time
 LOWEST = 0.3  # share of the references that come nearest, of which a patch's difference is the mean
 
 
@@ -41,7 +42,10 @@ def difference_vectors(
     distances = torch.full((len(patches), count), torch.inf)
     places = torch.zeros((len(patches), count), dtype=torch.int64)
     for number, vectors in enumerate(references()):
-        distances[:, number], places[:, number] = torch.cdist(patches, vectors).min(dim=1)
+        step = max(1, DISTANCES // len(vectors))
+        for start in range(0, len(patches), step):
+            rows = slice(start, start + step)
+            distances[rows, number], places[rows, number] = torch.cdist(patches[rows], vectors).min(dim=1)
     distances[torch.from_numpy(~allowed)[owners]] = torch.inf
     kept = np.ceil(LOWEST * allowed.sum(axis=1)).astype(np.int64)  # of each group
     ranks = distances.argsort(dim=1, stable=True).argsort(dim=1)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 REFERENCES = 64  # of a category that its regions are compared with
+LARGE, FEWEST = 300_000, 8  # patches of all of them: of large images fewer are, and so many at least
 PATCHES = 4096  # whose vectors are held at a time, if no region has more; for them each reference is read twice
 
 
@@ -60,7 +61,8 @@ class Differences:
         positions = np.array([of_image[group.image] for group in groups])
         grids = list(zip(index["rows"].to_pylist(), index["columns"].to_pylist(), strict=True))
         layers = self.store.layers[len(self.store.layers) // 2 :]
-        chosen = np.unique(np.linspace(0, references.num_rows - 1, REFERENCES).round().astype(np.int64))
+        most = min(REFERENCES, max(FEWEST, LARGE // (features.grid[0] * features.grid[1])))
+        chosen = np.unique(np.linspace(0, references.num_rows - 1, most).round().astype(np.int64))
         allowed = references["position"].to_numpy()[chosen][None] != positions[:, None]
         pairs = features.excluded_pairs
         for position, reference in pairs[np.isin(pairs[:, 0], positions) & np.isin(pairs[:, 1], chosen)]:

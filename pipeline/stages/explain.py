@@ -15,6 +15,8 @@ from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table
 
 LOOKED_AT = 1000  # references of a category among which evidence is looked for, however many there are
+PATCHES = 1_500_000  # of all of them: of large images fewer are looked at,
+FEWEST = 16  # and so many at least
 BYTES = 64e6  # of one layer of the images that are held at a time, in fp32; with what is made of them four times that
 
 Named = list[dict[str, Any]]  # a value of MATCHES
@@ -47,7 +49,8 @@ class Explainer:
         grids = list(zip(index["rows"].to_pylist(), index["columns"].to_pylist(), strict=True))
         moved = [on_grid(of, grids[position], features.grid) for of, position in zip(patches, positions, strict=True)]
         candidates = self._normal(index, references)
-        chosen = candidates[np.unique(np.linspace(0, len(candidates) - 1, LOOKED_AT).round().astype(np.int64))]
+        most = min(LOOKED_AT, max(FEWEST, PATCHES // (features.grid[0] * features.grid[1])))
+        chosen = candidates[np.unique(np.linspace(0, len(candidates) - 1, most).round().astype(np.int64))]
         matches = self.scorer.explain(
             np.stack(moved),
             [features.images[position] for position in positions],
