@@ -62,7 +62,7 @@ class InputConfig(_Group):
     """Where to look, by category: address of a mask with the aspect of its images, black where nothing counts. A
     manifest's column region_uri says it for an image."""
     box: Annotated[tuple[str, str, str, str], BeforeValidator(_split)] = ("left", "top", "right", "bottom")
-    """Columns of a manifest that cut parts out of photographs, in pixels; rows without values are whole images."""
+    """Columns of a manifest with boxes of images in photographs, in pixels; rows without values are whole images."""
     group: Text | None = "group"
     """Column of a manifest that names the part that an image is a view of; null: images are no views of parts."""
     bits: Literal["auto"] | int = "auto"

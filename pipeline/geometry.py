@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.parts import PixelBox
+from pipeline.boxes import PixelBox
 from pipeline.values import USUAL, LakeValues, Values
 from pipeline.views import LYING, View, pixel_box
 
@@ -23,7 +23,7 @@ class Seen(Protocol):
     def values(self) -> Values: ...
 
     @property
-    def part(self) -> PixelBox | None: ...
+    def within(self) -> PixelBox | None: ...
 
     def on(self, image_size: tuple[int, int]) -> View:
         """Return the view of an image of (width, height)."""
@@ -45,7 +45,7 @@ class Geometry:
         overlap: pixels that tiles side by side share, at least.
         values: of images, that are seen.
         turned: degrees clockwise, a multiple of 45, by which an image is turned when it has its size.
-        part: where an image lies in its photograph; None where it is the whole one.
+        within: where an image lies in its photograph; None where it is the whole one.
     """
 
     patch: int
@@ -56,12 +56,12 @@ class Geometry:
     overlap: int = 0
     values: Values = USUAL
     turned: int = 0
-    part: PixelBox | None = None
+    within: PixelBox | None = None
 
     def __str__(self) -> str:
         values = f" {self.values}".rstrip()
-        part = "" if self.part is None else f" part {','.join(map(str, self.part))}"
-        return f"{self.text}{values}{part}"
+        within = "" if self.within is None else f" within {','.join(map(str, self.within))}"
+        return f"{self.text}{values}{within}"
 
     @property
     def text(self) -> str:
@@ -73,19 +73,19 @@ class Geometry:
     @classmethod
     def parse(cls, text: str) -> "Geometry":
         """Read what `str` wrote; raises `ValueError`."""
-        told, _, part = text.partition(" part ")
+        told, _, within = text.partition(" within ")
         head, _, values = told.partition(" ")
         patch, size, short, scale, tile, overlap, *turned = head.removeprefix("geometry:").split(",")
         height, width = map(int, size.split("x"))
         sides = (height, width) if height else None
         angle = int(turned[0]) if turned else 0
         seen = Values.parse(values)
-        box = pixel_box(part) if part else None
+        box = pixel_box(within) if within else None
         return cls(int(patch), sides, int(short), float(scale), int(tile), int(overlap), seen, angle, box)
 
-    def of_part(self, part: PixelBox | None) -> "Geometry":
-        """Return the same of a part of a photograph, or of a whole one."""
-        return replace(self, part=part)
+    def of_box(self, box: PixelBox | None) -> "Geometry":
+        """Return the same of an image that is a box of a photograph, or a whole one."""
+        return replace(self, within=box)
 
     def on(self, image_size: tuple[int, int]) -> View:
         """Return the view of an image of (width, height): all of it, at a size of whole patches.
@@ -102,7 +102,7 @@ class Geometry:
         if self.turned in LYING:
             height, width = width, height
         grid = (height // self.patch, width // self.patch)
-        return View((height, width), grid, turned=self.turned, values=self.values, part=self.part)
+        return View((height, width), grid, turned=self.turned, values=self.values, within=self.within)
 
     def about(self, image_size: tuple[int, int]) -> str:
         """Say in words how an image of (width, height) is seen."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.parts import PixelBox
+from pipeline.boxes import PixelBox
 from pipeline.values import USUAL, Values
 
 Points = NDArray[np.float64]  # (n, 2): x, y
@@ -30,7 +30,7 @@ class View:
     its middle, within its size, and its corners are lost. The usual view is the whole image, squeezed to the size. A
     grid of (1, 1) is for who asks for no patches. `values` says which of an image's values are seen.
 
-    Where the image is a part of a photograph, `part` is where it lies there, and is cut out before all else.
+    Where the image is a box of a photograph, `within` is where it lies there, and is cut out before all else.
     """
 
     size: tuple[int, int]
@@ -38,7 +38,7 @@ class View:
     box: Box = WHOLE
     turned: int = 0
     values: Values = USUAL
-    part: PixelBox | None = None
+    within: PixelBox | None = None
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box
@@ -53,22 +53,22 @@ class View:
         """Return the view as text that `parse` reads: the same for the same view, in any process."""
         box = ",".join(repr(float(edge)) for edge in self.box)
         told = f"{self.size[0]}x{self.size[1]} {self.grid[0]}x{self.grid[1]} {box} {self.turned} {self.values}".rstrip()
-        return told if self.part is None else f"{told} part {','.join(map(str, self.part))}"
+        return told if self.within is None else f"{told} within {','.join(map(str, self.within))}"
 
     @classmethod
     def parse(cls, text: str) -> "View":
         """Read what `str` wrote; raises `ValueError`."""
-        text, _, part = text.partition(" part ")
+        text, _, within = text.partition(" within ")
         size, grid, box, turned, *values = text.split(" ", 4)
         (height, width), (rows, columns) = map(int, size.split("x")), map(int, grid.split("x"))
         left, top, right, bottom = map(float, box.split(","))
         seen = Values.parse("".join(values))
         view = cls((height, width), (rows, columns), (left, top, right, bottom), int(turned), seen)
-        return view.of_part(pixel_box(part)) if part else view
+        return view.of_box(pixel_box(within)) if within else view
 
-    def of_part(self, part: PixelBox | None) -> "View":
-        """Return the same view of a part of a photograph, or of a whole one."""
-        return replace(self, part=part)
+    def of_box(self, box: PixelBox | None) -> "View":
+        """Return the same view of an image that is a box of a photograph, or a whole one."""
+        return replace(self, within=box)
 
     def on(self, image_size: tuple[int, int]) -> "View":
         """Return the view of an image of (width, height): this one, of whatever size that is."""

@@ -12,7 +12,7 @@ from pipeline.schema import tables
 from pipeline.schema.record import NewerVersion, RunRecord
 from pipeline.schema.scores import times_threshold, upgrade_scores, with_manifest
 from pipeline.schema.table import Column, TableSchema, count_by, records, set_columns
-from pipeline.schema.tables import PART, SCORES, VERSION
+from pipeline.schema.tables import BOXED, SCORES, VERSION
 from tests.conftest import REPOSITORY
 from tests.published import facts, first_facts, record
 
@@ -126,13 +126,13 @@ def test_times_are_of_whole_seconds_and_those_of_no_zone_are_a_manifests() -> No
 
 def test_before_there_were_parts_a_column_called_as_theirs_is_a_manifests() -> None:
     """Whatever its type is: a manifest's own columns stand behind all of ours."""
-    fourth = SCORES.rows([{"uri": "/a", "width": 640, "height": 480}]).drop_columns(PART.names)
+    fourth = SCORES.rows([{"uri": "/a", "width": 640, "height": 480}]).drop_columns(BOXED.names)
     scores = upgrade_scores(fourth.append_column("box_left", pa.array([7], pa.int32())))
     assert scores.column_names == [*SCORES.names, "manifest_box_left"]
     [row] = scores.to_pylist()
     assert (row["box_left"], row["manifest_box_left"], row["width"]) == (None, 7, 640)
-    part = {"uri": "/a#xywh=1,2,3,4", "box_left": 1, "original_width": 9}
-    today = with_manifest(SCORES.rows([part]), {"box_left": pa.chunked_array([[7]])})
+    cut = {"uri": "/a#xywh=1,2,3,4", "box_left": 1, "original_width": 9}
+    today = with_manifest(SCORES.rows([cut]), {"box_left": pa.chunked_array([[7]])})
     assert upgrade_scores(today).equals(today)
 
 

@@ -21,7 +21,7 @@ sides = st.tuples(st.integers(1, 60), st.integers(1, 60))
 edges = st.tuples(st.floats(0, 1), st.floats(0, 1)).filter(lambda pair: pair[1] - pair[0] > 1e-3)
 boxes = st.tuples(edges, edges).map(lambda both: (both[0][0], both[1][0], both[0][1], both[1][1]))
 views = st.builds(View, sides, sides, boxes, st.sampled_from([0, 90, 180, 270]))
-parts = st.tuples(*[st.integers(0, 2**31)] * 4)
+boxes = st.tuples(*[st.integers(0, 2**31)] * 4)
 wholes = st.builds(View, sides, sides)
 
 
@@ -46,10 +46,10 @@ def test_text_says_all_of_a_view(view: View) -> None:
     assert " " not in str(view).replace(" ", "", 3)
 
 
-@given(views, parts)
-def test_text_says_which_part_of_a_photograph_a_view_is_of(view: View, part: tuple[int, int, int, int]) -> None:
-    assert View.parse(str(view.of_part(part))) == view.of_part(part) != view
-    assert view.of_part(part).of_part(None) == view
+@given(views, boxes)
+def test_text_says_which_box_of_a_photograph_a_view_is_of(view: View, box: tuple[int, int, int, int]) -> None:
+    assert View.parse(str(view.of_box(box))) == view.of_box(box) != view
+    assert view.of_box(box).of_box(None) == view
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.boxes import box_uri
 from pipeline.catalog.labels import apply_labels, read_families, read_labels
 from pipeline.catalog.layouts import SIDECARS, arrange, detect
-from pipeline.catalog.manifest import boxes, describe, forbidden, looks_like_a_part, read_manifest
+from pipeline.catalog.manifest import boxes, describe, forbidden, looks_like_a_box, read_manifest
 from pipeline.catalog.regions import with_regions
 from pipeline.catalog.words import NORMAL
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
 from pipeline.images import Reason
 from pipeline.io.storage import Entry, Location
-from pipeline.parts import part_uri
 from pipeline.schema.table import TableSchema, count_by
 from pipeline.schema.tables import CATALOG, MANIFEST
 
@@ -161,8 +161,8 @@ def _from_listing(location: Location, layout: str, max_bytes: int, regions: Coll
 
 def _entry(path: str, entries: Mapping[str, Entry]) -> Entry:
     """Return what is known of a file that a layout names."""
-    if (why := looks_like_a_part(path)) is not None:
-        return Entry(path, 0, "", problem=why)  # without its tag, which that part's photograph may have, too
+    if (why := looks_like_a_box(path)) is not None:
+        return Entry(path, 0, "", problem=why)  # without its tag, which that box's photograph may have, too
     return entries.get(path) or Entry(path, 0, "", problem="named by the split file, but not there")
 
 
@@ -194,7 +194,7 @@ def _from_manifest(location: Location, roots: list[Location], box: Sequence[str]
     if not table.num_rows:
         raise NothingToScore(f"the manifest {location} has no rows")
     files: list[str] = table["uri"].to_pylist()
-    uris = map(part_uri, files, boxes(table, box))
+    uris = map(box_uri, files, boxes(table, box))
     categories: list[str] = table["category"].to_pylist()
     labels: list[bool | None] = table["label"].to_pylist()
     masks: list[str | None] = table["mask_uri"].to_pylist()
@@ -202,7 +202,7 @@ def _from_manifest(location: Location, roots: list[Location], box: Sequence[str]
     roots = [Location(location.protocol, location.path.rpartition("/")[0] or "/"), *roots]
     regions: list[str | None] = table["region_uri"].to_pylist()
     named = list(zip(files, masks, regions, strict=True))
-    # of parts many are in one file
+    # of boxes many are in one file
     why_not = {of: forbidden(of[0], of[1], roots) or forbidden(of[0], of[2], roots) for of in dict.fromkeys(named)}
     outside = [why_not[of] for of in named]
     if all(outside):

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.boxes import split_box
 from pipeline.catalog.manifest import USUAL_BOX
 from pipeline.catalog.words import WORDS, said
 from pipeline.errors import CatalogError, ConfigError
 from pipeline.io.storage import Location
-from pipeline.parts import split_part
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import CATALOG, LABELS
 
@@ -83,7 +83,7 @@ def confirmed_normals(
 ) -> pa.Table:
     """Return uri and category of a run's scored images that are labelled normal: a manifest of references to pin.
 
-    Where parts of photographs are among them, it has their boxes, in columns of some names.
+    Where boxes of photographs are among them, it has those, in columns of some names.
 
     Raises:
         ConfigError: when there is none.
@@ -94,14 +94,14 @@ def confirmed_normals(
     found = scores.select(["uri", "category"]).filter(chosen)
     if not found.num_rows:
         raise ConfigError(f"none of the run's scored images is labelled normal in {location}; uris are as in scores")
-    parts = [split_part(uri) for uri in found["uri"].to_pylist()]
-    if all(of is None for _, of in parts):
+    split = [split_box(uri) for uri in found["uri"].to_pylist()]
+    if all(of is None for _, of in split):
         return found
     edges = {
-        name: pa.array([None if of is None else of[edge] for _, of in parts], pa.int64())
+        name: pa.array([None if of is None else of[edge] for _, of in split], pa.int64())
         for edge, name in enumerate(box)
     }
-    return set_columns(found, {"uri": pa.array([file for file, _ in parts], pa.string())} | edges)
+    return set_columns(found, {"uri": pa.array([file for file, _ in split], pa.string())} | edges)
 
 
 def _say_unknown(unknown: pa.Array, count: int, location: Location, place: str) -> None:

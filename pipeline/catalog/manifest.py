@@ -1,4 +1,4 @@
-"""A table of images, and of parts of photographs, made by somebody else: Parquet or CSV."""
+"""A table of images, and of boxes of photographs, made by somebody else: Parquet or CSV."""
 
 import io
 import re
@@ -11,13 +11,13 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.csv
 
+from pipeline.boxes import LARGEST, PixelBox, box_uri, split_box
 from pipeline.catalog.size import too_large
 from pipeline.catalog.words import WORDS, said
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, ConfigError, StorageError
 from pipeline.io.parquet import DAMAGE, read_parquet
 from pipeline.io.storage import Entry, Location
-from pipeline.parts import LARGEST, PixelBox, part_uri, split_part
 from pipeline.schema.scores import with_manifest
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import MANIFEST
@@ -30,7 +30,7 @@ USUAL_BOX: tuple[str, ...] = InputConfig.model_fields["box"].default
 def read_manifest(location: Location, box: Sequence[str] = USUAL_BOX, group: str | None = DEFAULT_GROUP) -> pa.Table:
     """Read a manifest: columns uri and category, optionally label, mask_uri, region_uri, a box, a group, and any more.
 
-    Relative uris are taken from the manifest's folder. Rows with a box are parts of photographs.
+    Relative uris are taken from the manifest's folder. Rows with a box are images cut out of photographs.
 
     Args:
         location: of the manifest.
@@ -84,7 +84,7 @@ def read_manifest(location: Location, box: Sequence[str] = USUAL_BOX, group: str
     resolved = [_resolve(folder, uri) for uri in uris if uri is not None]
     if all(name in columns for name in box):
         table = _with_boxes(location, table, box)
-    addresses = map(part_uri, resolved, boxes(table, box))
+    addresses = map(box_uri, resolved, boxes(table, box))
     if twice := [uri for uri, count in Counter(addresses).items() if count > 1]:
         some = ", ".join(repr(uri) for uri in twice[:5])
         raise CatalogError(f"{location}: {len(twice)} uris stand more than once, such as {some}; keep one row each")
@@ -121,7 +121,7 @@ def describe(uris: list[str]) -> list[Entry]:
         except StorageError as error:
             return Entry(uri, 0, "", problem=str(error))
 
-    files = list(dict.fromkeys(uris))  # of parts many are in one
+    files = list(dict.fromkeys(uris))  # of boxes many are in one
     with ThreadPoolExecutor(32) as pool:
         found = dict(zip(files, pool.map(one, files), strict=True))
     return [found[uri] for uri in uris]
@@ -130,9 +130,9 @@ def describe(uris: list[str]) -> list[Entry]:
 def forbidden(uri: str, mask: str | None, roots: Sequence[Location]) -> str | None:
     """Say why an image must not be read: it or its mask lies below none of the roots; None where it may.
 
-    `uri` is that of its file, which must not look like the address of a part: in all tables it would be one.
+    `uri` is that of its file, which must not look like the address of a box: in all tables it would be one.
     """
-    if (why := looks_like_a_part(uri)) is not None:
+    if (why := looks_like_a_box(uri)) is not None:
         return why
     for found in (uri, mask):
         if found is None:
@@ -149,11 +149,11 @@ def forbidden(uri: str, mask: str | None, roots: Sequence[Location]) -> str | No
     return None
 
 
-def looks_like_a_part(uri: str) -> str | None:
-    """Say why the address of a file cannot be used: it would mean a part of another file; None where it may."""
-    if split_part(uri)[1] is None:
+def looks_like_a_box(uri: str) -> str | None:
+    """Say why the address of a file cannot be used: it would mean a box of another file; None where it may."""
+    if split_box(uri)[1] is None:
         return None
-    return f"{uri} ends as the address of a part: give the file another name, or its box the columns of input.box"
+    return f"{uri} ends as the address of a box does: give the file another name, or its box the columns of input.box"
 
 
 def _with_boxes(location: Location, table: pa.Table, names: Sequence[str]) -> pa.Table:

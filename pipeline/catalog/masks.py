@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.boxes import size_of
 from pipeline.catalog.layouts import LOCO_DEFECTS
 from pipeline.errors import CatalogError, StorageError
 from pipeline.images import Quarantine, decode_mask
 from pipeline.io.storage import Location
 from pipeline.metrics.overlap import Region
-from pipeline.parts import size_of
 from pipeline.views import View
 
 Array = NDArray[Any]
@@ -32,7 +32,7 @@ def read_mask(uri: str, view: View, image_size: tuple[int, int], read: Read = de
     """Read a view of a mask (height, width) of bool, resized by nearest neighbour, true where it is anomalous.
 
     Raises `CatalogError` that names the mask when it cannot be read or has not the size (width, height) of its image's
-    file, nor, where the view is of a part, that of the part.
+    file, nor, where the view is of a box, that of the box.
     """
     return _values(uri, view, image_size, read) > 0
 
@@ -78,7 +78,7 @@ def _values(uri: str, view: View, image_size: tuple[int, int], read: Read) -> Ar
         raise CatalogError(f"the mask cannot be read: {error}") from error
     except Quarantine as error:
         raise CatalogError(f"the mask {uri} cannot be decoded: {error}") from error
-    if (width, height) not in (image_size, *([] if view.part is None else [size_of(view.part)])):
+    if (width, height) not in (image_size, *([] if view.within is None else [size_of(view.within)])):
         raise CatalogError(f"the mask {uri} is {width} x {height} pixels, its image {image_size[0]} x {image_size[1]}")
     return values
 

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.boxes import file_of
 from pipeline.config import InputConfig
 from pipeline.geometry import Seen
 from pipeline.images import Quarantine, Reason, decode, decode_mask, limits
 from pipeline.images.decoder import Decode, Decoder
 from pipeline.io.storage import Location
-from pipeline.parts import file_of
 
 READERS = 8  # threads, and files in memory beside the one being decoded
 AHEAD = 256 << 20  # bytes of files that are read ahead, unless one alone has more
@@ -48,7 +48,7 @@ def _decoder(seconds: float, memory: int, function: Decode) -> Decoder:
 def read_ahead(block: pa.Table, max_bytes: int) -> Iterator[Future[bytes]]:
     """Yield the content of each image's file, or why there is none, while the next ones are read: a store answers late.
 
-    `block` has uri, etag and size of each. A photograph whose parts follow each other is read once.
+    `block` has uri, etag and size of each. A photograph whose boxes follow each other is read once.
     """
     with ThreadPoolExecutor(READERS) as pool:
         reads: deque[tuple[int, Future[bytes]]] = deque()

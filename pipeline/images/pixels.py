@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from pipeline.boxes import PixelBox
+from pipeline.boxes import size_of as size_of_box
 from pipeline.geometry import Seen
 from pipeline.images import limits
 from pipeline.images.large import Large, find_large
@@ -19,8 +21,6 @@ from pipeline.images.reasons import Quarantine, Reason, say
 from pipeline.images.stored import check_pixels, limit_of_pillow, open_image, rgb, stored_in, too_many
 from pipeline.images.tiff import is_tiff
 from pipeline.images.wide import Wide
-from pipeline.parts import PixelBox
-from pipeline.parts import size_of as size_of_box
 from pipeline.values import Values
 from pipeline.views import Box, View
 
@@ -35,7 +35,8 @@ Pixels = NDArray[np.uint8]
 def decode(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
     """Decode a view of an image: the whole image resized to its size, as MuSc's official code does, or a box of it.
 
-    The image is the file's, or the view's part of it: that gives the same pixels as a file of the part alone.
+    The image is the file's, or the box of it that the view is of, which gives the same pixels as a file
+    of the box alone.
     The picture is turned upright by its EXIF tag, of 16-bit values the upper 8 of those bits are taken that count,
     transparency is dropped. The resize is bicubic with antialias and keeps no aspect ratio.
 
@@ -53,16 +54,16 @@ def decode(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tuple[i
     """
     with _guarded(content, max_pixels) as large:
         photograph = large or _photograph(content, view, max_pixels)
-        width, height = size = _own_size(photograph.size, view.part)
+        width, height = size = _own_size(photograph.size, view.within)
         if min(width, height) < SMALLEST_SIDE:
             raise Quarantine(Reason.TOO_SMALL, f"{width} x {height} pixels, at least {SMALLEST_SIDE} a side are needed")
         on_image = _on(view, size)
         if isinstance(photograph, Large):
-            box = _on_photograph(on_image.box_on(size), view.part)
+            box = _on_photograph(on_image.box_on(size), view.within)
             colours = photograph.colours(view.values, on_image.size_before_turning, box)
             seen = _turned(colours, on_image, Image.Resampling.BICUBIC)
         else:
-            seen = _seen(_part(photograph, view.part), on_image, Image.Resampling.BICUBIC)
+            seen = _seen(_cut(photograph, view.within), on_image, Image.Resampling.BICUBIC)
     return np.asarray(seen), photograph.size
 
 
@@ -75,22 +76,21 @@ def decode_picture(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels,
     with _guarded(content, max_pixels) as large:
         photograph = large or _photograph(content, view, max_pixels)
         whole = photograph.size
-        size = _own_size(whole, view.part)
+        size = _own_size(whole, view.within)
         on_image = _on(view, size)
         left, top, right, bottom = map(round, on_image.box_on(size) or (0, 0, *size))
         if isinstance(photograph, Large):
-            within = _within((right - left, bottom - top), on_image.size_before_turning)
-            picture = photograph.colours(view.values, within, _on_photograph((left, top, right, bottom), view.part))
+            fitted = _fitted((right - left, bottom - top), on_image.size_before_turning)
+            picture = photograph.colours(view.values, fitted, _on_photograph((left, top, right, bottom), view.within))
         else:
-            image = _part(photograph, view.part)
+            image = _cut(photograph, view.within)
             picture = image if (left, top, right, bottom) == (0, 0, *size) else image.crop((left, top, right, bottom))
             picture.thumbnail(on_image.size_before_turning[::-1], Image.Resampling.BICUBIC)
         picture = _turned(picture, on_image, Image.Resampling.BICUBIC)
     return np.asarray(picture), whole
-    return np.asarray(picture), size
 
 
-def _within(size: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
+def _fitted(size: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
     """Return the (height, width) of what has (width, height) and is brought within (height, width), never enlarged."""
     width, height = size
     share = min(1.0, most[0] / height, most[1] / width)
@@ -134,7 +134,7 @@ def decode_size(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tu
 def decode_mask(content: bytes, view: Seen, max_pixels: int) -> tuple[NDArray[np.uint16], tuple[int, int]]:
     """Decode a view of a mask, resized by nearest neighbour, which mixes no values.
 
-    Of a part of a photograph the mask is the photograph's, or one of the part's own size.
+    Of a box of a photograph the mask is the photograph's, or one of the box's size.
 
     Args:
         content: the file, whatever its name says.
@@ -151,17 +151,17 @@ def decode_mask(content: bytes, view: Seen, max_pixels: int) -> tuple[NDArray[np
     with _guarded(content, max_pixels, is_mask=True) as large:
         mask = large or open_image(content)
         if isinstance(mask, Large):
-            part = None if view.part is None or mask.size == size_of_box(view.part) else view.part
-            own = _own_size(mask.size, part)
+            within = None if view.within is None or mask.size == size_of_box(view.within) else view.within
+            own = _own_size(mask.size, within)
             on_mask = _on(view, own)
-            box = _on_photograph(on_mask.box_on(own), part)
+            box = _on_photograph(on_mask.box_on(own), within)
             kinds = Image.fromarray(mask.kinds(on_mask.size_before_turning, box))
             seen = _turned(kinds, on_mask, Image.Resampling.NEAREST)
         else:
             check_pixels(*mask.size, max_pixels)
             kinds = Image.fromarray(kinds_of(mask))
-            if view.part is None or mask.size != size_of_box(view.part):
-                kinds = _part(kinds, view.part)
+            if view.within is None or mask.size != size_of_box(view.within):
+                kinds = _cut(kinds, view.within)
             seen = _seen(kinds, _on(view, kinds.size), Image.Resampling.NEAREST)
         size = mask.size  # of an icon it is known when it is decoded
     return np.asarray(seen).astype(np.uint16), size
@@ -175,28 +175,28 @@ def _on(view: Seen, image_size: tuple[int, int]) -> View:
         raise Quarantine(Reason.TOO_LARGE, str(error)) from error
 
 
-def _own_size(size: tuple[int, int], part: PixelBox | None) -> tuple[int, int]:
-    """Return the (width, height) of a part of a photograph of that size, or of all of it."""
-    if part is None:
+def _own_size(size: tuple[int, int], within: PixelBox | None) -> tuple[int, int]:
+    """Return the (width, height) of a box of a photograph of that size, or of all of it."""
+    if within is None:
         return size
-    if part[2] > size[0] or part[3] > size[1]:
-        box = ", ".join(map(str, part))
+    if within[2] > size[0] or within[3] > size[1]:
+        box = ", ".join(map(str, within))
         raise Quarantine(Reason.UNREADABLE, f"its box {box} reaches beyond {size[0]} x {size[1]} pixels")
-    return size_of_box(part)
+    return size_of_box(within)
 
 
-def _part(photograph: Image.Image, part: PixelBox | None) -> Image.Image:
-    """Return a part of an upright photograph, or all of it."""
-    _own_size(photograph.size, part)
-    return photograph if part is None else photograph.crop(part)
+def _cut(photograph: Image.Image, within: PixelBox | None) -> Image.Image:
+    """Return a box of an upright photograph, or all of it."""
+    _own_size(photograph.size, within)
+    return photograph if within is None else photograph.crop(within)
 
 
-def _on_photograph(box: Box | None, part: PixelBox | None) -> Box | None:
-    """Return in pixels of a photograph a box in those of its part; None is all of it."""
-    if part is None:
+def _on_photograph(box: Box | None, within: PixelBox | None) -> Box | None:
+    """Return in pixels of a photograph a box in those of the box that is the image; None is all of it."""
+    if within is None:
         return box
-    left, top, right, bottom = box or (0.0, 0.0, *map(float, size_of_box(part)))
-    return part[0] + left, part[1] + top, part[0] + right, part[1] + bottom
+    left, top, right, bottom = box or (0.0, 0.0, *map(float, size_of_box(within)))
+    return within[0] + left, within[1] + top, within[0] + right, within[1] + bottom
 
 
 def _seen(image: Image.Image, view: View, resampling: Image.Resampling) -> Image.Image:
@@ -256,14 +256,14 @@ def image_stats(pixels: Pixels) -> tuple[float, float, float]:
 
 
 class _Last:
-    """The photograph that was decoded last, while parts of it are asked for: they come one after the other."""
+    """The photograph that was decoded last, while boxes of it are asked for: they come one after the other."""
 
     def __init__(self) -> None:
         self._kept: tuple[tuple[bytes, Values, int], Image.Image] | None = None
 
     def __call__(self, content: bytes, view: Seen, max_pixels: int) -> Image.Image:
-        """Return the upright image, RGB, which is not to be changed where the view is of a part."""
-        if view.part is None:
+        """Return the upright image, RGB, which is not to be changed where the view is of a box."""
+        if view.within is None:
             self._kept = None
             return _colours(content, view.values, max_pixels)
         key = (hashlib.sha256(content).digest(), view.values, max_pixels)
@@ -271,7 +271,7 @@ class _Last:
             return self._kept[1]
         self._kept = None  # before the next one needs the memory
         image = _colours(content, view.values, max_pixels)
-        image.load()  # what is damaged shows now, and not to the first part alone
+        image.load()  # what is damaged shows now, and not to the first box alone
         self._kept = key, image
         return image
 

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipeline.boxes import file_of
 from pipeline.errors import NothingToScore
 from pipeline.metrics.overlap import EIGHT
-from pipeline.parts import file_of
 from pipeline.report.stored_map import read_map, view_of
 from pipeline.result import Result
 from pipeline.views import View
@@ -29,8 +29,8 @@ def coco(result: Result) -> dict[str, Any]:
     """Return a run as COCO: scored images, a category for each of the run's, and an annotation for each defect region.
 
     A region is where the map of an image that is called anomalous lies above the pixel threshold. Names of files are
-    relative to `info.image_root`, coordinates and areas in pixels of the upright original. A photograph whose parts
-    were scored is one image, with the score of its worst part.
+    relative to `info.image_root`, coordinates and areas in pixels of the upright original. A photograph whose boxes
+    were scored is one image, with the score of its worst box.
 
     Raises `NothingToScore` when no image was scored, and `StorageError` when a map cannot be read.
     """
@@ -70,7 +70,7 @@ def common_folder(uris: Sequence[str]) -> str:
 
 
 def _image(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what COCO says of a file of which some rows were scored: itself, or parts of it."""
+    """Return what COCO says of a file of which some rows were scored: itself, or boxes of it."""
     first, known = rows[0], [row["anomalous"] for row in rows if row["anomalous"] is not None]
     return {
         "id": first["id"],
@@ -123,7 +123,7 @@ def regions(
 def outlines(mask: Mask) -> list[Polygon]:
     """Return polygons along the edges of a mask's pixels that do not overlap and together cover exactly the mask.
 
-    COCO's polygons have no holes: a part with holes is cut from top to bottom through the first column of each.
+    COCO's polygons have no holes: a piece with holes is cut from top to bottom through the first column of each.
     """
     found: list[Polygon] = []
     while (holes := ndimage.binary_fill_holes(mask) & ~mask).any():

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.boxes import file_of, own_size, split_box
 from pipeline.catalog.masks import read_masks
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, ConfigError, StorageError, StoreUnavailable
@@ -17,7 +18,6 @@ from pipeline.geometry import LakeGeometry
 from pipeline.images import Pixels, Quarantine, decode_picture
 from pipeline.images.files import decoder_of, mask_values, read_ahead
 from pipeline.io.storage import Location
-from pipeline.parts import file_of, own_size, split_part
 from pipeline.report import pictures
 from pipeline.report.missed import missed
 from pipeline.report.page import CHUNK
@@ -134,7 +134,7 @@ class CutImages:
             geometry = self.drawing.geometry.of(of[0]["category"])
             try:
                 seen = View((pictures.PICTURE, pictures.PICTURE), values=geometry.values)
-                seen = seen.of_part(split_part(source["uri"])[1])
+                seen = seen.of_box(split_box(source["uri"])[1])
                 pixels, size = decoder(content.result(), seen, limits.max_pixels)
                 view = geometry.on(own_size(source["uri"], size))
                 files = {name: content for cut in of for name, content in self._made(pixels, cut, view)}
@@ -200,11 +200,11 @@ class WriteDetails:
         """Return the outlines of a view of an image's masks; None where it has none that can be read."""
         if not row["masks"]:
             return None
-        drawing, part = self.drawing, split_part(row["uri"])[1]
-        size = (row["width"], row["height"]) if part is None else (row["original_width"], row["original_height"])
+        drawing, within = self.drawing, split_box(row["uri"])[1]
+        size = (row["width"], row["height"]) if within is None else (row["original_width"], row["original_height"])
         read = partial(mask_values, config=drawing.limits)
         try:
-            mask = read_masks(row["masks"], view.of_part(part), size, read)
+            mask = read_masks(row["masks"], view.of_box(within), size, read)
         except CatalogError:  # pixel metrics say so
             return None
         return pictures.corners(pictures.mask_polygons(mask, view))

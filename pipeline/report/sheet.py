@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.boxes import split_box
 from pipeline.errors import NothingToScore, StorageError
 from pipeline.images import Quarantine, decode
 from pipeline.io.storage import Location
-from pipeline.parts import split_part
 from pipeline.report.stored_map import map_at
 from pipeline.report.summary import rank
 from pipeline.schema.table import records, set_columns
@@ -70,9 +70,9 @@ def draw_sheet(output: Location, scores: pa.Table, map_scale: float, values: Lak
         ranks: list[float] = shown["rank"].to_pylist()
         for column, (image, score) in enumerate(zip(records(shown, _Mapped), ranks, strict=True)):
             try:
-                file, part = split_part(image.uri)
+                file, within = split_box(image.uri)
                 content = Location.parse(file).read_bytes(image.etag)
-                picture, _ = decode(content, view.of_part(part), LIMIT)
+                picture, _ = decode(content, view.of_box(within), LIMIT)
             except Quarantine as error:
                 raise StorageError(f"{image.uri} has changed since the run: {error}") from error
             heat = map_at(output / image.map_uri, map_scale)

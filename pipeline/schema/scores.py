@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.schema.table import set_columns
-from pipeline.schema.tables import PART, SCORES
+from pipeline.schema.tables import BOXED, SCORES
 
 LATER = ("regions", "area_share", "family")  # before version 4 a column of such a name is a manifest's
 # likewise before version 5, where it stands behind ours
-LATER_5 = ("group", "region_uri", "region_etag", *PART.names)
+LATER_5 = ("group", "region_uri", "region_etag", *BOXED.names)
 LEAST = 1e-9  # distance: a threshold of 0 is one of images that are all the same
 
 

@@ -31,19 +31,19 @@ ROWS = Column("rows", pa.int32(), "Rows of its grid of patches.", "patches")
 COLUMNS = Column("columns", pa.int32(), "Columns of its grid of patches.", "patches")
 COUNTED = Column("counted", pa.string(), "Which of its patches count, packed; null: all.")
 THIN = Column("thin", pa.int64(), "Every which row and column of a reference's patches is compared with; 1: all.")
-# Before a row of DECIDED is made, width and height are those of a part's photograph: the file's, which limits are on
-PART = TableSchema(
-    "Where a part of a photograph lies there; all are null of whole images.",
+# Before a row of DECIDED is made, width and height are those of a box's photograph: the file's, which limits are on
+BOXED = TableSchema(
+    "Where an image that is a box of a photograph lies there; all are null of whole photographs.",
     (
-        Column("box_left", pa.int32(), "Left edge of the part.", "pixels"),
-        Column("box_top", pa.int32(), "Upper edge of the part.", "pixels"),
-        Column("box_right", pa.int32(), "Right edge of the part, outside of it.", "pixels"),
-        Column("box_bottom", pa.int32(), "Lower edge of the part, outside of it.", "pixels"),
+        Column("box_left", pa.int32(), "Left edge of the box.", "pixels"),
+        Column("box_top", pa.int32(), "Upper edge of the box.", "pixels"),
+        Column("box_right", pa.int32(), "Right edge of the box, outside of it.", "pixels"),
+        Column("box_bottom", pa.int32(), "Lower edge of the box, outside of it.", "pixels"),
         Column("original_width", pa.int32(), "Width of the upright photograph.", "pixels"),
         Column("original_height", pa.int32(), "Height of the upright photograph.", "pixels"),
     ),
 )
-BOX = PART.without("original_width", "original_height")
+BOX = BOXED.without("original_width", "original_height")
 FILE = Column("file", pa.string(), "Path of its file of features, below tokens/ and images/ of the store.")
 MAP_URI = Column("map_uri", pa.string(), "Its anomaly map, below the output.")
 SCORE = Column("score", pa.float64(), "score_raw over its threshold: above 1 it is anomalous.", "times the threshold")
@@ -327,9 +327,9 @@ DECIDED = TableSchema(
         *(REASON, DETAIL, SCORE, SCORE_RAW, SCORE_FINAL, STDERR, REFERENCES_COUNT),
         Column("anomalous", pa.bool_(), "Whether score_raw is above the threshold; null where there is none."),
         *(RULE, THRESHOLD, PIXEL_THRESHOLD, REGIONS_COUNT, AREA_SHARE, FAMILY),
-        Column("width", pa.int32(), "Width of the upright image, which may be a part of a photograph.", "pixels"),
+        Column("width", pa.int32(), "Width of the upright image, which may be a box of a photograph.", "pixels"),
         Column("height", pa.int32(), "Height of the upright image.", "pixels"),
-        *PART.columns,
+        *BOXED.columns,
         *(*IMAGE_STATS.columns, MAP_URI),
         Column("scored_by", pa.string(), "The run that scored it."),
         Column("scored_at", pa.timestamp("s", "UTC"), "When that run started."),
@@ -360,7 +360,7 @@ REGIONS = TableSchema(
     (
         *(CATEGORY, URI, ETAG),
         Column("region", pa.int64(), "Its number in the image, from 1, the highest peak first."),
-        Column("x", pa.float64(), "Left edge of its box, in the upright image or part.", "pixels"),
+        Column("x", pa.float64(), "Left edge of its box, in the upright image.", "pixels"),
         Column("y", pa.float64(), "Upper edge of its box.", "pixels"),
         Column("width", pa.float64(), "Width of its box.", "pixels"),
         Column("height", pa.float64(), "Height of its box.", "pixels"),
@@ -446,7 +446,7 @@ CUT = TableSchema("What became of an image of the lake.", (URI, ETAG, DETAIL))
 DETAILS = TableSchema(
     "What is drawn of an image beside pictures of the lake.",
     (
-        *(IMAGE, URI, MAP_URI, WIDTH, HEIGHT, *PART.only("original_width", "original_height"), MASKS, PIXEL_THRESHOLD),
+        *(IMAGE, URI, MAP_URI, WIDTH, HEIGHT, *BOXED.only("original_width", "original_height"), MASKS, PIXEL_THRESHOLD),
         Column("low", pa.float64(), "Where the colours of its map begin.", "distance"),
         Column("high", pa.float64(), "Where they end.", "distance"),
         Column("about", pa.string(), "What is known already of its file of details, as JSON."),

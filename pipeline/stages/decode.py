@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.boxes import own_size, split_box
 from pipeline.config import InputConfig
 from pipeline.errors import ObjectChanged, StorageError, StoreUnavailable
 from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.images import Quarantine, Reason, image_stats
 from pipeline.images.files import decoder_of, read_ahead
 from pipeline.images.region import patches_in
-from pipeline.parts import own_size, split_part
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import DECODED, IMAGE_STATS
 from pipeline.store.checks import bits
@@ -42,7 +42,7 @@ class DecodeBlock:
         images = block.select(["category", "uri", "region_uri", "region_etag"]).to_pylist()
         for image, content in zip(images, contents, strict=True):
             row: dict[str, Any] = dict.fromkeys(DECODED.names)
-            geometry = self.geometry.of(image["category"]).of_part(split_part(image["uri"])[1])
+            geometry = self.geometry.of(image["category"]).of_box(split_box(image["uri"])[1])
             try:
                 pixels, (row["width"], row["height"]) = decoder(content.result(), geometry, self.config.max_pixels)
                 row["pixels"] = pixels.tobytes()

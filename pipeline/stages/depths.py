@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.boxes import FRAGMENT
 from pipeline.config import InputConfig
 from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.images import Quarantine, decode_depth
 from pipeline.images.files import decoder_of, read_ahead
-from pipeline.parts import FRAGMENT
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import DEPTHS, with_count
 from pipeline.stage import Runner
@@ -108,7 +108,7 @@ def _photographs(images: pa.Table) -> pa.Table:
 def sample_of_each(images: pa.Table) -> pa.Table:
     """Return the files of each category that are looked at: those that come first by a hash of their uris.
 
-    Of parts these are their photographs, each once.
+    Of boxes these are their photographs, each once.
     """
     images = _photographs(images)
     first: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)

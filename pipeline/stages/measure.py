@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.boxes import split_box
 from pipeline.catalog.masks import loco_regions, read_masks
 from pipeline.config import ScoreConfig
 from pipeline.errors import CatalogError
@@ -25,7 +26,6 @@ from pipeline.metrics.category import (
     verdict_metrics,
 )
 from pipeline.metrics.stream import histogram
-from pipeline.parts import split_part
 from pipeline.schema.tables import MEASURED
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
@@ -114,7 +114,7 @@ class MeasureCategory:
         """Return the masks (n, height, width) of some images of one view, by their rows of an index."""
         pixels = [(row["width"], row["height"]) for row in rows]
         read = partial(mask_values, config=self.config.input)
-        views = [view.of_part(split_part(row["uri"])[1]) for row in rows]
+        views = [view.of_box(split_box(row["uri"])[1]) for row in rows]
         seen = zip(rows, views, pixels, strict=True)
         masks = np.stack([read_masks(row["masks"], of, wh, read) for row, of, wh in seen])
         empty += [row["uri"] for row, mask in zip(rows, masks, strict=True) if row["masks"] and not mask.any()]

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.boxes import own_size
 from pipeline.errors import DamagedFile
 from pipeline.geometry import LakeGeometry
 from pipeline.io.storage import Location
-from pipeline.parts import own_size
 from pipeline.plan.units import Unit
 from pipeline.schema.table import records
 from pipeline.scoring.scorer import LARGEST, Array, Scorer

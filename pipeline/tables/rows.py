@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.boxes import FRAGMENT, split_box
 from pipeline.catalog import Catalog
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
-from pipeline.parts import FRAGMENT, split_part
 from pipeline.schema.scores import times_threshold, with_manifest
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import BOX, DECIDED, EXPLAINED, IMAGE_STATS, SCORES
@@ -75,7 +75,7 @@ def decided_now(
         now: its start.
     """
     table = images.join(reduced.drop_columns("category"), "image").sort_by("image").combine_chunks()
-    table = with_parts(table)
+    table = with_boxes(table)
     scored = pc.is_null(table["reason"])
     if unscored := pc.sum(pc.and_(scored, pc.is_null(table["score_raw"]))).as_py():
         raise IncompleteRun(f"{unscored} images have neither a score nor a reason; nothing was published")
@@ -98,15 +98,15 @@ def decided_now(
     )
 
 
-def with_parts(images: pa.Table) -> pa.Table:
-    """Return images with PART: where parts lie, and their own width and height in place of their photographs'."""
+def with_boxes(images: pa.Table) -> pa.Table:
+    """Return images with BOXED: where boxes lie, and their own width and height in place of their photographs'."""
     boxes = boxes_of(images)
     left, top, right, bottom = boxes.values()
     found: dict[str, pa.Array | pa.ChunkedArray] = dict(boxes)
-    is_part, nothing = pc.is_valid(left), pa.scalar(None, pa.int32())
+    is_box, nothing = pc.is_valid(left), pa.scalar(None, pa.int32())
     for name, own in (("width", _lengths(left, right)), ("height", _lengths(top, bottom))):
-        found[name] = pc.if_else(pc.and_(is_part, pc.is_valid(images[name])), own, images[name])
-        found[f"original_{name}"] = pc.if_else(is_part, images[name], nothing)
+        found[name] = pc.if_else(pc.and_(is_box, pc.is_valid(images[name])), own, images[name])
+        found[f"original_{name}"] = pc.if_else(is_box, images[name], nothing)
     return set_columns(images, found)
 
 
@@ -119,7 +119,7 @@ def boxes_of(images: pa.Table) -> dict[str, pa.Array]:
     """Return the columns of the boxes of images, by their uris; null of whole images."""
     if not pc.any(pc.match_substring_regex(images["uri"], FRAGMENT)).as_py():  # as usual, and there are millions
         return {column.name: pa.nulls(images.num_rows, column.type) for column in BOX}
-    found = [split_part(uri)[1] for uri in images["uri"].to_pylist()]
+    found = [split_box(uri)[1] for uri in images["uri"].to_pylist()]
     return {
         column.name: pa.array([None if box is None else box[edge] for box in found], column.type)
         for edge, column in enumerate(BOX)

@@ -1,4 +1,4 @@
-"""Boxes in manifests: parts of photographs, whole images, and what is neither."""
+"""Boxes in manifests: images cut out of photographs, whole ones, and what is neither."""
 
 import math
 from pathlib import Path
@@ -119,7 +119,7 @@ def test_the_same_box_of_a_photograph_twice_is_refused(again: str, lake: Path) -
         catalog_of(write(lake, "csv", rows))
 
 
-def test_a_file_that_is_called_like_a_part_is_a_row_that_was_not_read(lake: Path) -> None:
+def test_a_file_that_is_called_like_a_box_is_a_row_that_was_not_read(lake: Path) -> None:
     write_files(lake, "cap/a.png", "cap/a.png#xywh=0,0,20,30", content=b"12345")
     found = {Path(of["uri"]).name: of for of in build_catalog(InputConfig(uri=str(lake / "cap"))).table.to_pylist()}
     named = found["a.png#xywh=0,0,20,30"]
@@ -146,22 +146,22 @@ def test_a_manifest_that_names_such_a_file_has_a_row_that_was_not_read(
     assert (named["reason"], named["etag"]) == ("forbidden", "") and "columns of input.box" in named["detail"]
 
 
-def test_such_a_file_and_that_part_are_never_one(lake: Path) -> None:
+def test_such_a_file_and_that_box_are_never_one(lake: Path) -> None:
     rows = [row("a.png", 0, 0, 20, 30), row("a.png#xywh=0,0,20,30")]
     with pytest.raises(CatalogError, match="stand more than once"):
         catalog_of(write(lake, "csv", rows))
 
 
-def test_a_part_of_what_may_not_be_read_is_forbidden(lake: Path) -> None:
+def test_a_box_of_what_may_not_be_read_is_forbidden(lake: Path) -> None:
     folder = write_files(lake / "lake", "c.png")
     (folder / "link.png").symlink_to(lake / "a.png")
     rows = [row("c.png", 0, 0, 5, 5), row("../a.png", 0, 0, 5, 5), row("link.png", 0, 0, 5, 5)]
     found = {Path(of["uri"]).name: of["reason"] for of in catalog_of(write(folder, "csv", rows)).table.to_pylist()}
-    part = "#xywh=0,0,5,5"
-    assert found == {f"c.png{part}": None, f"a.png{part}": "forbidden", f"link.png{part}": "forbidden"}
+    box = "#xywh=0,0,5,5"
+    assert found == {f"c.png{box}": None, f"a.png{box}": "forbidden", f"link.png{box}": "forbidden"}
 
 
-def test_ten_thousand_parts_of_a_photograph_are_listed_by_one_question(
+def test_ten_thousand_boxes_of_a_photograph_are_listed_by_one_question(
     lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -182,7 +182,7 @@ def test_ten_thousand_parts_of_a_photograph_are_listed_by_one_question(
     assert asked == [f"{lake}/a.png"]
 
 
-def test_parts_are_listed_in_a_folder_and_in_a_bucket(place: Location) -> None:
+def test_boxes_are_listed_in_a_folder_and_in_a_bucket(place: Location) -> None:
     (place / "a.png").write_bytes(b"12345")
     (place / "caps.csv").write_bytes(b"uri,category,left,top,right,bottom\na.png,cap,1,2,21,32\na.png,cap,,,,\n")
     found = catalog_of(place / "caps.csv").table.to_pylist()

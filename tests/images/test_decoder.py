@@ -235,7 +235,7 @@ def test_child_imports_only_what_decoding_needs(decoder: Decoder) -> None:
         "pipeline.images.tiff",
         "pipeline.images.tiff_pieces",
         "pipeline.images.wide",
-        "pipeline.parts",
+        "pipeline.boxes",
         "pipeline.values",
         "pipeline.views",
     }

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from pipeline.boxes import box_uri
 from pipeline.config import InputConfig
 from pipeline.errors import StoreUnavailable
 from pipeline.io.storage import Location
 from pipeline.metrics.stream import MAP_SCALE
-from pipeline.parts import part_uri
 from pipeline.report import draw as stage
 from pipeline.report import pictures
 from pipeline.report.draw import Drawing, draw
@@ -247,7 +247,7 @@ def test_a_part_of_a_reference_is_read_where_its_photograph_may_be(tmp_path: Pat
     inside, outside = write(night.lake / "earlier/a.png", pixels), write(tmp_path / "secret.png", pixels)
     (night.lake / "link.png").symlink_to(outside)
     night.add()
-    uris = [part_uri(uri, (0, 0, 30, 40)) for uri in (inside, outside, str(night.lake / "link.png"))]
+    uris = [box_uri(uri, (0, 0, 30, 40)) for uri in (inside, outside, str(night.lake / "link.png"))]
     night.rows[0]["evidence"] = [
         {**match(file), "uri": uri} for file, uri in zip([inside, outside, outside], uris, strict=True)
     ]

@@ -115,7 +115,7 @@ def test_a_store_that_is_gone_ends_the_run(tmp_path: Path, monkeypatch: pytest.M
         find_depths(table, config, VIEW, Here())
 
 
-def test_of_parts_their_photographs_are_looked_at_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_boxes_their_photographs_are_looked_at_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of ten trays of ten caps sixteen caps could all be of two trays; and a JPEG says nothing, whoever cut it."""
     lake = write_files(tmp_path, *(f"{n}.png" for n in range(10)), content=png(1000))
     write_files(tmp_path, "low.jpg", content=encoded(Image.fromarray(quadrants((1, 2, 3, 4), np.uint8)), "JPEG"))

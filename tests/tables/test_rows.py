@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.boxes import LARGEST, box_uri
 from pipeline.catalog import Catalog
 from pipeline.config import DriftConfig
 from pipeline.errors import IncompleteRun
-from pipeline.parts import LARGEST, part_uri
 from pipeline.schema.scores import upgrade_scores
-from pipeline.schema.tables import CATALOG, COMPARED, DECIDED, EXPLAINED, EXTRACTED, PART, REDUCED, SCORES, SELECTION
+from pipeline.schema.tables import BOXED, CATALOG, COMPARED, DECIDED, EXPLAINED, EXTRACTED, REDUCED, SCORES, SELECTION
 from pipeline.tables.rows import counts, decided_now, drifts, scores_table, with_catalog, with_evidence, with_references
 
 NOW = datetime(2026, 3, 8, 1, 2, 3, 456_789, tzinfo=UTC)
@@ -99,13 +99,13 @@ def test_only_what_lies_above_the_threshold_is_anomalous() -> None:
 
 
 def test_parts_have_sizes_of_their_own_and_say_where_they_lie() -> None:
-    largest = part_uri("/a.png", (0, 0, LARGEST, LARGEST))
+    largest = box_uri("/a.png", (0, 0, LARGEST, LARGEST))
     some = images(
         {"uri": "/a.png#xywh=10,20,300,200"},
         {},
         {"uri": largest, "reason": "unreadable", "width": None, "height": None},
     )
-    table = found(some, reduced({"image": 0}, {"image": 1})).select(["width", "height", *PART.names])
+    table = found(some, reduced({"image": 0}, {"image": 1})).select(["width", "height", *BOXED.names])
     assert [list(row.values()) for row in table.to_pylist()] == [
         [300, 200, 10, 20, 310, 220, 640, 480],
         [640, 480, *[None] * 6],

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.boxes import box_uri, split_box
 from pipeline.io.storage import Location
-from pipeline.parts import part_uri, split_part
 from pipeline.report.coco import coco
 from pipeline.report.redraw import redraw
 from pipeline.report.sheet import draw_sheet
@@ -82,7 +82,7 @@ class Night:
 
     @property
     def damaged(self) -> str:
-        return part_uri(str(self.folder / "lake" / f"{DAMAGED}.png"), BOXES[PLACE])
+        return box_uri(str(self.folder / "lake" / f"{DAMAGED}.png"), BOXES[PLACE])
 
     def row(self, uri: str) -> dict[str, Any]:
         [n] = self.scores.index[self.scores["uri"] == uri]
@@ -97,7 +97,7 @@ class Night:
 
 @pytest.fixture(scope="module")
 def night(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    folder = tmp_path_factory.mktemp("parts")
+    folder = tmp_path_factory.mktemp("boxes")
     lake = trays(folder / "lake")
     hostile = [f"2.png,cap,,,{','.join(map(str, box))},9" for box in (BEYOND, POINT)]
     hostile.append("gone.png,cap,,,0,0,50,50,9")
@@ -110,7 +110,7 @@ def test_each_cap_has_a_row_and_says_where_it_lies(night: Night) -> None:
     assert len(scored) == TRAYS * 4
     for n in scored.index:
         row = night.scores.loc[n].to_dict()
-        file, box = split_part(row["uri"])
+        file, box = split_box(row["uri"])
         assert box == BOXES[int(row["place"])] and Path(file).is_file()
         assert tuple(row[f"box_{edge}"] for edge in ("left", "top", "right", "bottom")) == box
         assert (row["width"], row["height"]) == SIDE
@@ -119,10 +119,10 @@ def test_each_cap_has_a_row_and_says_where_it_lies(night: Night) -> None:
     assert scored["etag"].nunique() == TRAYS and scored["map_uri"].nunique() == TRAYS * 4
 
 
-def test_what_is_no_part_is_a_row_with_words(night: Night) -> None:
+def test_what_is_no_box_is_a_row_with_words(night: Night) -> None:
     tray = str(night.folder / "lake" / "2.png")
     rows = {uri: night.row(uri) for uri in night.scores["uri"][night.scores["status"] == "quarantined"]}
-    beyond, point = (rows.pop(part_uri(tray, box)) for box in (BEYOND, POINT))
+    beyond, point = (rows.pop(box_uri(tray, box)) for box in (BEYOND, POINT))
     assert beyond["reason"] == "unreadable" and "300, 200, 421, 330 reaches beyond 420 x 330" in beyond["detail"]
     assert point["reason"] == "too_small" and "1 x 1 pixels" in point["detail"]
     assert (beyond["box_right"], point["box_right"]) == (421, 6)
@@ -148,7 +148,7 @@ def test_regions_are_in_pixels_of_the_cap_and_say_where_it_lies(night: Night) ->
     assert tuple(worst[f"box_{edge}"] for edge in ("left", "top", "right", "bottom")) == BOXES[PLACE]
 
 
-def test_coco_has_photographs_with_the_regions_of_their_parts(night: Night) -> None:
+def test_coco_has_photographs_with_the_regions_of_their_boxes(night: Night) -> None:
     told = coco(night.result)
     assert [(of["file_name"], of["width"], of["height"]) for of in told["images"]] == [
         (f"{tray}.png", WIDTH, HEIGHT) for tray in range(TRAYS)
@@ -201,7 +201,7 @@ def test_a_sheet_shows_the_caps(night: Night) -> None:
     assert np.array_equal(shown, np.asarray(cap, float))
 
 
-def test_a_mask_may_have_the_size_of_the_part_or_of_the_photograph_and_no_other(night: Night, tmp_path: Path) -> None:
+def test_a_mask_may_have_the_size_of_the_box_or_of_the_photograph_and_no_other(night: Night, tmp_path: Path) -> None:
     lake = trays(tmp_path / "lake")
     Image.new("L", (WIDTH // 2, HEIGHT // 2), 255).save(lake / "half.png")
     metrics = {}
@@ -230,22 +230,22 @@ def test_the_second_night_carries_caps_over_and_compares_new_ones_with_them(nigh
     assert second.run.counts.carried == TRAYS * 4 and second.run.counts.scored == TRAYS * 4 + 5
     new = scores[scores["scored_by"] == "second"]
     assert sorted(new.index) == sorted(
-        [part_uri(str(lake / "0.png"), moved), *(part_uri(str(lake / "7.png"), box) for box in BOXES)]
+        [box_uri(str(lake / "0.png"), moved), *(box_uri(str(lake / "7.png"), box) for box in BOXES)]
     )
     assert (new["references"] >= 3).all()
     regions = read_result(second.folder).published.regions().to_pandas()
     kept = regions[regions["scored_by"] == "first"]
-    assert set(kept["uri"]) == {part_uri(str(lake / f"{DAMAGED}.png"), BOXES[PLACE])}
+    assert set(kept["uri"]) == {box_uri(str(lake / f"{DAMAGED}.png"), BOXES[PLACE])}
     assert (kept["box_left"] == BOXES[PLACE][0]).all()
     before = first.scores.to_pandas().set_index("uri")
     same = ["score_raw", "box_left", "box_bottom", "width", "original_height", "map_uri"]
     pd.testing.assert_frame_equal(scores.loc[before.index, same], before[same])
     matched = {match["uri"] for row in new["evidence"] for match in row}
-    assert matched and all(split_part(uri)[1] in (*BOXES, moved) for uri in matched)
+    assert matched and all(split_box(uri)[1] in (*BOXES, moved) for uri in matched)
 
 
 def test_the_same_cap_photographed_twice_is_no_reference_of_itself(night: Night, tmp_path: Path) -> None:
-    """Each part has near duplicates of its own: a photograph that was copied has four, and the others none."""
+    """Each box has near duplicates of its own: a photograph that was copied has four, and the others none."""
     lake = trays(tmp_path / "lake")
     (lake / "9.png").write_bytes((lake / "0.png").read_bytes())
     result = score_lake(parse(flags(given(manifest(lake), tmp_path / "out", **{"report.images": 0}))))
@@ -256,7 +256,7 @@ def test_the_same_cap_photographed_twice_is_no_reference_of_itself(night: Night,
     )
 
 
-def test_people_label_and_pin_parts_by_their_addresses(night: Night, tmp_path: Path) -> None:
+def test_people_label_and_pin_boxes_by_their_addresses(night: Night, tmp_path: Path) -> None:
     output = night.folder / "out"
     normals = [uri for uri in night.scores["uri"][night.scores["status"] == "scored"] if uri != night.damaged]
     lines = ["uri,label", *(f'"{uri}",normal' for uri in normals), f'"{night.damaged}",defect']

@@ -38,10 +38,10 @@ function shown(name) {
 
 /**
  * The last parts of an address: the name of its file, with that of its folder where two are wanted.
- * Of a part of a photograph: the photograph's name, the part's left and upper edge, its width and height.
+ * Of a box of a photograph: the photograph's name, the box's left and upper edge, its width and height.
  */
 function tail(uri, parts = 1) {
-  const part = /^(.*)#xywh=(\d+),(\d+),(\d+),(\d+)$/s.exec(uri);
-  if (part) return `${tail(part[1])} ${part[2]},${part[3]} ${part[4]}×${part[5]}`;
+  const box = /^(.*)#xywh=(\d+),(\d+),(\d+),(\d+)$/s.exec(uri);
+  if (box) return `${tail(box[1])} ${box[2]},${box[3]} ${box[4]}×${box[5]}`;
   return shown(uri.split("/").slice(-parts).join("/") || uri);
 }

@@ -1,8 +1,8 @@
-"""Parts of photographs: a part's address is that of its photograph with the part's box as a media fragment behind.
+"""Boxes of photographs: an image that is a box cut out of one is called as it, with the box as a media fragment behind.
 
     /lake/a.png#xywh=10,20,300,200   ->   300 x 200 pixels of /lake/a.png, 10 from its left edge and 20 from its top
 
-So a part has one name in all tables, and is an image like any other (https://www.w3.org/TR/media-frags/#naming-space).
+So such an image has one name in all tables, and is an image like any other (https://www.w3.org/TR/media-frags/#naming-space).
 """
 
 import re
@@ -10,13 +10,13 @@ import re
 PixelBox = tuple[int, int, int, int]  # left, top, right, bottom of the upright original; the last two are outside
 
 LARGEST = 999_999_999  # pixels from an edge: no image is so large, and sums of two fit into 32 bits
-# What `part_uri` writes and nothing else: a file may be called anything
+# What `box_uri` writes and nothing else: a file may be called anything
 FRAGMENT = r"#xywh=(0|[1-9][0-9]{0,8}),(0|[1-9][0-9]{0,8}),([1-9][0-9]{0,8}),([1-9][0-9]{0,8})\z"
-_PART = re.compile(FRAGMENT.replace(r"\z", r"\Z"))  # Python has its own sign for the end
+_BOX = re.compile(FRAGMENT.replace(r"\z", r"\Z"))  # Python has its own sign for the end
 
 
-def part_uri(uri: str, box: PixelBox | None) -> str:
-    """Return the address of a part of a photograph; None is the whole photograph. Raises `ValueError` for no box."""
+def box_uri(uri: str, box: PixelBox | None) -> str:
+    """Return the address of a box of a photograph; None is the whole photograph. Raises `ValueError` for no box."""
     if box is None:
         return uri
     left, top, right, bottom = box
@@ -25,23 +25,23 @@ def part_uri(uri: str, box: PixelBox | None) -> str:
     return f"{uri}#xywh={left},{top},{right - left},{bottom - top}"
 
 
-def split_part(uri: str) -> tuple[str, PixelBox | None]:
+def split_box(uri: str) -> tuple[str, PixelBox | None]:
     """Return the address of an image's file, and the image's box there; None for the whole file."""
-    # most images are no parts, and there are millions
-    if "#xywh=" not in uri or (found := _PART.search(uri)) is None:
+    # most images are whole photographs, and there are millions
+    if "#xywh=" not in uri or (found := _BOX.search(uri)) is None:
         return uri, None
     left, top, width, height = map(int, found.groups())
     return uri[: found.start()], (left, top, left + width, top + height)
 
 
 def file_of(uri: str) -> str:
-    """Return the address of an image's file: of a part, that of its photograph."""
-    return split_part(uri)[0]
+    """Return the address of an image's file: of a box, that of its photograph."""
+    return split_box(uri)[0]
 
 
 def own_size(uri: str, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the (width, height) of an image whose file has that size: of a part, that of its box."""
-    box = split_part(uri)[1]
+    """Return the (width, height) of an image whose file has that size: of a box, that of the box."""
+    box = split_box(uri)[1]
     return size if box is None else size_of(box)
 
 
