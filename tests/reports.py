@@ -15,6 +15,8 @@ from PIL import Image
 from pipeline.io.storage import Location
 from pipeline.metrics.category import Metric
 from pipeline.report.page import PageExtras, write_page
+from pipeline.report.pictures import PICTURE
+from pipeline.report.pyramid import TILE, Pyramid, levels
 from pipeline.tables.parts import metrics_of_parts, parts_table, with_parts
 from tests.published import COUNTS, record
 
@@ -39,6 +41,7 @@ SCALE = (0.2, 0.9)
 THRESHOLD, THRESHOLD_BEFORE = 0.62, 0.5
 TONIGHT, BEFORE = "2030-01-01", "2029-12-31"
 SIZE = 320, 240  # of the images
+FINE = 3000, 500, 3200, 600  # left, top, right and bottom of what only the tiles of a large image show
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,21 @@ class Made:
         return (self.folder / "index.html").as_uri()
 
 
-def make_report(folder: Path, count: int, drawn: int, labels: bool = True, carried: int = 0, parts: int = 0) -> Made:
+def make_report(
+    folder: Path,
+    count: int,
+    drawn: int,
+    labels: bool = True,
+    carried: int = 0,
+    parts: int = 0,
+    size: tuple[int, int] = SIZE,
+) -> Made:
     """Write a report of `count` images; the `drawn` worst have pictures, and the first, whose names are hostile.
 
     The last `carried` rows are of an earlier run, with a threshold of its own. The first images are views of `parts`,
-    one of each category of each.
+    one of each category of each. Images are of a `size`, and large ones have tiles.
     """
-    scores = make_scores(count, labels, parts)
+    scores = make_scores(count, labels, parts, size)
     if carried:
         scores = carry(scores, carried)
     rows = scores.to_pylist()
@@ -81,7 +92,7 @@ def make_report(folder: Path, count: int, drawn: int, labels: bool = True, carri
     return Made(folder, scores)
 
 
-def make_scores(count: int, labels: bool, parts: int = 0) -> pa.Table:
+def make_scores(count: int, labels: bool, parts: int = 0, size: tuple[int, int] = SIZE) -> pa.Table:
     rng = np.random.default_rng(0)
     defect = rng.random(count) < 0.12
     raw = np.clip(rng.normal(0.45, 0.08, count) + defect * rng.normal(0.25, 0.1, count), 0.05, 1.9)
@@ -112,8 +123,8 @@ def make_scores(count: int, labels: bool, parts: int = 0) -> pa.Table:
                 "pixel_threshold": None if value is None else 0.6,
                 "scored_by": None if value is None else TONIGHT,
                 "label": bool(defect[n]) if labels else None,
-                "width": SIZE[0],
-                "height": SIZE[1],
+                "width": size[0],
+                "height": size[1],
                 "group": part_name(n // len(CATEGORIES)) if n < parts * len(CATEGORIES) else None,
             }
         )
@@ -200,15 +211,32 @@ def draw(folder: Path, n: int, rows: Sequence[dict[str, Any]]) -> None:
         for i, m in enumerate(near)
     ]
     found[3] |= {"n": None, "uri": "s3://lake/last week/0003.png"}
-    detail = {
+    detail: dict[str, Any] = {
         "contour": [ring],
         "truth": [truth] if rows[n]["label"] else None,
         "worst": at.tolist(),
         "evidence": {"worst": found[:6], "normal": found[6:], "patch": crops[0], "normal_patch": crops[13]},
     }
+    size = rows[n]["width"], rows[n]["height"]
+    if sizes := levels(size):
+        detail["tiles"] = {"picture": PICTURE, "side": TILE, "levels": sizes}
+        save_tiles(folder, n, picture.resize(size))
     place = folder / "details" / str(n // 1000) / f"{n}.js"
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(f"LAKESCORE.detail({n}, {json.dumps(detail)});\n")
+
+
+def save_tiles(folder: Path, n: int, picture: Image.Image) -> None:
+    """Write the tiles of a large image, in which FINE has a line of black and one of white by turns."""
+    pixels = np.array(picture)
+    left, top, right, bottom = FINE
+    pixels[top:bottom, left:right] = (np.arange(left, right) % 2 * 255)[None, :, None]
+    pyramid = Pyramid(picture.size)
+    place = folder / "tiles" / str(n // 1000) / str(n)
+    place.mkdir(parents=True)
+    for start in range(0, len(pixels), TILE):
+        for name, content in pyramid.add(pixels[start : start + TILE]):
+            (place / f"{name}.webp").write_bytes(content)
 
 
 def save(folder: Path, kind: str, n: int, picture: Image.Image, more: str = "") -> None:

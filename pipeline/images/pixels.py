@@ -22,7 +22,7 @@ from pipeline.images.stored import check_pixels, limit_of_pillow, open_image, rg
 from pipeline.images.tiff import is_tiff
 from pipeline.images.wide import Wide
 from pipeline.values import Values
-from pipeline.views import Box, View
+from pipeline.views import WHOLE, Box, View
 
 Image.MAX_IMAGE_PIXELS = None  # input.max_pixels decides
 CLOCKWISE = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
@@ -256,14 +256,17 @@ def image_stats(pixels: Pixels) -> tuple[float, float, float]:
 
 
 class _Last:
-    """The photograph that was decoded last, while boxes of it are asked for: they come one after the other."""
+    """The photograph that was decoded last, while boxes of it are asked for: they come one after the other.
+
+    A box is an image of its own, or what a view shows of one.
+    """
 
     def __init__(self) -> None:
         self._kept: tuple[tuple[bytes, Values, int], Image.Image] | None = None
 
     def __call__(self, content: bytes, view: Seen, max_pixels: int) -> Image.Image:
-        """Return the upright image, RGB, which is not to be changed where the view is of a box."""
-        if view.within is None:
+        """Return the upright image, RGB, which is not to be changed where a box is asked for."""
+        if view.within is None and not (isinstance(view, View) and view.box != WHOLE):
             self._kept = None
             return _colours(content, view.values, max_pixels)
         key = (hashlib.sha256(content).digest(), view.values, max_pixels)

@@ -1,7 +1,7 @@
 """Draw: pictures of the worst images of each category, with the evidence for their scores, for the report of a run."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -10,17 +10,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.boxes import file_of, own_size, split_box
+from pipeline.boxes import file_of, split_box
 from pipeline.catalog.masks import read_masks
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, ConfigError, StorageError, StoreUnavailable
 from pipeline.geometry import LakeGeometry
-from pipeline.images import Pixels, Quarantine, decode_picture
+from pipeline.images import Quarantine, decode_picture
 from pipeline.images.files import decoder_of, mask_values, read_ahead
 from pipeline.io.storage import Location
 from pipeline.report import pictures
 from pipeline.report.missed import missed
+from pipeline.report.original import Original
 from pipeline.report.page import CHUNK
+from pipeline.report.pyramid import TILE, Pyramid, levels
 from pipeline.report.report_images import crop_name, cuts, gather
 from pipeline.report.stored_map import map_at, view_of
 from pipeline.schema.tables import CUT, DETAILS, DRAWN, with_count
@@ -133,11 +135,10 @@ class CutImages:
             row = {"uri": source["uri"], "etag": source["etag"], "count": sum(cut["i"] is None for cut in of)}
             geometry = self.drawing.geometry.of(of[0]["category"])
             try:
-                seen = View((pictures.PICTURE, pictures.PICTURE), values=geometry.values)
-                seen = seen.of_box(split_box(source["uri"])[1])
-                pixels, size = decoder(content.result(), seen, limits.max_pixels)
-                view = geometry.on(own_size(source["uri"], size))
-                files = {name: content for cut in of for name, content in self._made(pixels, cut, view)}
+                original = Original(decoder, content.result(), source["uri"], geometry.values, limits.max_pixels)
+                view = geometry.on(original.size)
+                files = {name: made for cut in of for name, made in self._made(original, cut, view)}
+                self._write_tiles(original, [cut["image"] for cut in of if cut["i"] is None])
             except StoreUnavailable:
                 raise
             except (Quarantine, StorageError, *UNDRAWN) as error:
@@ -147,14 +148,23 @@ class CutImages:
             rows.append(row)
         return MADE_CUT.rows(rows)
 
-    def _made(self, pixels: Pixels, cut: Mapping[str, Any], view: View) -> Iterator[tuple[str, bytes]]:
-        """Yield name and content of the files of a row of CUTS."""
+    def _made(self, original: Original, cut: Mapping[str, Any], view: View) -> Iterator[tuple[str, bytes]]:
+        """Yield name and content of the files of a row of CUTS but tiles."""
         n = cut["image"]
         if cut["i"] is None:
-            yield f"images/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.PICTURE)
-            yield f"thumbs/{n // CHUNK}/{n}.webp", pictures.picture(pixels, pictures.THUMBNAIL)
+            yield f"images/{n // CHUNK}/{n}.webp", pictures.picture(original.picture, pictures.PICTURE)
+            yield f"thumbs/{n // CHUNK}/{n}.webp", pictures.picture(original.picture, pictures.THUMBNAIL)
         else:
-            yield crop_name(n, cut["i"]), pictures.crop(pixels, (cut["x"], cut["y"]), view)
+            yield crop_name(n, cut["i"]), original.crop((cut["x"], cut["y"]), view)
+
+    def _write_tiles(self, original: Original, numbers: Sequence[int]) -> None:
+        """Write the tiles of an image that is large; they are many, and not held."""
+        if not numbers or not levels(original.size):
+            return
+        pyramid = Pyramid(original.size)
+        for strip in original.strips():
+            made = list(pyramid.add(strip))
+            self.drawing.write({f"tiles/{n // CHUNK}/{n}/{name}.webp": tile for n in numbers for name, tile in made})
 
 
 @dataclass
@@ -188,6 +198,8 @@ class WriteDetails:
         view = view_of(distances)
         contour = [] if above is None else pictures.corners(pictures.polygons(distances, above, view))
         about = {"contour": contour, "truth": self._truth(row, view)} | json.loads(row["about"])
+        if tiled := levels((row["width"], row["height"])):
+            about["tiles"] = {"picture": pictures.PICTURE, "side": TILE, "levels": tiled}
         content = json.dumps(about, separators=(",", ":"), allow_nan=False)
         return {
             f"heat/{n // CHUNK}/{n}.webp": pictures.heat(

@@ -21,6 +21,7 @@ from pipeline.report import draw as stage
 from pipeline.report import pictures
 from pipeline.report.draw import Drawing, draw
 from pipeline.report.missed import SAID
+from pipeline.report.original import Original
 from pipeline.schema.tables import EXPLAINED, PATCHES
 from pipeline.stage import Here
 from pipeline.values import LakeValues
@@ -136,6 +137,36 @@ def test_an_image_has_all_files_of_the_report_and_they_say_the_same(tmp_path: Pa
     assert night.detail(one)["truth"] is None and night.detail(one)["evidence"]["worst"] == []
 
 
+def test_a_large_image_has_tiles_too_and_its_details_say_which(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    small, large = night.add(), night.add()
+    path = night.lake / f"{large}.png"
+    uri = write(path, np.random.default_rng(0).integers(0, 256, (20, 4100, 3), np.uint8))
+    told = {"etag": Location.parse(uri).entry().etag, "size": path.stat().st_size, "width": 4100, "height": 20}
+    night.rows[large] |= told
+    night.add(evidence=[uri])  # as a reference it has none
+    assert night.draw() == [0, 1, 2]
+    files = night.files()
+    tiles = {name.removeprefix(f"tiles/0/{large}/") for name in files if name.startswith("tiles/")}
+    names = [*(f"0-{column}-0" for column in range(5)), *(f"1-{column}-0" for column in range(3))]
+    assert tiles == {f"{name}.webp" for name in (*names, "2-0-0", "2-1-0")}
+    assert opened(files[f"tiles/0/{large}/0-4-0.webp"]).size == (4, 20)
+    levels = [[4100, 20], [2050, 10], [1025, 5]]
+    assert night.detail(large)["tiles"] == {"picture": 1024, "side": 1024, "levels": levels}
+    assert "tiles" not in night.detail(small)
+
+
+def test_an_image_that_is_damaged_where_only_tiles_look_is_not_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    night = Night(tmp_path)
+    lost, other = night.add(), night.add()
+    monkeypatch.setattr(Original, "strips", lambda self: (_ for _ in ()).throw(ValueError("no end")))
+    monkeypatch.setattr(stage, "levels", lambda size: [size])
+    assert night.draw() == []
+    assert [f"no picture of {night.rows[n]['uri']!r}: no end" in caplog.messages for n in (lost, other)] == [True, True]
+
+
 def test_pictures_and_crops_show_the_bits_that_count_in_their_category(tmp_path: Path) -> None:
     night = Night(tmp_path)
     for category in ("nut", "bolt"):  # 10 bits in nuts
@@ -241,7 +272,7 @@ def test_a_reference_that_the_run_does_not_list_is_read_below_the_lake_only(tmp_
     assert [at["uri"] for at in found] == [*names, "ftp://host/a.png"] and [at["n"] for at in found] == [None] * 5
 
 
-def test_a_part_of_a_reference_is_read_where_its_photograph_may_be(tmp_path: Path) -> None:
+def test_a_box_of_a_reference_is_read_where_its_photograph_may_be(tmp_path: Path) -> None:
     night = Night(tmp_path)
     pixels = np.zeros((60, 90, 3), np.uint8)
     inside, outside = write(night.lake / "earlier/a.png", pixels), write(tmp_path / "secret.png", pixels)

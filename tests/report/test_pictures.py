@@ -9,7 +9,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.report import pictures
-from pipeline.report.pictures import COLOURS, Polygon, corners, crop, heat, mask_polygons, picture, polygons
+from pipeline.report.pictures import (
+    COLOURS,
+    Polygon,
+    corners,
+    crop,
+    heat,
+    mask_polygons,
+    picture,
+    polygons,
+    surroundings,
+)
 from pipeline.views import View
 
 
@@ -34,7 +44,7 @@ def test_a_picture_keeps_its_aspect_ratio_and_is_never_enlarged(height: int, wid
 def test_pictures_are_the_same_bytes_every_time() -> None:
     pixels = noise(90, 70)
     assert picture(pixels, 64) == picture(pixels.copy(), 64)
-    assert crop(pixels, (0.1, 0.9), View((80, 160), (8, 8))) == crop(pixels.copy(), (0.1, 0.9), View((80, 160), (8, 8)))
+    assert crop(pixels, (-5, 60, 25, 95)) == crop(pixels.copy(), (-5, 60, 25, 95))
 
 
 def overlay(distances: Any, size: tuple[int, int] = (256, 256)) -> NDArray[np.uint8]:
@@ -104,11 +114,47 @@ def test_outlines_run_at_the_threshold() -> None:
 def test_a_crop_has_its_patch_in_the_middle_and_is_clear_outside_of_the_image() -> None:
     pixels = np.zeros((80, 160, 3), np.uint8)
     pixels[40:50, 60:80] = 255  # of 8 x 8 patches, each 10 high and 20 wide
-    image = np.asarray(opened(crop(pixels, (3.5 / 8, 4.5 / 8), View((80, 160), (8, 8)))).convert("RGBA"))
+    view, size = View((80, 160), (8, 8)), (160, 80)
+    box = surroundings((3.5 / 8, 4.5 / 8), view, size)
+    assert box == (40, 15, 100, 75)
+    image = np.asarray(opened(crop(pixels, box)).convert("RGBA"))
     assert image.shape == (96, 96, 4) and (image[..., 3] == 255).all()
     assert image[48, 48, :3].min() > 240 and image[48, 20, :3].max() < 15 and image[20, 48, :3].max() < 15
-    corner = np.asarray(opened(crop(pixels + 200, (0.5 / 8, 0.5 / 8), View((80, 160), (8, 8)))))
+    corner = np.asarray(opened(crop(pixels + 200, surroundings((0.5 / 8, 0.5 / 8), view, size))))
     assert (corner[:20, :, 3] == 0).all() and (corner[:, :20, 3] == 0).all() and corner[60, 60, 3] == 255
+
+
+def test_of_a_large_map_no_small_defect_is_lost_in_the_overlay() -> None:
+    distances = np.full((2000, 4096), 0.25, np.float32)
+    distances[777, 3001] = 1.0
+    found = overlay(distances, (8192, 4000))
+    assert found.shape == (round(4096 // 7 * 4000 / 8192), 4096 // 7, 4)
+    [[row, column]] = np.argwhere((found[..., :3] == COLOURS[255]).all(axis=2))
+    assert (row, column) == pytest.approx((777 / 2000 * len(found), 3001 / 4096 * found.shape[1]), abs=1)
+    assert opened(heat(np.ones((4, 20_000), np.float32), (0.0, 1.0), (40_000, 8))).size == (2048, 1)  # enlarged one way
+    assert opened(heat(np.ones((1024, 1024), np.float32), (0.0, 1.0), (1024, 1024))).size == (256, 256)
+
+
+def test_outlines_of_a_large_map_lie_where_they_do_and_are_few() -> None:
+    y, x = np.mgrid[:3000, :9000].astype(np.float32)
+    far = np.hypot((x - 4000) / 2000, (y - 1500) / 1000)
+    far[10, 8990] = 0  # a small defect beside
+    large, small = polygons(-far, -1.0, View(far.shape))[::-1]
+    off = np.hypot((large[:, 0] * 9000 - 4000) / 2000, (large[:, 1] * 3000 - 1500) / 1000)
+    assert off == pytest.approx(1, abs=0.005) and len(large) < 400
+    assert small.mean(axis=0) == pytest.approx([8990 / 9000, 10 / 3000], abs=0.001)
+
+
+def test_of_too_many_outlines_the_smallest_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.zeros((300, 300), bool)
+    mask[::10, ::10] = mask[100:200, 100:200] = True
+    everything = mask_polygons(mask, View(mask.shape))
+    monkeypatch.setattr(pictures, "CORNERS", 100)
+    found = mask_polygons(mask, View(mask.shape))
+    assert sum(map(len, found)) <= 100 < sum(map(len, everything)) and len(found) > 2
+    assert max(np.ptp(outline, axis=0).max() for outline in found) == pytest.approx(1 / 3, abs=0.01)
+    monkeypatch.setattr(pictures, "CORNERS", 1)
+    assert len(mask_polygons(mask, View(mask.shape))) == 1  # the largest
 
 
 def test_no_picture_is_longer_than_the_format_says() -> None:

@@ -19,7 +19,7 @@ from pipeline.schema.record import RunRecord
 # In the order in which they are run: each uses names of those before it
 SCRIPTS = (
     *("dom", "format", "data", "decide", "marks", "parts", "theme", "histogram", "overview", "gallery", "filters"),
-    *("stage", "image", "keys", "main"),
+    *("closer", "stage", "image", "keys", "main"),
 )
 
 

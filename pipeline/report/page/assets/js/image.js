@@ -26,6 +26,7 @@ function showImage(n) {
   loadDetail(n).then(
     (detail) => {
       if (shownImage !== n) return; // somebody went on meanwhile
+      useTiles(n, detail?.tiles);
       drawOutlines(n, detail);
       showLayerChoices(detail);
       showEvidence(n, detail);

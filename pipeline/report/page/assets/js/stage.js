@@ -1,14 +1,15 @@
 "use strict";
-// One image at any size: the picture, its heat map over it, and outlines over both.
+// One image at any size: the picture, tiles of it where it is large, its heat map over it, and outlines over both.
 
 const NEAREST = 1; // the smallest zoom: the image fits the stage
-const FARTHEST = 32;
+const FARTHEST = 32; // of images without tiles
 
 const stage = { zoom: 1, x: 0, y: 0, show: { overlay: true, contour: true, truth: true, worst: true }, opacity: 0.65 };
 
 /** Return the stage for image n; `detail` comes later, by `drawOutlines`. */
 function buildStage(n) {
   Object.assign(stage, { zoom: 1, x: 0, y: 0 });
+  Object.assign(closer, { n, tiles: null });
   if (!rows.drawn[n]) {
     const why = rows.status[n] === "scored" ? "Not drawn: it is not among the worst images (report.images), or could not be read." : "Quarantined: there is no picture.";
     return el("div", { id: "stage", class: "empty" }, el("p", {}, why));
@@ -18,6 +19,7 @@ function buildStage(n) {
     "div",
     { id: "sheet" },
     el("img", { id: "original", src: file("images", n, "webp"), alt: `Image ${shown(rows.uri[n])}`, draggable: "false", error: missing }),
+    el("div", { id: "tiled" }),
     el("img", { id: "heat", src: file("heat", n, "webp"), alt: "", draggable: "false", error: (event) => event.target.remove() }),
     svg("svg", { id: "outlines", viewBox: `0 0 ${rows.width[n]} ${rows.height[n]}`, preserveAspectRatio: "none", "aria-hidden": "true" }),
   );
@@ -78,7 +80,7 @@ function fit(n) {
 function zoomBy(factor, clientX, clientY) {
   const box = byId("stage")?.getBoundingClientRect();
   if (!box || !byId("sheet")) return;
-  const zoom = Math.min(FARTHEST, Math.max(NEAREST, stage.zoom * factor));
+  const zoom = Math.min(farthest(), Math.max(NEAREST, stage.zoom * factor));
   const x = clientX === undefined ? 0 : clientX - box.left - box.width / 2;
   const y = clientY === undefined ? 0 : clientY - box.top - box.height / 2;
   stage.x = x - ((x - stage.x) * zoom) / stage.zoom;
@@ -103,9 +105,10 @@ function place() {
   stage.y = Math.min(high, Math.max(-high, stage.y));
   sheet.style.transform = `translate(${stage.x}px, ${stage.y}px) scale(${stage.zoom})`;
   sheet.style.setProperty("--zoom", stage.zoom); // lines stay as thin as they are
-  box.classList.toggle("close", stage.zoom >= 4);
+  box.classList.toggle("close", isClose());
   const reading = byId("zoom");
   if (reading) reading.textContent = `${stage.zoom.toFixed(1)}×`;
+  showTiles();
 }
 
 function onWheel(event) {
