@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import contourpy
@@ -23,6 +24,7 @@ Mask = NDArray[np.bool_]
 Polygon = NDArray[np.float64]  # (n, 2): corners x, y in pixels, from the upper left corner of the upper left pixel
 READERS = 8  # maps read at a time
 DIGITS = 3  # of a coordinate's fraction
+PIECE = 1 << 22  # pixels whose outlines are looked for at a time: each takes some 40 bytes
 
 
 def coco(result: Result) -> dict[str, Any]:
@@ -126,13 +128,29 @@ def outlines(mask: Mask) -> list[Polygon]:
     COCO's polygons have no holes: a piece with holes is cut from top to bottom through the first column of each.
     """
     found: list[Polygon] = []
-    while (holes := ndimage.binary_fill_holes(mask) & ~mask).any():
-        cut = int(np.flatnonzero(holes.any(axis=0))[0]) + 1
-        left = mask.copy()
-        left[:, cut:] = False
-        found += _outer(left)
-        mask = mask & ~left
-    return found + _outer(mask)
+    for start, stop in pairwise((0, *_cuts(mask), mask.shape[1])):
+        found += [polygon + (start, 0) for polygon in _outer(mask[:, start:stop])]
+    return found
+
+
+def _cuts(mask: Mask) -> list[int]:
+    """Return the columns before which a mask is cut, rising: pieces have no holes, and about PIECE pixels at most."""
+    outside, count = ndimage.label(~mask)
+    is_hole = np.ones(count + 1, bool)
+    is_hole[0] = False
+    for edge in (outside[0], outside[-1], outside[:, 0], outside[:, -1]):
+        is_hole[edge] = False
+    by_column = outside.T.ravel()
+    inside = np.flatnonzero(is_hole[by_column])
+    firsts = set((inside[np.unique(by_column[inside], return_index=True)[1]] // mask.shape[0]).tolist())
+    widest = max(1, PIECE // mask.shape[0])
+    cuts = [0]
+    # a hole that a cut goes through or beside is open to the outside
+    for column in (*sorted(firsts), mask.shape[1]):
+        cuts += range(cuts[-1] + widest, column, widest)
+        if cuts[-1] < column < mask.shape[1]:
+            cuts.append(column + 1)
+    return [cut for cut in cuts[1:] if cut < mask.shape[1]]
 
 
 def _outer(mask: Mask) -> list[Polygon]:

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
+from scipy import ndimage
 
 from pipeline.errors import NothingToScore, StorageError
+from pipeline.report import coco as module
 from pipeline.report.coco import Mask, Polygon, coco, common_folder, outlines, regions
 from pipeline.result import Result, read_result
 from pipeline.views import View
@@ -91,6 +93,37 @@ def test_a_map_full_of_holes_ends() -> None:
     mask = np.ones((21, 601), bool)
     mask[1::2, 1::2] = False
     assert sum(map(area_of, outlines(mask))) == mask.sum()
+
+
+def test_each_cut_goes_behind_the_first_column_of_the_next_hole() -> None:
+    mask = np.ones((7, 20), bool)
+    mask[1, 3:6] = mask[3, 4] = mask[5, 5] = mask[2:4, 9:12] = False
+    mask[4, 11] = False  # the second and third hole are opened by cuts that the first and the second need
+    spans = {(polygon[:, 0].min(), polygon[:, 0].max()) for polygon in outlines(mask)}
+    assert spans == {(0, 4), (4, 6), (6, 10), (10, 20)}
+
+
+def test_a_region_as_large_as_a_large_map_ends_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    distances = ndimage.zoom(rng.gamma(2, 0.1, (128, 128)), 32, order=1).astype(np.float32)  # 4096 a side
+    distances[:, :8] = distances[:8] = 1  # most of it is one region, full of holes
+    widths: list[int] = []
+    outer = module._outer
+
+    def noted(mask: Mask) -> list[Polygon]:
+        widths.append(mask.shape[1])
+        return outer(mask)
+
+    monkeypatch.setattr(module, "_outer", noted)
+    found = list(regions(distances, 0.15, View(distances.shape), (8192, 4096), (10, 20)))
+    assert max(of["area"] for of in found) > 8192 * 4096 / 3 and sum(widths) < 3 * 4096 + 20 * len(found)
+    assert sum(of["area"] for of in found) == 2 * (distances > 0.15).sum()
+    corners = np.concatenate([np.reshape(polygon, (-1, 2)) for of in found for polygon in of["segmentation"]])
+    assert corners.min(axis=0).tolist() == [10, 20] and corners.max() <= 8192 + 10
+    monkeypatch.setattr(module, "PIECE", 4096 * 10)
+    widths.clear()
+    [whole] = regions(np.ones((4096, 100), np.float32), 0.5, View((4096, 100)), (100, 4096))
+    assert widths == [10] * 10 and len(whole["segmentation"]) == 10 and whole["area"] == 409_600
 
 
 @pytest.mark.parametrize(
