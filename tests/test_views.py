@@ -159,3 +159,69 @@ def test_another_size_is_the_same_view_of_another_map() -> None:
     view = View((28, 42), (2, 3), (0.0, 0.0, 0.5, 0.5), 90)
     assert view.at((7, 9)) == replace(view, size=(7, 9))
     assert (view.patches, view.pixels) == (6, 1176)
+
+
+# turned by eighths
+
+EIGHTHS = [45, 135, 225, 315]
+
+
+@given(sides, st.tuples(edges, edges), st.sampled_from(range(0, 360, 45)), st.integers(0, 10**6))
+def test_turning_back_undoes_a_turn(size: tuple[int, int], both: Any, turned: int, seed: int) -> None:
+    """A point goes to where a turn about the middle takes it, in pixels, by plain trigonometry."""
+    box = (both[0][0], both[1][0], both[0][1], both[1][1])
+    view = View(size, (1, 1), box, turned)
+    height, width = view.size_before_turning
+    points = np.random.default_rng(seed).uniform(-1, 2, (5, 2)) * (width, height)  # of the upright box, in its pixels
+    angle = np.deg2rad(turned)
+    x, y = (points - (width / 2, height / 2)).T  # y points down, so clockwise is from x to y
+    there = np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)], axis=1)
+    there += np.array(size[::-1]) / 2
+    left, top, right, bottom = box
+    expected = points / (width, height) * (right - left, bottom - top) + (left, top)
+    np.testing.assert_allclose(view.shares(there), expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(view.on_image(there, (70, 50)), expected * (70, 50), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("turned", EIGHTHS)
+@pytest.mark.parametrize("box", BOXES, ids=str)
+def test_decoding_by_eighths_shows_what_the_arithmetic_says(
+    box: tuple[float, float, float, float], turned: int
+) -> None:
+    view = View((160, 160), (8, 8), box, turned)
+    x, y = box[0] + 0.4 * (box[2] - box[0]), box[1] + 0.65 * (box[3] - box[1])
+    content = spot(x, y, 6)
+    pixels, _ = decode(content, view, LIMIT)
+    values, _ = decode_mask(content, view, LIMIT)
+    for seen in (pixels[..., 0], values):
+        assert view.shares(middle(seen))[0].tolist() == pytest.approx([x, y], abs=0.01)
+        found = view.on_image(middle(seen), (WIDTH, HEIGHT))[0]
+        assert found.tolist() == pytest.approx([x * WIDTH, y * HEIGHT], abs=2)
+
+
+@pytest.mark.parametrize("turned", [0, 90, 180, 270])
+def test_by_quarters_all_patches_lie_in_the_image(turned: int) -> None:
+    assert View((28, 42), (2, 3), turned=turned).inside is None
+
+
+@pytest.mark.parametrize("turned", EIGHTHS)
+@pytest.mark.parametrize(("size", "grid"), [((80, 80), (8, 8)), ((60, 100), (6, 10)), ((100, 40), (10, 4))], ids=str)
+def test_by_eighths_those_do_that_show_no_black(turned: int, size: tuple[int, int], grid: tuple[int, int]) -> None:
+    """Each pixel of a white image is white where its patch is inside, and of the others one at least is black."""
+    view = View(size, grid, turned=turned)
+    white = np.full((size[0], size[1], 3), 255, np.uint8)
+    sink = io.BytesIO()
+    Image.fromarray(white).save(sink, "PNG")
+    values, _ = decode_mask(sink.getvalue(), view, LIMIT)
+    patches = (values > 0).reshape(grid[0], 10, grid[1], 10).transpose(0, 2, 1, 3).reshape(view.patches, 100)
+    inside = view.inside
+    assert inside is not None and inside.shape == (view.patches,)
+    assert patches[inside].all()
+    black = ~patches[~inside].all(axis=1)
+    assert black.mean() > 0.8  # but for those of which a corner is cut by less than a pixel
+    assert 0 < inside.sum() < view.patches
+
+
+def test_a_view_of_few_patches_may_have_none_inside() -> None:
+    inside = View((20, 20), (2, 2), turned=45).inside
+    assert inside is not None and not inside.any()
