@@ -170,6 +170,11 @@ def usual_geometry(patch: int, sides: tuple[int, int], short: int | None = None,
     return Geometry(patch, area_sides((1, 1), area**2, patch) if area else sides)
 
 
+def angles(turns: int) -> list[int]:
+    """Return the degrees clockwise of all turns but the first, which is none."""
+    return [360 * turn // turns for turn in range(1, turns)]
+
+
 def on_grid(patches: NDArray[np.int64], grid: tuple[int, int], other: tuple[int, int]) -> NDArray[np.int64]:
     """Return the numbers of patches of a grid (rows, columns) on another grid with the same upper left corner."""
     rows, columns = np.divmod(patches, grid[1])

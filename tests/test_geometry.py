@@ -8,6 +8,7 @@ from pipeline.geometry import (
     WORTH_SEEING,
     Geometry,
     LakeGeometry,
+    angles,
     area_sides,
     parse_seen,
     tile_scale,
@@ -112,3 +113,8 @@ def test_tiles_cover_a_side_and_each_patch_is_taken_once(length: int, tile: int,
             if beside.start <= place < beside.stop:
                 middle = (tile - 1) / 2
                 assert abs(place - own.start - middle) <= abs(place - beside.start - middle) + 1
+
+
+@pytest.mark.parametrize(("turns", "expected"), [(1, []), (4, [90, 180, 270]), (8, [45, 90, 135, 180, 225, 270, 315])])
+def test_turns_are_even_and_the_first_is_none(turns: int, expected: list[int]) -> None:
+    assert angles(turns) == expected

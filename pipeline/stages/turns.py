@@ -7,18 +7,13 @@ import pyarrow as pa
 
 from pipeline.config import ScoreConfig
 from pipeline.encoders.spec import EncoderSpec
-from pipeline.geometry import LakeGeometry
+from pipeline.geometry import LakeGeometry, angles
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import REFERENCES, TO_TURN
 from pipeline.stage import Runner
 from pipeline.stages.encode import extract
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table, write_table
-
-
-def angles(turns: int) -> list[int]:
-    """Return the degrees clockwise of all turns but the first, which is none."""
-    return [360 * turn // turns for turn in range(1, turns)]
 
 
 def encode_turned(

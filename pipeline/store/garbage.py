@@ -1,6 +1,7 @@
 """Garbage in the feature store: files whose features no published run uses.
 
-A run uses the features of the images that it scored. A run that is not published yet has no scores to go by: what was
+A run uses the features of the images that it scored; where references are turned, also what was seen of these images
+turned, which any of them may be for. A run that is not published yet has no scores to go by: what was
 written lately, or since the first of such runs began, may be for it and stays.
 """
 
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, DamagedFile, StorageError
-from pipeline.geometry import LakeGeometry
+from pipeline.geometry import LakeGeometry, angles
 from pipeline.io.names import partition
 from pipeline.io.parquet import DAMAGE
 from pipeline.io.storage import Entry, Location
@@ -70,12 +71,13 @@ class Sweep:
 class _Scores:
     """The file of a published run's scores, and the categories in it, by the name of their folder of features.
 
-    `values` were seen of its images.
+    `geometry` is how its images were seen, and its references as so many `turns`.
     """
 
     file: Location
     categories: dict[str, str]
     geometry: LakeGeometry
+    turns: int
 
 
 def judge(fingerprint: str, entry: Entry, keys: Sequence[str] | None, used: Set[str], before: float) -> Sweep:
@@ -172,7 +174,9 @@ def _published(output: Location) -> dict[str, list[_Scores]]:
         file, names = Published(run, published).location("scores"), set[str]()
         for batch in _batches(file, ["category"]):
             names.update(batch["category"].unique().to_pylist())
-        scores = _Scores(file, {partition("category", name): name for name in names}, published.geometry)
+        turns = published.setting("references.turns")
+        turns = turns if isinstance(turns, int) else 1
+        scores = _Scores(file, {partition("category", name): name for name in names}, published.geometry, turns)
         found.setdefault(published.encoder.fingerprint, []).append(scores)
     return found
 
@@ -180,7 +184,10 @@ def _published(output: Location) -> dict[str, list[_Scores]]:
 def _used(runs: Sequence[_Scores], folder: str, fingerprint: str) -> set[str]:
     """Return the keys in a category's folder that runs use."""
     used: set[str] = set()
+    # of all runs: a window's references are in the scores of nights before, whose settings may be others
+    turned = sorted({angle for run in runs for angle in (0, *angles(run.turns))})
     for run in runs:
+        seen = [replace(run.geometry, turned=angle) for angle in turned]
         if (category := run.categories.get(folder)) is None:
             continue
         for batch in _batches(run.file, ["category", "status", *KEYED]):
@@ -188,7 +195,7 @@ def _used(runs: Sequence[_Scores], folder: str, fingerprint: str) -> set[str]:
             there = set(ours.schema.names)  # runs of earlier versions looked everywhere
             named = (ours[name].to_pylist() if name in there else [None] * ours.num_rows for name in KEYED)
             for uri, etag, *region in zip(*named, strict=True):
-                used.add(feature_key(uri, etag, fingerprint, run.geometry.key(category, *region)))
+                used.update(feature_key(uri, etag, fingerprint, of.key(category, *region)) for of in seen)
     return used
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,7 +21,7 @@ from pipeline.stage import Here, Stage
 from pipeline.stages.decode import DecodeBlock
 from pipeline.stages.encode import extract
 from pipeline.stages.score import features_of
-from pipeline.stages.turns import angles, encode_turned
+from pipeline.stages.turns import encode_turned
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table, write_table
 from tests.running import flags, parse, settings
@@ -86,11 +85,6 @@ class Lake:
 
     def tokens(self, places: list[tuple[str, int]]) -> NDArray[Any]:
         return self.store.tokens(places, self.spec.layers[0], grid=(5, 5))
-
-
-@pytest.mark.parametrize(("turns", "expected"), [(1, []), (4, [90, 180, 270]), (8, [45, 90, 135, 180, 225, 270, 315])])
-def test_turns_are_even_and_the_first_is_none(turns: int, expected: list[int]) -> None:
-    assert angles(turns) == expected
 
 
 def test_each_reference_has_its_features_of_each_turn(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigError, StorageError
+from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.io.lock import RunLock
 from pipeline.io.storage import Entry, Location
+from pipeline.schema.record import GeometryRecord
 from pipeline.schema.tables import IMAGE_STATS
 from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.garbage import Sweep, Tally, begun_runs, judge, sweep
@@ -93,6 +95,39 @@ def test_features_of_the_bits_and_channels_that_a_run_saw_stay_and_others_go(tmp
     sweep(at(tmp_path), BEFORE, drop=True)
     assert used.exists() and of_b.exists()
     assert not any(file.exists() for file in (plain, *others))
+
+
+def test_features_of_the_region_and_the_geometry_that_a_run_saw_stay_and_others_go(tmp_path: Path) -> None:
+    tiles = Geometry(14, scale=0.5, tile=28, overlap=14)
+    lake = LakeGeometry(Geometry(14, (28, 28)), {"b": tiles})
+    used = write_features(tmp_path, "1", seen=lake.key("a", "m.png", "7"))
+    of_b = write_features(tmp_path, "2", category="b", seen=lake.key("b"))
+    others = [write_features(tmp_path, "1", seen=lake.key("a", *region)) for region in (("m.png", "8"), ("n.png", "7"))]
+    others += [write_features(tmp_path, "1"), write_features(tmp_path, "2", category="b")]
+    rows = [row("a", "1", 0.5, region_uri="m.png", region_etag="7"), row("b", "2", 0.5)]
+    publish(
+        tmp_path, "one", rows, views={"b": {n: v for n, v in vars(tiles).items() if n in GeometryRecord.model_fields}}
+    )
+    sweep(at(tmp_path), BEFORE, drop=True)
+    assert used.exists() and of_b.exists()
+    assert not any(file.exists() for file in others)
+
+
+def test_turned_features_stay_while_a_run_turns_references(tmp_path: Path) -> None:
+    lake = LakeGeometry(Geometry(14, (28, 28)))
+    seen = {angle: replace(lake, turned=angle).key("a", "m.png", "7") for angle in (45, 90, 180, 270)}
+    files = {angle: write_features(tmp_path, "1", seen=seen) for angle, seen in seen.items()}
+    strange = write_features(tmp_path, "9", seen=replace(lake, turned=90).key("a"))
+    upright = write_features(tmp_path, "1", seen=lake.key("a", "m.png", "7"))
+    # yesterday's night did not turn, and has the rows of tonight's references
+    publish(tmp_path, "one", [row("a", "1", 0.5, region_uri="m.png", region_etag="7")])
+    publish(tmp_path, "two", [row("a", "2", 0.5)], settings={"references": {"turns": 4}})
+    sweep(at(tmp_path), BEFORE, drop=True)
+    assert [angle for angle, file in files.items() if file.exists()] == [90, 180, 270]
+    assert upright.exists() and not strange.exists()
+    RunFolder(at(tmp_path), "two").results.remove()
+    sweep(at(tmp_path), BEFORE, drop=True)
+    assert upright.exists() and not any(file.exists() for file in files.values())
 
 
 def test_a_dry_run_finds_the_same_and_drops_nothing(tmp_path: Path) -> None:
