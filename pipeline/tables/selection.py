@@ -43,7 +43,7 @@ def select(catalog: Catalog, config: ScoreConfig, history: History) -> Selection
     lake = config.input.uri.rpartition("/")[0] if catalog.layout == "manifest" else config.input.uri
     roots = (lake, *config.input.roots)
     try:
-        own = {"box": config.input.box, "group": None}
+        own = {"box": config.input.box, "group": None, "region": config.input.region}
         listed = InputConfig(uri=config.references.pinned, roots=roots, layout="manifest", **own)
         chosen = build_catalog(listed).table
     except CatalogError as error:

@@ -1,5 +1,6 @@
 """What is to be done tonight: what was scored before is carried over, and pinned references join in."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from pipeline.catalog import Catalog, build_catalog
 from pipeline.config import InputConfig, ScoreConfig
 from pipeline.errors import CatalogError
+from pipeline.schema.table import set_columns
 from pipeline.schema.tables import CATALOG
 from pipeline.store.history import History
 from pipeline.tables.selection import Selection, select, unseen, window_of
@@ -195,3 +197,26 @@ def test_images_that_the_window_has_seen_are_not_new() -> None:
     scores = pa.table({"uri": ["0", "0", "1", "x"], "etag": ["1", "2", "1", "1"]})
     assert unseen(scores, scored(1, None)).to_pylist() == [{"uri": "0", "etag": "2"}, {"uri": "x", "etag": "1"}]
     assert unseen(scores, History(None, {})) == scores
+
+
+def test_a_pinned_image_is_looked_at_where_its_category_is(tmp_path: Path) -> None:
+    write_files(tmp_path, "lake/nut/a.png", "lake/bolt/b.png", "pinned/c.png", "pinned/d.png", "nut.png")
+    mask = str(tmp_path / "nut.png")
+    config = pin(tmp_path, ("pinned/c.png", "nut"), ("pinned/d.png", "bolt"))
+    own = config.input.model_copy(update={"uri": str(tmp_path / "lake"), "layout": "folder", "region": {"nut": mask}})
+    config = config.model_copy(update={"input": own.model_copy(update={"roots": (str(tmp_path),)})})
+    work = select(build_catalog(config.input), config, History(None, {}))
+    found = {row["uri"].rpartition("/")[2]: row["region_uri"] for row in work.todo.to_pylist()}
+    assert found == {"a.png": mask, "b.png": None, "c.png": mask, "d.png": None}
+    tags = set(work.todo["region_etag"].to_pylist())
+    assert len(tags) == 2 and None in tags
+
+
+def test_who_was_looked_at_elsewhere_is_scored_again() -> None:
+    catalog = listed(("nut", "a", "1"))
+    where = {"region_uri": pa.array(["m.png"]), "region_etag": pa.array(["1"])}
+    catalog = replace(catalog, table=set_columns(catalog.table, where))
+    same = before({"uri": "a", "region_uri": "m.png", "region_etag": "1"})
+    assert carried(select(catalog, WINDOW, same)) == {0: "a"}
+    for region in ({}, {"region_uri": "n.png", "region_etag": "1"}, {"region_uri": "m.png", "region_etag": "2"}):
+        assert todo(select(catalog, WINDOW, before({"uri": "a"} | region))) == ["a"]
