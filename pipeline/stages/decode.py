@@ -69,7 +69,10 @@ class DecodeBlock:
             return None
         view = geometry.on(size)
         inside = view.inside
-        if image["region_uri"] is None:
-            return inside
-        counts = patches_in(image["region_uri"], image["region_etag"], view, size, self.config)
-        return counts if inside is None else counts & inside
+        counts = inside
+        if image["region_uri"] is not None:
+            counts = patches_in(image["region_uri"], image["region_etag"], view, size, self.config)
+            counts = counts if inside is None else counts & inside
+        if counts is not None and not counts.any():  # of few patches, or of a region in a corner
+            raise Quarantine(Reason.TOO_SMALL, f"turned by {geometry.turned} degrees, nothing of it is left to look at")
+        return counts
