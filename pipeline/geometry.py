@@ -13,6 +13,7 @@ from pipeline.values import USUAL, LakeValues, Values
 from pipeline.views import LYING, View, pixel_box
 
 LARGEST_SIDE = 65536  # pixels of a view: a longer one is a mistake of the settings
+ODD = 8  # times as long as usual: a longer side is a stray's, and all images of its category have room for it
 WORTH_SEEING = 1.5  # patches that the smallest defect should be as long as
 
 
@@ -46,6 +47,7 @@ class Geometry:
         values: of images, that are seen.
         turned: degrees clockwise, a multiple of 45, by which an image is turned when it has its size.
         within: where an image lies in its photograph; None where it is the whole one.
+        most: pixels of a side, of which longer ones are not seen, where images differ; 0: LARGEST_SIDE.
     """
 
     patch: int
@@ -57,15 +59,17 @@ class Geometry:
     values: Values = USUAL
     turned: int = 0
     within: PixelBox | None = None
+    most: int = 0
 
     def __str__(self) -> str:
         values = f" {self.values}".rstrip()
         within = "" if self.within is None else f" within {','.join(map(str, self.within))}"
-        return f"{self.text}{values}{within}"
+        most = f"{'' if self.turned else ',0'},{self.most}" if self.most else ""
+        return f"{self.text}{most}{values}{within}"
 
     @property
     def text(self) -> str:
-        """All of it but the values, on one line without spaces."""
+        """What decides of a view that is seen, but the values, on one line without spaces."""
         height, width = self.sides or (0, 0)
         turned = f",{self.turned}" if self.turned else ""
         return f"geometry:{self.patch},{height}x{width},{self.short},{self.scale!r},{self.tile},{self.overlap}{turned}"
@@ -75,13 +79,13 @@ class Geometry:
         """Read what `str` wrote; raises `ValueError`."""
         told, _, within = text.partition(" within ")
         head, _, values = told.partition(" ")
-        patch, size, short, scale, tile, overlap, *turned = head.removeprefix("geometry:").split(",")
+        patch, size, short, scale, tile, overlap, *more = head.removeprefix("geometry:").split(",")
         height, width = map(int, size.split("x"))
         sides = (height, width) if height else None
-        angle = int(turned[0]) if turned else 0
+        angle, most = (int(of) for of in [*more, "0", "0"][:2])
         seen = Values.parse(values)
         box = pixel_box(within) if within else None
-        return cls(int(patch), sides, int(short), float(scale), int(tile), int(overlap), seen, angle, box)
+        return cls(int(patch), sides, int(short), float(scale), int(tile), int(overlap), seen, angle, box, most)
 
     def of_box(self, box: PixelBox | None) -> "Geometry":
         """Return the same of an image that is a box of a photograph, or a whole one."""
@@ -90,15 +94,16 @@ class Geometry:
     def on(self, image_size: tuple[int, int]) -> View:
         """Return the view of an image of (width, height): all of it, at a size of whole patches.
 
-        Raises `ValueError` where a side would be longer than LARGEST_SIDE.
+        Raises `ValueError` where a side would be longer than `most`.
         """
         if self.sides is not None:
             height, width = self.sides
         else:
             factor = self.short / min(image_size) if self.short else self.scale
             width, height = (max(1, round(side * factor / self.patch)) * self.patch for side in image_size)
-            if max(width, height) > LARGEST_SIDE:
-                raise ValueError(f"it would be seen at {width} x {height} pixels, {LARGEST_SIDE} a side at most")
+            if max(width, height) > (most := self.most or LARGEST_SIDE):
+                why = f", {ODD} times what is usual in its category" if self.most else ""
+                raise ValueError(f"it would be seen at {width} x {height} pixels, {most} a side at most{why}")
         if self.turned in LYING:
             height, width = width, height
         grid = (height // self.patch, width // self.patch)
@@ -106,7 +111,10 @@ class Geometry:
 
     def about(self, image_size: tuple[int, int]) -> str:
         """Say in words how an image of (width, height) is seen."""
-        view = self.on(image_size)
+        try:
+            view = self.on(image_size)
+        except ValueError as error:
+            return f"{image_size[0]} x {image_size[1]} pixels are not seen: {error}"
         tiles = f", in tiles of {self.tile}" if self.tile else ""
         whole = f"{image_size[0]} x {image_size[1]} pixels are seen at {view.size[1]} x {view.size[0]}"
         return f"{whole}, {view.grid[1]} x {view.grid[0]} patches{tiles}"
@@ -134,7 +142,18 @@ class LakeGeometry:
     def of(self, category: str) -> Geometry:
         """Return how images of a category are seen."""
         geometry = self.categories.get(category, self.usual)
-        return replace(geometry, values=self.values.of(category), turned=self.turned)
+        most = 0
+        if geometry.sides is None and (usual := self._usual_view(category)) is not None:
+            most = min(LARGEST_SIDE, ODD * max(usual.size))
+        return replace(geometry, values=self.values.of(category), turned=self.turned, most=most)
+
+    def _usual_view(self, category: str) -> View | None:
+        """Return the view of an image as those of a category usually are; None where that is not known, or none."""
+        geometry, size = self.categories.get(category, self.usual), self.sizes.get(category)
+        try:
+            return None if size is None else geometry.on(size)
+        except ValueError:  # a category of strays
+            return None
 
     def key(self, category: str, region_uri: str | None = None, region_etag: str | None = None) -> str:
         """Return what a feature's key says of it: nothing of the usual geometry and the usual values.
@@ -150,7 +169,7 @@ class LakeGeometry:
     def grid(self, category: str) -> tuple[int, int]:
         """Return the grid (rows, columns) that an image of a category usually has, before any was looked at."""
         geometry = self.of(category)
-        if geometry.sides is None and category not in self.sizes:
+        if geometry.sides is None and self._usual_view(category) is None:
             side = max(1, (geometry.short or geometry.tile) // geometry.patch)
             return side, side
         return geometry.on(self.sizes.get(category, (1, 1))).grid

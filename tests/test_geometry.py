@@ -118,3 +118,32 @@ def test_tiles_cover_a_side_and_each_patch_is_taken_once(length: int, tile: int,
 @pytest.mark.parametrize(("turns", "expected"), [(1, []), (4, [90, 180, 270]), (8, [45, 90, 135, 180, 225, 270, 315])])
 def test_turns_are_even_and_the_first_is_none(turns: int, expected: list[int]) -> None:
     assert angles(turns) == expected
+
+
+@pytest.mark.parametrize("geometry", [Geometry(14, short=56), Geometry(14, scale=0.5, tile=28)], ids=str)
+@pytest.mark.parametrize("turned", [0, 90])
+def test_a_stray_is_not_seen_where_images_differ(geometry: Geometry, turned: int) -> None:
+    """All images of a category have room for the longest one: of two strays, one lying, for its square."""
+    lake = LakeGeometry(Geometry(14, short=56), {"nut": geometry}, sizes={"nut": (112, 112)}, turned=turned)
+    found = lake.of("nut")
+    assert found.most == 8 * 56 and parse_seen(str(found)) == found and parse_seen(str(found.of_part(BOX))).part == BOX
+    assert max(found.on((112, 896)).size) == max(found.on((896, 112)).size) == 448
+    for size in ((112, 952), (952, 112)):
+        with pytest.raises(ValueError, match="448 a side at most, 8 times what is usual in its category"):
+            found.on(size)
+    assert lake.key("nut") == LakeGeometry(Geometry(14, short=56), {"nut": geometry}, turned=turned).key("nut")
+    assert lake.of("bolt").most == 0  # of which nothing is known
+
+
+def test_a_category_of_strays_alone_is_spoken_of_all_the_same() -> None:
+    lake = LakeGeometry(Geometry(14, short=56), sizes={"nut": (16, 20_000)})
+    assert lake.grid("nut") == (4, 4) and lake.of("nut").most == 0
+    assert "16 x 20000 pixels are not seen: it would be seen at 56 x 70000" in lake.of("nut").about((16, 20_000))
+
+
+def test_squeezed_images_have_no_strays() -> None:
+    lake = LakeGeometry(Geometry(14, (56, 56)), sizes={"nut": (100, 100)})
+    assert lake.of("nut").most == 0 and lake.of("nut").on((16, 20_000)).size == (56, 56)
+
+
+BOX = (1, 2, 30, 40)

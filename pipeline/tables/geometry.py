@@ -56,4 +56,7 @@ def _scale(config: ScoreConfig, whole: Geometry, size: tuple[int, int] | None) -
     defect = config.input.smallest_defect
     if defect is None or size is None:
         return None
-    return tile_scale(size, whole.on(size), whole.patch, defect)
+    try:
+        return tile_scale(size, whole.on(size), whole.patch, defect)
+    except ValueError:  # so long that none is seen, in tiles or not
+        return None
