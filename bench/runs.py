@@ -21,12 +21,12 @@ class Runs:
 
     output: Path
 
-    def __call__(self, lake: Path, name: str, settings: Settings) -> Result:
-        """Score a lake, with outputs of its own for each name."""
+    def __call__(self, lake: Path, name: str, settings: Settings, run_id: str = "bench") -> Result:
+        """Score a lake, with an output of its own for each name: runs of one name share the features."""
         encoder = {"name": ENCODER, "weights": str(sample_weights())}
         given = settings | {
             "input": {"uri": str(lake), **_group(settings, "input")},
-            "output": {"uri": str(self.output / name), "run_id": "bench"},
+            "output": {"uri": str(self.output / name), "run_id": run_id},
             "encoder": encoder | _group(settings, "encoder"),
             "report": {"images": 0},
         }

@@ -7,14 +7,20 @@ method with the sample's ViT-S/14.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 
 from bench.report import Cell, Report, start
 from bench.runs import Settings, percent, runs, seconds
-from bench.sets import SHARED, beside, sample_folder
+from bench.sets import SHARED, beside
 from pipeline.result import Result
+from pipeline.sample.lake import samples
 
 SAID = ("image_auroc", "image_ap", "pixel_ap", "pixel_aupro")
 SQUARE = "square"
@@ -22,15 +28,15 @@ SQUARE = "square"
 
 @dataclass(frozen=True)
 class Sizes:
-    """Pixels of a side, overlap of tiles, and whether the real sets are taken: else the embedded sample."""
+    """Pixels of a side, overlap of tiles, and images: None for all of the real sets, else so many of the sample."""
 
     side: int
     overlap: int
-    real: bool
+    images: int | None
 
 
-FULL = Sizes(224, 32, real=True)
-TOY = Sizes(56, 14, real=False)
+FULL = Sizes(224, 32, images=None)
+TOY = Sizes(56, 14, images=8)
 
 
 def views(sizes: Sizes) -> dict[str, Settings]:
@@ -46,9 +52,9 @@ def views(sizes: Sizes) -> dict[str, Settings]:
 
 def main(report: Report, sizes: Sizes) -> None:
     report.title(f"Ways to see an image, {sizes.side} pixels a side or a tile")
-    roots = _roots(sizes)
     found: dict[str, list[Result]] = {}
-    with runs() as run:
+    with TemporaryDirectory() as folder, runs() as run:
+        roots = _roots(sizes, Path(folder))
         for number, (name, settings) in enumerate(views(sizes).items()):
             found[name] = [run(root, f"{number}-{place}", settings) for place, root in enumerate(roots)]
     rows: list[list[Cell]] = []
@@ -81,11 +87,24 @@ def main(report: Report, sizes: Sizes) -> None:
     report.save(draw)
 
 
-def _roots(sizes: Sizes) -> list[Path]:
-    if not sizes.real:
-        return [sample_folder()]
+def _roots(sizes: Sizes, folder: Path) -> list[Path]:
+    if sizes.images is not None:
+        _write_some(folder, sizes.images)
+        return [folder]
     more = SHARED / "more_data"
     return [beside("data"), *([more] if more.is_dir() else [])]
+
+
+def _write_some(folder: Path, images: int) -> None:
+    """Write the first images of the sample's brick, with the masks of those that are defective."""
+    for number, sample in enumerate(islice(samples("brick"), images)):
+        of_image: dict[str, NDArray[np.float64]] = {f"test/{sample.defect}/{number}.png": sample.image}
+        if sample.defect != "good":
+            of_image[f"ground_truth/{sample.defect}/{number}_mask.png"] = sample.mask * np.float64(255)
+        for name, values in of_image.items():
+            path = folder / "brick" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(path)
 
 
 if __name__ == "__main__":

@@ -42,8 +42,12 @@ TABLES = {
     "mutual": {"N=4 P=256 D=64 cpu": 7, "Seconds near each patch's place": 2},
     "nights": {"Nights": 3},
     "page": {"Opened": 1},
+    "patches": {"Scoring at 56 pixels": 10, "The same images enlarged": 2},
     "presets": {"Scoring of a category": 2},
     "sample": {"Image AUROC in percent": 4},
+    "small": {"Metrics in percent, and seconds": 3, "Normal images below a defective one": 3},
+    "turned": {"Metrics in percent": 3, "Means, and seconds of all sets": 3},
+    "views": {"Metrics in percent": 4, "Seconds of all sets": 4},
     "workers": {
         "4 units of 10 images": 2,
         "Simulated by rates of this core": 2,

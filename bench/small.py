@@ -1,0 +1,118 @@
+"""Defects of 6 to 24 pixels on images of thousands of pixels a side: squeezed to a square, and in tiles.
+
+    python -m bench.small
+
+The lakes are trays of the photographs in ../shared/data (or LAKESCORE_SHARED), see `bench.trays`, scored by whole runs
+of the default method with the sample's ViT-S/14.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from bench.report import Cell, Report, start
+from bench.runs import Settings, percent, runs, seconds
+from bench.trays import Tray, write_trays
+from pipeline.result import Result
+
+AIM = 95.0  # percent of image AUROC with tiles
+SAID = ("image_auroc", "image_ap", "pixel_ap", "pixel_aupro")
+CATEGORY, SQUARE, TILES = "trays", "square", "tiles, radius auto"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The trays; pixels of a side of the square and of tiles, overlap of these, and the radius in patches."""
+
+    trays: tuple[Tray, ...]
+    square: int
+    tile: int
+    overlap: int
+    radius: int
+
+
+FULL = Sizes((Tray(2048, 512, 480, 14, 6), Tray(4096, 512, 480, 6, 6)), 518, 224, 32, 8)
+TOY = Sizes((Tray(224, 112, 98, 4, 3),), 56, 56, 14, 2)
+
+
+def ways(sizes: Sizes) -> dict[str, Settings]:
+    """Return the settings of each way to see an image."""
+    tiles: Settings = {
+        "encoder": {"size": sizes.square},
+        "tiles": {"scale": 1.0, "size": sizes.tile, "overlap": sizes.overlap},
+    }
+    return {
+        SQUARE: {"encoder": {"size": sizes.square}, "tiles": {"scale": "none"}},
+        TILES: tiles,
+        f"tiles, radius {sizes.radius}": tiles | {"search": {"radius": sizes.radius}},
+    }
+
+
+def main(report: Report, sizes: Sizes) -> None:
+    report.title("Defects of 6 to 24 pixels on large images")
+    rows, found = list[list[Cell]](), dict[tuple[int, str], Result]()
+    with TemporaryDirectory() as folder, runs() as run:
+        for tray in sizes.trays:
+            lake = Path(folder) / str(tray.side)
+            write_trays(lake, tray)
+            for number, (name, settings) in enumerate(ways(sizes).items()):
+                output = f"{tray.side}-{min(number, 1)}"  # all tiles have the same features
+                result = found[tray.side, name] = run(lake, output, settings, f"{number}")
+                metrics = [percent(result, CATEGORY, metric) for metric in SAID]
+                rows.append([tray.side, result.run.counts.scored, name, *metrics, *seconds(result)])
+    columns = ["pixels a side", "images", "view", "image AUROC", "image AP", "pixel AP", "AUPRO", "encode s", "score s"]
+    report.table("Metrics in percent, and seconds", columns, rows)
+    lines: list[list[Cell]] = [
+        [side, defect, *(below(result)[defect] for (of, _), result in found.items() if of == side)]
+        for side in dict.fromkeys(of for of, _ in found)
+        for defect in below(found[side, SQUARE])
+    ]
+    report.table("Normal images below a defective one, percent", ["pixels a side", "defect", *ways(sizes)], lines)
+    for (side, name), result in found.items():
+        if name != SQUARE:
+            auroc = percent(result, CATEGORY, SAID[0])
+            assert not isinstance(auroc, str), "lakes have labels"
+            report.figure(f"image AUROC of {side} pixels, {name}", auroc, AIM, " %")
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for (side, name), result in found.items():
+            of = below(result)
+            axes.plot([_length(defect) for defect in of], list(of.values()), "o-", label=f"{side}: {name}")
+        axes.set(xlabel="pixels of the defect", ylabel="normal images below it, percent")
+        axes.legend()
+
+    report.save(draw)
+
+
+def below(result: Result) -> dict[str, float]:
+    """Return the percentage of normal images with a lower score, of each defective one, by its kind and its length."""
+    scores = {str(uri): float(raw) for uri, raw in _scores(result)}
+    normal = np.array([raw for uri, raw in scores.items() if "/good/" in uri])
+    return dict(
+        sorted(
+            ((_named(uri), 100 * float((normal < raw).mean())) for uri, raw in scores.items() if "/good/" not in uri),
+            key=lambda of: _length(of[0]),
+        )
+    )
+
+
+def _scores(result: Result) -> Iterator[tuple[str, float]]:
+    return zip(result.scores["uri"].to_pylist(), result.scores["score_raw"].to_pylist(), strict=True)
+
+
+def _named(uri: str) -> str:
+    path = Path(uri)
+    return f"{path.parent.name}-{path.stem.partition('_')[2]}"
+
+
+def _length(defect: str) -> int:
+    return int(defect.rpartition("-")[2])
+
+
+if __name__ == "__main__":
+    start(main, FULL, TOY)
