@@ -24,12 +24,13 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rounds:
-    """What the rounds of a unit share."""
+    """What the rounds of a unit share; `usual` is the number of patches that images have, larger ones have more."""
 
     unit: Unit
     descriptor: Descriptor
     search: Search
     device: str
+    usual: int
 
     def whole(self, features: CategoryFeatures) -> Array:
         """Return patch scores (N, P) of all images of a category, both rounds on the same distances."""
@@ -37,13 +38,13 @@ class Rounds:
         [vectors] = self.descriptor(tokens)
         distances = self.search.mutual(vectors)
         exclude(distances, torch.from_numpy(features.excluded_pairs).to(self.device))
-        found: Array = both_rounds(distances, counted(tokens)).cpu().numpy()
+        found: Array = both_rounds(distances, counted(tokens), self.usual).cpu().numpy()
         return found
 
     def first(self, features: CategoryFeatures, references: Places) -> Array:
         """Return the scores (A,) of some references, compared with all of them."""
         distances, own, counts = self._against_all(_of_references(features), references)
-        found: Array = pooled(interval_average(distances, own, FIRST), counts).cpu().numpy()
+        found: Array = pooled(interval_average(distances, own, FIRST), counts, self.usual).cpu().numpy()
         return found
 
     def second(self, features: CategoryFeatures, images: Places, first: Array) -> Array:
@@ -87,13 +88,14 @@ class Rounds:
         return read_tokens(features, images, self.unit.layers).to(self.device)
 
 
-def both_rounds(distances: Tensor, counts: Tensor | None = None) -> Tensor:
+def both_rounds(distances: Tensor, counts: Tensor | None = None, usual: int | None = None) -> Tensor:
     """Return patch scores (N, P) by distances (N, P, N) of all images of a category to each other; overwritten.
 
     Distances that do not count are inf, for all patches of an image. `counts` (N, P) says which patches do; None: all.
+    For `usual` see `cleaning.worst`.
     """
     own = torch.arange(len(distances), device=distances.device)
-    first = pooled(interval_average(distances, own, FIRST), counts)
+    first = pooled(interval_average(distances, own, FIRST), counts, usual)
     return _of_counted(second_round(distances, own, first, len(own))[0], counts)
 
 

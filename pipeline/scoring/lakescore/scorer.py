@@ -112,7 +112,7 @@ class LakeScorer:
         images = np.arange(unit.start, unit.stop)
         with torch.inference_mode():
             search = make_search(tuning, self._search.dtype, device, unit.grid, unit.radius, unit.thin)
-            rounds = Rounds(unit, self._descriptor(unit.grid), search, device)
+            rounds = Rounds(unit, self._descriptor(unit.grid), search, device, self._layer.patches)
             if of_pass == 0:
                 return rounds.first(features, images)
             if unit.whole:
@@ -140,7 +140,7 @@ class LakeScorer:
         from pipeline.scoring.lakescore.cleaning import worst
 
         scores, errors = torch.from_numpy(found)
-        values, places = worst(scores)
+        values, places = worst(scores, self._layer.patches)
         # All patches see the same references: the mean of their errors is the error of their mean at most
         both = torch.stack([values.mean(dim=1), errors.gather(1, places).mean(dim=1)])
         pooled: NDArray[np.float64] = both.double().numpy()

@@ -87,3 +87,17 @@ def test_an_images_score_is_the_mean_of_its_worst_hundredth(seed: int, patches: 
     np.testing.assert_array_equal(np.sort(values.numpy(), axis=1), expected)
     np.testing.assert_array_equal(np.take_along_axis(scores, places.numpy(), axis=1), values.numpy())
     np.testing.assert_allclose(pooled(torch.from_numpy(scores)).numpy(), expected.mean(axis=1), rtol=1e-6)
+
+
+def test_of_an_image_with_more_patches_than_usual_the_score_is_of_as_many_as_usual() -> None:
+    scores = torch.zeros(2, 5000)
+    scores[0, 17:20] = 1.0  # a defect of three patches
+    assert pooled(scores, usual=256).tolist() == pytest.approx([1.0, 0.0])
+    assert pooled(scores)[0] == pytest.approx(3 / 50)
+    every = torch.ones_like(scores, dtype=torch.bool)
+    assert pooled(scores, every, usual=256).tolist() == pytest.approx([1.0, 0.0])
+
+
+def test_fewer_patches_than_usual_are_a_hundredth_of_their_own() -> None:
+    scores = torch.arange(200.0)[None]
+    assert worst(scores, usual=1000)[0].tolist() == [[199.0, 198.0]]

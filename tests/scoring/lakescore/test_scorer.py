@@ -309,12 +309,20 @@ def test_an_images_score_and_error_are_means_over_its_worst_patches() -> None:
     patches = 300
     generator = np.random.default_rng(0)
     found = generator.uniform(size=(2, 4, patches)).astype(np.float32)
-    scores, errors = make_scorer(config(), LAYER).image_scores(found, np.empty(4, np.float32))
+    layer = replace(LAYER, grid=(15, 20))
+    scores, errors = make_scorer(config(), layer).image_scores(found, np.empty(4, np.float32))
     for image in range(4):
         worst = np.argsort(found[0, image])[-3:]
         assert scores[image] == pytest.approx(found[0, image, worst].mean(), rel=1e-6)
         assert errors[image] == pytest.approx(found[1, image, worst].mean(), rel=1e-6)
     assert scores.dtype == np.float64
+
+
+def test_a_few_patches_stand_out_of_an_image_with_many_more_than_usual() -> None:
+    found = np.zeros((2, 2, 100 * PATCHES), np.float32)
+    found[0, 0, 7] = 1.0
+    scores, _ = make_scorer(config(), LAYER).image_scores(found, np.empty(2, np.float32))
+    assert scores.tolist() == [1.0, 0.0]
 
 
 def test_raw_scores_are_final_and_layers_are_not_averaged() -> None:
