@@ -119,8 +119,14 @@ class Encoder:
                     :, y.low - y.start : y.high - y.start, x.low - x.start : x.high - x.start
                 ]
         assert stitched is not None, "a side has a tile at least"
-        whole = np.asarray(Image.fromarray(pixels).resize(self._whole[::-1], Image.Resampling.BICUBIC))
-        return Encoded(stitched.flatten(2, 3), self(whole[None]).embeddings)
+        whole = np.array(Image.fromarray(pixels).resize(self._whole[::-1], Image.Resampling.BICUBIC))
+        return Encoded(stitched.flatten(2, 3), self._embedding(whole[None]))
+
+    @torch.inference_mode()
+    def _embedding(self, pixels: Pixels) -> Tensor:
+        """Return the embedding (1, E) of one image: always alone, where a whole batch would be filled up for it."""
+        _, embedding = self._forward(self._normalised(pixels))
+        return torch.nn.functional.normalize(embedding.float(), dim=-1)
 
     @torch.inference_mode()
     def __call__(self, pixels: Pixels, dtype: torch.dtype | None = None) -> Encoded:

@@ -666,7 +666,23 @@ def test_an_image_of_one_tile_has_the_tokens_of_the_plain_call(name: str, ready:
     encoder = ready(name)
     for tile in (SIDE, 2 * SIDE):  # an image smaller than a tile is one
         found, plain = encoder.in_tiles(PIXELS[0], tile, 32), encoder(PIXELS[:1])
-        assert torch.equal(found.tokens, plain.tokens) and torch.equal(found.embeddings, plain.embeddings)
+        assert torch.equal(found.tokens, plain.tokens)
+        torch.testing.assert_close(found.embeddings, plain.embeddings, atol=1e-5, rtol=1e-5)
+
+
+def test_the_embedding_of_an_image_in_tiles_takes_one_image_and_no_batch(
+    ready: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, seen = ready(VIT), list[int]()
+    forward = encoder._forward
+
+    def counted(pixels: torch.Tensor) -> Any:
+        seen.append(len(pixels))
+        return forward(pixels)
+
+    monkeypatch.setattr(encoder, "_forward", counted)
+    encoder.in_tiles(PIXELS[0], SIDE, 32)
+    assert seen == [encoder.batch_size, 1]
 
 
 @pytest.mark.parametrize(("name", "patch"), [(VIT, 16), (DINO, 16), (CLIP, 32)])
