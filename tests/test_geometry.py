@@ -126,7 +126,7 @@ def test_a_stray_is_not_seen_where_images_differ(geometry: Geometry, turned: int
     """All images of a category have room for the longest one: of two strays, one lying, for its square."""
     lake = LakeGeometry(Geometry(14, short=56), {"nut": geometry}, sizes={"nut": (112, 112)}, turned=turned)
     found = lake.of("nut")
-    assert found.most == 8 * 56 and parse_seen(str(found)) == found and parse_seen(str(found.of_part(BOX))).part == BOX
+    assert found.most == 8 * 56 and parse_seen(str(found)) == found and parse_seen(str(found.of_box(BOX))).within == BOX
     assert max(found.on((112, 896)).size) == max(found.on((896, 112)).size) == 448
     for size in ((112, 952), (952, 112)):
         with pytest.raises(ValueError, match="448 a side at most, 8 times what is usual in its category"):

@@ -44,8 +44,6 @@ def block(folder: Path, contents: dict[str, bytes]) -> pa.Table:
             "etag": [entry.etag for entry in entries],
             "size": pa.array([entry.size for entry in entries], pa.int64()),
             "category": ["part"] * len(contents),
-            "region_uri": pa.nulls(len(contents), pa.string()),
-            "region_etag": pa.nulls(len(contents), pa.string()),
             "key": list(contents),
             "region_uri": pa.nulls(len(contents), pa.string()),
             "region_etag": pa.nulls(len(contents), pa.string()),
