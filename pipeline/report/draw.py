@@ -17,6 +17,7 @@ from pipeline.errors import CatalogError, ConfigError, StorageError, StoreUnavai
 from pipeline.geometry import LakeGeometry
 from pipeline.images import Quarantine, decode_picture
 from pipeline.images.files import decoder_of, mask_values, read_ahead
+from pipeline.images.region import patches_in
 from pipeline.io.storage import Location
 from pipeline.report import pictures
 from pipeline.report.missed import missed
@@ -198,6 +199,8 @@ class WriteDetails:
         view = view_of(distances)
         contour = [] if above is None else pictures.corners(pictures.polygons(distances, above, view))
         about = {"contour": contour, "truth": self._truth(row, view)} | json.loads(row["about"])
+        if (seen := self._looked_at(row)) is not None:
+            about["seen"] = seen
         if tiled := levels((row["width"], row["height"])):
             about["tiles"] = {"picture": pictures.PICTURE, "side": TILE, "levels": tiled}
         content = json.dumps(about, separators=(",", ":"), allow_nan=False)
@@ -207,6 +210,18 @@ class WriteDetails:
             ),
             f"details/{n // CHUNK}/{n}.js": f"LAKESCORE.detail({n}, {content});\n".encode("ascii"),
         }
+
+    def _looked_at(self, row: Mapping[str, Any]) -> list[Any] | None:
+        """Return the outlines of the patches that counted of an image; None where all did, or the mask is gone."""
+        if row["region_uri"] is None:
+            return None
+        size = (row["width"], row["height"])
+        view = self.drawing.geometry.of(row["category"]).on(size)
+        try:
+            counts = patches_in(row["region_uri"], row["region_etag"], view, size, self.drawing.limits)
+        except Quarantine:  # it is another one than it was
+            return None
+        return pictures.corners(pictures.mask_polygons(counts.reshape(view.grid), view))
 
     def _truth(self, row: Mapping[str, Any], view: View) -> list[Any] | None:
         """Return the outlines of a view of an image's masks; None where it has none that can be read."""

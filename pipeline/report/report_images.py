@@ -14,6 +14,7 @@ from pipeline.schema.tables import CUTS, EXPLAINED
 
 READ = (  # of scores
     *("category", "uri", "etag", "width", "height", "original_width", "original_height", "map_uri", "pixel_threshold"),
+    *("region_uri", "region_etag"),
     *EXPLAINED.names,
 )
 

@@ -446,7 +446,8 @@ CUT = TableSchema("What became of an image of the lake.", (URI, ETAG, DETAIL))
 DETAILS = TableSchema(
     "What is drawn of an image beside pictures of the lake.",
     (
-        *(IMAGE, URI, MAP_URI, WIDTH, HEIGHT, *BOXED.only("original_width", "original_height"), MASKS, PIXEL_THRESHOLD),
+        *(IMAGE, URI, CATEGORY, *REGION, MAP_URI, WIDTH, HEIGHT, *BOXED.only("original_width", "original_height")),
+        *(MASKS, PIXEL_THRESHOLD),
         Column("low", pa.float64(), "Where the colours of its map begin.", "distance"),
         Column("high", pa.float64(), "Where they end.", "distance"),
         Column("about", pa.string(), "What is known already of its file of details, as JSON."),

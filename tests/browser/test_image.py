@@ -45,6 +45,27 @@ def test_a_key_switches_each_layer(image: Page, key: str, layer: str) -> None:
     assert visible(image, layer)
 
 
+def test_what_was_not_looked_at_is_shaded_where_there_is_any(image: Page) -> None:
+    assert not visible(image, "label:has(#layer-ignored)") and image.js(
+        "return !document.querySelector('path.ignored')"
+    )
+    image.js(
+        "const seen = [[[0.25, 0.25], [0.75, 0.25], [0.75, 0.75], [0.25, 0.75]]];"
+        "const detail = { ...details.get(shownImage), seen };"
+        "drawOutlines(shownImage, detail); showLayerChoices(detail)"
+    )
+    assert visible(image, "label:has(#layer-ignored)") and "not looked at" in image.text(".layers")
+    inside = (
+        "document.querySelector('path.ignored').isPointInFill(new DOMPoint(arguments[0] * 320, arguments[1] * 240))"
+    )
+    shaded = [image.js(f"return {inside}", *point) for point in ((0.1, 0.5), (0.5, 0.1), (0.5, 0.5))]
+    assert shaded == [True, True, False]
+    assert visible(image, "path.ignored")
+    image.press("r")
+    assert not visible(image, "path.ignored")
+    image.press("r")
+
+
 def test_the_opacity_slider(image: Page) -> None:
     image.choose("opacity", "0.25")
     assert image.js("return getComputedStyle(byId('heat')).opacity") == "0.25"

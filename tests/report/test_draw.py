@@ -82,7 +82,7 @@ class Night:
 
 SCORES = pa.schema(
     [
-        *((name, pa.string()) for name in ("category", "uri", "etag", "map_uri")),
+        *((name, pa.string()) for name in ("category", "uri", "etag", "map_uri", "region_uri", "region_etag")),
         *((name, pa.int32()) for name in ("width", "height", "original_width", "original_height")),
         ("pixel_threshold", pa.float64()),
         ("size", pa.int64()),
@@ -135,6 +135,20 @@ def test_an_image_has_all_files_of_the_report_and_they_say_the_same(tmp_path: Pa
         "normal_patch": f"crops/0/{two}-2.webp",
     }
     assert night.detail(one)["truth"] is None and night.detail(one)["evidence"]["worst"] == []
+
+
+def test_what_was_not_looked_at_of_an_image_is_known(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    everywhere, left, gone = night.add(), night.add(), night.add()
+    mask = np.zeros((SIZE[1], SIZE[0]), np.uint8)
+    mask[:, :45] = 255
+    uri = write(tmp_path / "region.png", mask)
+    night.rows[left] |= {"region_uri": uri, "region_etag": Location.parse(uri).entry().etag}
+    night.rows[gone] |= {"region_uri": str(tmp_path / "gone.png"), "region_etag": "1"}
+    assert night.draw() == [0, 1, 2]
+    [seen] = night.detail(left)["seen"]
+    assert np.min(seen, axis=0).tolist() == [0, 0] and np.max(seen, axis=0).tolist() == [0.5, 1]
+    assert "seen" not in night.detail(everywhere) and "seen" not in night.detail(gone)
 
 
 def test_a_large_image_has_tiles_too_and_its_details_say_which(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ function preload(n) {
 function layers(n) {
   const layer = (name, text) => el(
     "label",
-    { class: "check" },
+    { class: "check", hidden: name === "ignored" },
     el("input", { id: `layer-${name}`, type: "checkbox", input: () => toggleLayer(name) }),
     el("span", { class: `swatch ${name}`, "aria-hidden": "true" }),
     text,
@@ -71,6 +71,7 @@ function layers(n) {
     layer("contour", "pixel threshold"),
     layer("truth", "ground truth"),
     layer("worst", "worst patch"),
+    layer("ignored", "not looked at"),
     el(
       "span",
       { class: "zooms" },
@@ -86,6 +87,8 @@ function layers(n) {
 /** Layers that this image has nothing for cannot be switched. */
 function showLayerChoices(detail) {
   const has = { contour: detail?.contour?.length, truth: detail?.truth?.length, worst: detail?.worst };
+  const ignored = byId("layer-ignored")?.closest("label");
+  if (ignored) ignored.hidden = !detail?.seen; // as in most lakes
   for (const [name, any] of Object.entries(has)) if (byId(`layer-${name}`)) byId(`layer-${name}`).disabled = !any;
 }
 

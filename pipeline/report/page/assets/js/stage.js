@@ -4,7 +4,7 @@
 const NEAREST = 1; // the smallest zoom: the image fits the stage
 const FARTHEST = 32; // of images without tiles
 
-const stage = { zoom: 1, x: 0, y: 0, show: { overlay: true, contour: true, truth: true, worst: true }, opacity: 0.65 };
+const stage = { zoom: 1, x: 0, y: 0, show: { overlay: true, contour: true, truth: true, worst: true, ignored: true }, opacity: 0.65 };
 
 /** Return the stage for image n; `detail` comes later, by `drawOutlines`. */
 function buildStage(n) {
@@ -33,7 +33,7 @@ function buildStage(n) {
   return box;
 }
 
-/** Draw outlines at the pixel threshold, the truth, and the worst patch; all in shares of the image's sides. */
+/** Shade what was not looked at, and draw outlines at the pixel threshold, the truth, and the worst patch. */
 function drawOutlines(n, detail) {
   const outlines = byId("outlines");
   if (!outlines || !detail) return;
@@ -43,7 +43,8 @@ function drawOutlines(n, detail) {
   const radius = Math.max(width, height) / 40;
   const [x, y] = detail.worst ?? [];
   const ring = x === undefined ? [] : ["worst halo", "worst"].map((kind) => svg("circle", { class: kind, cx: x * width, cy: y * height, r: radius }));
-  fill(outlines, ...(detail.truth?.length ? twice("truth", path(detail.truth)) : []), ...(detail.contour?.length ? twice("contour", path(detail.contour)) : []), ...ring);
+  const ignored = detail.seen ? [svg("path", { class: "ignored", d: `M0,0H${width}V${height}H0Z${path(detail.seen)}` })] : [];
+  fill(outlines, ...ignored, ...(detail.truth?.length ? twice("truth", path(detail.truth)) : []), ...(detail.contour?.length ? twice("contour", path(detail.contour)) : []), ...ring);
   showLayers();
 }
 
