@@ -370,3 +370,109 @@ def test_where_the_camera_was_moved_the_reach_is_longer_than_among_references_al
     assert reach(range(6)) == 1
     found = reach(range(12, 18))
     assert found is None or found >= 3
+
+
+# references that are turned, thinned, or the nearest
+
+
+def by_distances(distances: Array, own: Sequence[int], interval: float, stay: Collection[int]) -> Array:
+    """Return patch scores (N, P) by distances (N, P, R) to references, of those that stay; inf does not count."""
+    found = np.zeros(distances.shape[:2])
+    for image, rows in enumerate(distances):
+        compared = [r for r in stay if r != own[image] and np.isfinite(rows[0, r])]
+        compared = compared or [r for r in range(rows.shape[1]) if r != own[image] and np.isfinite(rows[0, r])]
+        nearest = np.sort(rows[:, compared], axis=1)
+        found[image] = nearest[:, : max(1, int(interval * len(compared)))].mean(axis=1)
+    return found
+
+
+def brute(distances: Array, own: Sequence[int], of_references: Array) -> Array:
+    """Return what both rounds make of distances (N, P, R) of images and (R, P, R) of references, in fp64."""
+    count, every = max(1, round(POOLED * PATCHES)), range(distances.shape[2])
+    first = np.sort(by_distances(of_references, list(every), 0.3, every), axis=1)[:, -count:].mean(axis=1)
+    stays = [clean(torch.from_numpy(first), tolerance).nonzero().flatten().tolist() for tolerance in (1.0, 2.0)]
+    rounds_ = [by_distances(distances, own, 0.1, every), *(by_distances(distances, own, 0.05, of) for of in stays)]
+    mean: Array = np.mean(rounds_, axis=0)
+    return mean
+
+
+def nearest_patches(left: Array, right: Array, kept: Sequence[int] | slice = slice(None)) -> Array:
+    """Return distances (A, P, B) of patches (A, P, C) to the nearest of some patches of each of (B, P, C)."""
+    found: Array = np.linalg.norm(left[:, :, None, None] - right[None, None, :, kept], axis=4).min(axis=3)
+    return found
+
+
+def score_of(
+    features: CategoryFeatures, references: dict[str, Any], members: Members, operations: float
+) -> tuple[Array, list[Unit]]:
+    """Return patch scores and errors (2, N, P) by units that hold so many operations, and the last pass's units."""
+    scorer, passes = make_scorer(config(references=references), LAYER), list[list[Array]]()
+    features = replace(features, earlier=lambda of_pass, _: passes[of_pass] if of_pass < len(passes) else [])
+    units = list[Unit]()
+    for of_pass in range(scorer.passes):
+        units = scorer.units(of_pass, {"nut": members}, LAYERS, 1e9, operations)
+        units = sorted(units, key=lambda unit: unit.start)
+        passes.append([scorer.score(of_pass, unit, features, scorer.untuned("cpu"), "cpu") for unit in units])
+    return np.concatenate(passes[1], axis=1), units
+
+
+@pytest.mark.parametrize("operations", [1.0, WHOLE])
+@pytest.mark.parametrize("turns", [4, 8])
+def test_the_nearest_of_all_turns_of_a_reference_counts(turns: int, operations: float) -> None:
+    images, generator = tokens(20, 20, 2), np.random.default_rng(0)
+    others = [(images + generator.normal(0, 0.1, images.shape)).astype(np.float32) for _ in range(1, turns)]
+    everything = np.concatenate([images, *others])
+    category = everyone(everything)
+    refs = [("f", row) for row in range(len(everything))]
+    own = list(range(20))
+    features = replace(
+        category.features,
+        images=refs[:20],
+        references=refs[:20],
+        self_index=np.arange(20),
+        turned=[refs[20 * turn : 20 * turn + 20] for turn in range(1, turns)],
+    )
+    members = Members(20, 20, 20, "d", GRID, turns=turns, thin=1)
+    found, units = score_of(features, {"turns": turns}, members, operations)
+    assert not any(unit.whole for unit in units)  # pairs of a turned image are none the other way round
+    vectors = descriptors(everything)
+    parts = [nearest_patches(vectors[:20], vectors[20 * turn : 20 * turn + 20]) for turn in range(turns)]
+    distances = np.min(parts, axis=0)
+    np.testing.assert_allclose(found[0], brute(distances, own, distances), rtol=0, atol=TIGHT)
+    assert (distances < parts[0]).mean() > 0.1  # it makes a difference
+
+
+@pytest.mark.parametrize("operations", [1.0, WHOLE])
+def test_an_image_is_compared_with_its_nearest_references_only(operations: float) -> None:
+    images = tokens(21, 20, 2)
+    generator = np.random.default_rng(0)
+    places = [sorted(generator.permutation([r for r in range(20) if r != n])[:6].tolist()) for n in range(20)]
+    places[3] = [*places[3][:4], -1, -1]  # of few that are allowed
+    nearest = np.array(places, np.int32)
+    features = replace(everyone(images).features, nearest=nearest, nearest_of_references=nearest)
+    members = Members(20, 20, 20, "d", GRID, nearest=6)
+    found, units = score_of(features, {"mode": "nearest", "count": 6}, members, operations)
+    assert not any(unit.whole for unit in units)
+    vectors = descriptors(images)
+    distances = nearest_patches(vectors, vectors)
+    for image, of in enumerate(places):
+        distances[image, :, [r for r in range(20) if r not in of]] = np.inf
+    np.testing.assert_allclose(found[0], brute(distances, range(20), distances), rtol=0, atol=TIGHT)
+    assert np.isnan(found[1]).all()  # nobody knows the error of a choice by likeness
+
+
+@pytest.mark.parametrize("operations", [1.0, WHOLE])
+def test_of_references_every_second_row_and_column_is_compared_with(operations: float) -> None:
+    images = tokens(22, 20, 2)
+    members = Members(20, 20, 20, "d", GRID, thin=2)
+    found, units = score_of(everyone(images).features, {"thin": 2}, members, operations)
+    assert not any(unit.whole for unit in units)
+    vectors = descriptors(images)
+    distances = nearest_patches(vectors, vectors, [0, 2, 8, 10])  # rows 0 and 2, columns 0 and 2
+    np.testing.assert_allclose(found[0], brute(distances, range(20), distances), rtol=0, atol=TIGHT)
+
+
+@pytest.mark.parametrize(("references", "reach"), [({"turns": 4}, (None, 1, 1.0)), ({"thin": 3}, (None, 3, 1 / 9))])
+def test_where_parts_lie_anyhow_the_whole_image_is_searched(references: dict[str, Any], reach: Any) -> None:
+    found = make_scorer(config(references=references), Layer((16, 16), 8, 4, 2)).usual_reach((16, 16))
+    assert (found.radius, found.thin, found.products) == pytest.approx(reach)

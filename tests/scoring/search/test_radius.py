@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from pipeline.plan.squares import near_products
+from pipeline.scoring.search import radius as radius_of
 from pipeline.scoring.search.gemm import GemmSearch
 from pipeline.scoring.search.near import NearSearch
 from pipeline.scoring.search.radius import RADII, SAME, WORTH_IT, choose_radius
@@ -70,3 +71,31 @@ def test_vectors_of_any_length_are_left_as_they_are() -> None:
     vectors = 0.3 * cut_out(1) + 5
     before = vectors.clone()
     assert choose_radius(vectors, GRID, 0.7)[0] == 2 and torch.equal(vectors, before)
+
+
+@pytest.mark.parametrize("by", [0, 1, 2, 3])
+def test_some_patches_of_a_large_grid_tell_the_same(by: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = cut_out(by, 3)
+    expected, whole = choose_radius(vectors, GRID, least_share=0.6)
+    monkeypatch.setattr(radius_of, "LARGE", 359)  # of a grid of 360
+    assert len({int(place) for place in torch.linspace(0, 359, radius_of.SOME).round()}) == 360  # all are looked at
+    found, share = choose_radius(vectors, GRID, least_share=0.6)
+    assert found == expected and share == pytest.approx(whole, abs=2e-2)
+    monkeypatch.setattr(radius_of, "SOME", 120)
+    found, share = choose_radius(vectors, GRID, least_share=0.6)
+    assert found == expected and share == pytest.approx(whole, abs=0.05)
+
+
+def test_which_grids_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(radius_of, "_choose_by_some", lambda *_: (99, 0.5))
+    monkeypatch.setattr(radius_of, "LARGE", 360)
+    assert choose_radius(cut_out(1), GRID, 0.6)[0] != 99
+    monkeypatch.setattr(radius_of, "LARGE", 359)
+    assert choose_radius(cut_out(1), GRID, 0.6) == (99, 0.5)
+
+
+def test_some_patches_at_any_place_need_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(radius_of, "LARGE", 100)
+    assert choose_radius(unit_vectors(0, 3, 360, 16), GRID) == (None, 1.0)
+    same = unit_vectors(0, 1, 360, 16).expand(2, 360, 16)
+    assert choose_radius(same, GRID) == (1, 1.0)
