@@ -2,6 +2,8 @@
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -106,3 +108,29 @@ def test_a_quadratic_run_is_refused_with_its_estimate_and_the_ways_out() -> None
 )
 def test_other_runs_are_not_refused(settings: dict[str, object], total: int) -> None:
     refuse_quadratic(ReferencesConfig.model_validate({"limit": 20, **settings}), {"cable": total}, "about a year")
+
+
+@pytest.mark.parametrize(
+    ("other", "products", "read"),
+    [
+        ({"turns": 4}, 7 * 9 * 4, 7 + 9 * 4),  # each reference is read as often as it is turned
+        ({"nearest": 3}, 7 * 3, 7 + 9),  # whoever is near to one of the unit's images is read
+        ({"nearest": 30}, 7 * 9, 7 + 9),
+        ({"share": 0.25, "thin": 2}, 7 * 9 / 4, 7 + 9),
+        ({"turns": 8, "nearest": 3, "share": 0.25, "thin": 2}, 7 * 3 * 8 / 4, 7 + 9 * 8),
+    ],
+    ids=str,
+)
+def test_turned_thinned_and_nearest_references_cost_what_is_multiplied(
+    other: dict[str, Any], products: float, read: int
+) -> None:
+    unit = replace(Unit("bottle", (5,), 0, 7, 9, 9, 9, *GRID, 1, "d1"), **other)
+    found = unit_cost(unit, SHAPE)
+    assert found.products == products * SHAPE.pair(PATCHES)
+    assert found.aggregated == read * 3 * (4 * 6) and found.read == read * (4 * 6) * 2
+
+
+def test_a_whole_category_that_turns_costs_all_pairs() -> None:
+    whole = Unit("bottle", (5,), 0, 9, 9, 9, 9, *GRID, 1, "d1")
+    assert unit_cost(whole, SHAPE).products == 36 * SHAPE.pair(PATCHES)
+    assert unit_cost(replace(whole, turns=4), SHAPE).products == 81 * 4 * SHAPE.pair(PATCHES)

@@ -3,7 +3,8 @@
 import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -202,3 +203,38 @@ def test_equal_plans_are_equal_and_units_are_hashable() -> None:
 def test_a_unit_survives_a_table_as_plain_values() -> None:
     unit = plan((100, 30), PLAIN, 3.0 * least(30, PLAIN), 1e9)[1]
     assert Unit(**vars(unit)) == unit and Unit(**vars(unit)).id == unit.id
+
+
+@pytest.mark.parametrize("other", [{"turns": 4}, {"thin": 2}, {"nearest": 5}], ids=str)
+def test_pairs_that_differ_by_direction_are_not_multiplied_once(other: dict[str, Any]) -> None:
+    """A turned or thinned reference is another image than the one that it is of, and the nearest are not mutual."""
+    usual = members_of(20, 20)
+    assert all(unit.whole for unit in plan_units({"bottle": usual}, PARTS, PLAIN.shape, 1e12, 1e15))
+    units = plan_units({"bottle": replace(usual, **other)}, PARTS, PLAIN.shape, 1e12, 1e15)
+    assert len(units) == len(PARTS) and not any(unit.whole for unit in units)
+    for unit in units:
+        assert {name: getattr(unit, name) for name in other} == other
+
+
+def test_turned_references_make_units_smaller() -> None:
+    operations = 40.0 * 100 * PLAIN.shape.pair(PLAIN.patches)  # of 40 images against 100
+    counts = {}
+    for turns in (1, 4):
+        members = Members(100, 100, 300, "d1", PLAIN.grid, mutual=False, turns=turns)
+        units = plan_units({"bottle": members}, PARTS[:1], PLAIN.shape, 1e12, operations)
+        counts[turns] = max(unit.stop - unit.start for unit in units)
+    assert counts == {1: 40, 4: FEWEST_QUERIES}
+
+
+def test_categories_of_several_grids_have_units_of_their_own_size() -> None:
+    categories = {"small": members_of(50, 50, grid=(2, 8)), "large": members_of(50, 50, grid=(20, 40))}
+    units = plan_units(categories, PARTS, PLAIN.shape, 4.0 * least(50, Kind((20, 40), PLAIN.shape)), 1e15)
+    assert {unit.category: unit.grid for unit in units} == {"small": (2, 8), "large": (20, 40)}
+    count = {name: sum(unit.category == name for unit in units) for name in categories}
+    assert count["small"] == len(PARTS) < count["large"]
+
+
+@pytest.mark.parametrize(("nearest", "compared"), [(0, 7), (5, 5), (9, 7)])
+def test_an_image_is_compared_with_all_references_or_the_nearest(nearest: int, compared: int) -> None:
+    members = Members(20, 7, 20, "d1", PLAIN.grid, nearest=nearest)
+    assert {unit.compared for unit in plan_units({"a": members}, PARTS, PLAIN.shape, 1e12, 1e15)} == {compared}

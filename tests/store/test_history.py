@@ -1,7 +1,8 @@
 """What is kept of earlier runs: which runs count, and which of several rows of one image."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -13,7 +14,7 @@ from pipeline.errors import StoreUnavailable
 from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.io.parquet import write_parquet
 from pipeline.io.storage import Location
-from pipeline.schema.record import OLD_FILES
+from pipeline.schema.record import OLD_FILES, GeometryRecord
 from pipeline.schema.table import TableSchema
 from pipeline.schema.tables import FAMILIES, KEPT, REGIONS, SCORES
 from pipeline.store.history import History, read_history
@@ -52,6 +53,7 @@ def publish(
     bits: dict[str, int] | None = None,
     regions: Sequence[dict[str, Any]] | None = None,
     families: Sequence[dict[str, Any]] = (),
+    views: Mapping[str, Geometry] | None = None,
 ) -> RunFolder:
     """Publish a run that ended so many days ago, its rows with a manifest's further columns."""
     finished = TONIGHT - timedelta(days=days_ago)
@@ -71,6 +73,10 @@ def publish(
             (folder.results / f"{what}.parquet").write_bytes(content := write_parquet(of))
             files[what] = file_record(f"{what}.parquet", content).model_dump()
         told["files"] = files
+    told["views"] = {
+        category: {name: value for name, value in vars(of).items() if name in GeometryRecord.model_fields}
+        for category, of in (views or {}).items()
+    }
     folder.publish(record(run_id, told | {"bits": bits or {}, "finished": finished.isoformat(timespec="seconds")}))
     return folder
 
@@ -145,6 +151,22 @@ def test_a_category_of_whose_images_other_values_were_seen_is_left_out(place: Lo
     assert known(LakeValues({"nut": 10, "bolt": 10, "pin": None})) == (["b", "c"], [])
     assert known(LakeValues({"nut": 12, "bolt": 16, "pin": 14})) == (["a"], ["nut"])
     assert known(LakeValues({"nut": 12, "bolt": 10}, (2, 1, 0))) == ([], [])
+
+
+def test_a_category_that_was_seen_otherwise_is_left_out(place: Location) -> None:
+    tiles, sides = Geometry(14, scale=0.5, tile=56, overlap=14), Geometry(14, (280, 700))
+    rows = [image("a", 0.25, category="nut"), image("b", 0.5, category="bolt"), image("c", 0.75, category="pin")]
+    publish(place, "one", rows, views={"nut": tiles, "bolt": sides})
+
+    def known(**categories: Geometry) -> tuple[list[str], list[str]]:
+        history = read_history(place, SINCE, "f", SETTINGS, LakeGeometry(USUAL, categories))
+        assert history.rows is not None
+        return history.rows["uri"].to_pylist(), sorted(history.pixels)
+
+    assert known(nut=tiles, bolt=sides) == (["a", "b", "c"], ["nut"])
+    assert known(nut=tiles) == (["a", "c"], ["nut"])
+    assert known(nut=replace(tiles, scale=0.75), bolt=sides) == (["b", "c"], [])
+    assert known(nut=replace(tiles, overlap=28), bolt=Geometry(14, (700, 280)), pin=tiles) == ([], [])
 
 
 def test_the_newest_row_of_a_content_wins_whatever_the_runs_are_called(place: Location) -> None:
