@@ -126,7 +126,8 @@ def decode_size(content: bytes, view: Seen, max_pixels: int) -> tuple[Pixels, tu
             size = _colours(content, view.values, max_pixels).size
         else:
             check_pixels(*image.size, max_pixels)
-            lies = image.getexif().get(ORIENTATION, 1) >= LYING
+            # Pillow tells the upright size of a TIFF as soon as it is open
+            lies = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) >= LYING
             size = image.size[::-1] if lies else image.size
     return np.empty(0, np.uint8), size
 

@@ -14,7 +14,7 @@ from PIL import EpsImagePlugin, Image, ImageFilter
 
 from pipeline.catalog.layouts import SIDECARS
 from pipeline.images.decoder import Decoder
-from pipeline.images.pixels import SMALLEST_SIDE, Pixels, decode, decode_picture, image_stats
+from pipeline.images.pixels import SMALLEST_SIDE, Pixels, decode, decode_picture, decode_size, image_stats
 from pipeline.images.reasons import Quarantine, Reason
 from pipeline.views import View
 from tests.corpus import BLUE, CORPUS, GREEN, HEIGHT, RED, TRICKS, WHITE, WIDTH, encoded, icon, png, quadrants
@@ -384,3 +384,37 @@ def test_what_has_no_pixels_is_no_picture_for_the_same_reason(name: str) -> None
     with pytest.raises(Quarantine) as caught:
         decode_picture(QUARANTINED[name][0], View((64, 64)), LIMIT)
     assert caught.value.reason == QUARANTINED[name][1]
+
+
+@pytest.mark.parametrize("turned", range(0, 360, 45))
+@pytest.mark.parametrize("size", [(40, 40), (28, 56), (56, 28)], ids=str)
+def test_a_turned_view_is_the_resized_image_turned_clockwise(turned: int, size: tuple[int, int]) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8))
+    pixels, of = decode(encoded(image, "PNG"), View(size, turned=turned), LIMIT)
+    high, wide = size[::-1] if turned in (90, 270) else size
+    upright = image.resize((wide, high), Image.Resampling.BICUBIC)
+    if turned % 90:  # within its size, black in the corners
+        expected = np.asarray(upright.rotate(-turned, Image.Resampling.BICUBIC))
+        assert not expected[0, 0].any() and not pixels[0, 0].any()
+    else:
+        expected = np.rot90(np.asarray(upright), -turned // 90)
+    assert of == (70, 50) and pixels.shape == (*size, 3)
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_of_the_upright_image(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    content = encoded(Image.new("RGB", (40, 24)), kind, exif=exif)
+    pixels, size = decode_size(content, VIEW, LIMIT)
+    assert size == ((24, 40) if orientation >= 5 else (40, 24)) == decode(content, VIEW, LIMIT)[1]
+    assert pixels.shape == (0,)
+
+
+def test_the_size_is_told_within_the_limits() -> None:
+    content, _ = CORPUS["good.tif"]
+    assert decode_size(content, VIEW, LIMIT)[1] == (WIDTH, HEIGHT) == decode(content, VIEW, LIMIT)[1]
+    with pytest.raises(Quarantine):
+        decode_size(CORPUS["bomb_in_the_header.png"][0], VIEW, LIMIT)
