@@ -24,13 +24,16 @@ AHEAD = 256 << 20  # bytes of files that are read ahead, unless one alone has mo
 BYTES_PER_PIXEL, BYTES_OF_LIBRARIES = 40, 1 << 30
 
 
-def mask_values(uri: str, view: Seen, config: InputConfig) -> tuple[NDArray[Any], tuple[int, int]]:
+def mask_values(
+    uri: str, view: Seen, config: InputConfig, etag: str | None = None
+) -> tuple[NDArray[Any], tuple[int, int]]:
     """Read and decode a mask as `decode_mask` does, within the limits of images; raises `Quarantine`, `StorageError`.
 
+    Also where it has another tag than `etag` by now; None: whatever is there is taken.
     A mask is a file of the lake like any other, and may crash what decodes it.
     """
     entry = Location.parse(uri).entry()
-    content = _read(uri, entry.etag, entry.size, config.max_bytes)
+    content = _read(uri, etag or entry.etag, entry.size, config.max_bytes)
     return decoder_of(config, decode_mask)(content, view, config.max_pixels)
 
 

@@ -44,7 +44,7 @@ def _counts(
     if key not in _kept:
         if len(_kept) >= MOST:
             _kept.clear()
-        values, size = mask_values(uri, View((FINE * grid[0], FINE * grid[1]), turned=turned), config)
+        values, size = mask_values(uri, View((FINE * grid[0], FINE * grid[1]), turned=turned), config, etag)
         covered = (values > 0).reshape(grid[0], FINE, grid[1], FINE).mean(axis=(1, 3))
         _kept[key] = (covered >= ENOUGH).ravel(), size
     return _kept[key]

@@ -95,8 +95,9 @@ def test_a_black_mask_leaves_nothing_to_look_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no image"])
 def test_what_is_no_mask_is_the_images_reason_and_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.png").write_bytes(content)
-    with pytest.raises(Quarantine, match=r"its region .*m\.png cannot be used: ") as caught:
-        found((str(tmp_path / "m.png"), "1"))
+    tag = Location.parse(str(tmp_path / "m.png")).entry().etag
+    with pytest.raises(Quarantine, match=r"its region .*m\.png cannot be used: (?!.*changed)") as caught:
+        found((str(tmp_path / "m.png"), tag))
     assert caught.value.reason == Reason.UNREADABLE
 
 
@@ -119,9 +120,9 @@ def test_a_mask_is_decoded_once_for_all_images_and_again_when_it_changes(
 ) -> None:
     read: list[str] = []
 
-    def counting(uri: str, view: View, config: InputConfig) -> Any:
+    def counting(uri: str, *more: Any) -> Any:
         read.append(uri)
-        return mask_values(uri, view, config)
+        return mask_values(uri, *more)
 
     monkeypatch.setattr(region, "mask_values", counting)
     at = mask(tmp_path / "m.png", left_half())
@@ -137,3 +138,10 @@ def test_few_masks_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for number in range(5):
         found(mask(tmp_path / f"{number}.png", left_half()))
         assert len(region._kept) <= 2
+
+
+def test_a_mask_that_changed_since_it_was_listed_is_not_taken_for_the_listed_one(tmp_path: Path) -> None:
+    at = mask(tmp_path / "m.png", left_half())
+    mask(tmp_path / "m.png", 255 - left_half())
+    with pytest.raises(Quarantine, match=r"m\.png cannot be used: .*it changed since it was listed"):
+        found(at)
