@@ -54,7 +54,7 @@ class Sizes:
     apart: bool
 
 
-FULL = Sizes(518, 60, 3, (2, 3), (224, 448, 896, 1792), 8, 3, apart=True)
+FULL = Sizes(518, 40, 3, (2, 3), (224, 448, 896, 1792), 6, 3, apart=True)
 TOY = Sizes(56, 6, 1, (2,), (56, 112), 2, 1, apart=False)
 
 

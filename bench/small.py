@@ -35,14 +35,14 @@ class Sizes:
     radius: int
 
 
-FULL = Sizes((Tray(2048, 512, 480, 14, 6), Tray(4096, 512, 480, 6, 6)), 518, 224, 32, 8)
-TOY = Sizes((Tray(224, 112, 98, 4, 3),), 56, 56, 14, 2)
+FULL = Sizes((Tray(2048, 4, 14, 6), Tray(2048, 45, 14, 6), Tray(4096, 4, 6, 6)), 518, 224, 32, 8)
+TOY = Sizes((Tray(224, 2, 4, 3, pitch=112, shown=98),), 56, 56, 14, 2)
 
 
 def ways(sizes: Sizes) -> dict[str, Settings]:
     """Return the settings of each way to see an image."""
     tiles: Settings = {
-        "encoder": {"size": sizes.square},
+        "encoder": {"size": sizes.tile},  # as many patches decide as a tile has
         "tiles": {"scale": 1.0, "size": sizes.tile, "overlap": sizes.overlap},
     }
     return {
@@ -54,37 +54,38 @@ def ways(sizes: Sizes) -> dict[str, Settings]:
 
 def main(report: Report, sizes: Sizes) -> None:
     report.title("Defects of 6 to 24 pixels on large images")
-    rows, found = list[list[Cell]](), dict[tuple[int, str], Result]()
+    rows, found = list[list[Cell]](), dict[tuple[str, str], Result]()
     with TemporaryDirectory() as folder, runs() as run:
         for tray in sizes.trays:
-            lake = Path(folder) / str(tray.side)
+            of = f"{tray.side} pixels, {tray.parts} parts"
+            lake = Path(folder) / of
             write_trays(lake, tray)
             for number, (name, settings) in enumerate(ways(sizes).items()):
-                output = f"{tray.side}-{min(number, 1)}"  # all tiles have the same features
-                result = found[tray.side, name] = run(lake, output, settings, f"{number}")
+                output = f"{of}, {min(number, 1)}"  # all tiles have the same features
+                result = found[of, name] = run(lake, output, settings, f"{number}")
                 metrics = [percent(result, CATEGORY, metric) for metric in SAID]
-                rows.append([tray.side, result.run.counts.scored, name, *metrics, *seconds(result)])
-    columns = ["pixels a side", "images", "view", "image AUROC", "image AP", "pixel AP", "AUPRO", "encode s", "score s"]
+                rows.append([of, result.run.counts.scored, name, *metrics, *seconds(result)])
+    columns = ["trays", "images", "view", "image AUROC", "image AP", "pixel AP", "AUPRO", "encode s", "score s"]
     report.table("Metrics in percent, and seconds", columns, rows)
     lines: list[list[Cell]] = [
-        [side, defect, *(below(result)[defect] for (of, _), result in found.items() if of == side)]
-        for side in dict.fromkeys(of for of, _ in found)
-        for defect in below(found[side, SQUARE])
+        [trays, defect, *(below(result)[defect] for (of, _), result in found.items() if of == trays)]
+        for trays in dict.fromkeys(of for of, _ in found)
+        for defect in below(found[trays, SQUARE])
     ]
-    report.table("Normal images below a defective one, percent", ["pixels a side", "defect", *ways(sizes)], lines)
-    for (side, name), result in found.items():
+    report.table("Normal images below a defective one, percent", ["trays", "defect", *ways(sizes)], lines)
+    for (trays, name), result in found.items():
         if name != SQUARE:
             auroc = percent(result, CATEGORY, SAID[0])
             assert not isinstance(auroc, str), "lakes have labels"
-            report.figure(f"image AUROC of {side} pixels, {name}", auroc, AIM, " %")
+            report.figure(f"image AUROC, {trays}, {name}", auroc, AIM, " %")
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for (side, name), result in found.items():
-            of = below(result)
-            axes.plot([_length(defect) for defect in of], list(of.values()), "o-", label=f"{side}: {name}")
+        for (trays, name), result in found.items():
+            shares = below(result)
+            axes.plot([_length(of) for of in shares], list(shares.values()), "o-", label=f"{trays}: {name}")
         axes.set(xlabel="pixels of the defect", ylabel="normal images below it, percent")
-        axes.legend()
+        axes.legend(fontsize="small")
 
     report.save(draw)
 

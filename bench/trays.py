@@ -27,13 +27,17 @@ Image_ = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Tray:
-    """Trays of `side` pixels with cells of `pitch`, in which photographs of `shown` pixels at most lie."""
+    """Trays of `side` pixels with cells of `pitch`, in which photographs of `shown` pixels at most lie.
+
+    `parts` photographs of each set occur: few, where parts are made alike. Images are `normal` or `defective`.
+    """
 
     side: int
-    pitch: int
-    shown: int
+    parts: int
     normal: int
     defective: int
+    pitch: int = 512
+    shown: int = 480
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ def write_trays(root: Path, tray: Tray) -> None:
     The name of a defective image ends with the length of its defect in pixels.
     """
     rng = np.random.default_rng(tray.side)
-    photographs = [[_middle(_read(path), tray.shown) for path in _files(name, "test/good")] for name in SETS]
+    photographs = [
+        [_middle(_read(path), tray.shown) for path in _files(name, "test/good")[: tray.parts]] for name in SETS
+    ]
     pieces = _pieces()
     folder = root / "trays"
     for number in range(tray.normal):
