@@ -44,6 +44,7 @@ def block(folder: Path, contents: dict[str, bytes]) -> pa.Table:
             "etag": [entry.etag for entry in entries],
             "size": pa.array([entry.size for entry in entries], pa.int64()),
             "category": ["part"] * len(contents),
+            **{name: pa.nulls(len(contents), pa.string()) for name in ("region_uri", "region_etag")},
             "key": list(contents),
             "region_uri": pa.nulls(len(contents), pa.string()),
             "region_etag": pa.nulls(len(contents), pa.string()),
