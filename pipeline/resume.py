@@ -74,7 +74,7 @@ def begin(folder: RunFolder, settings: Settings) -> RunFolder:
     """
     begun = folder.work / "settings.json"
     if (before := read_json(begun, _SETTINGS, "units of other settings are done again")) is not None:
-        check_same(folder, settings, upgrade_settings(before))
+        check_same(folder, upgrade_settings(settings), upgrade_settings(before))
         log.info("run %s was begun before; what it finished is kept", folder.run_id)
     write_json(begun, settings)
     return folder.begin_attempt()

@@ -129,13 +129,13 @@ class Encoder:
         return torch.nn.functional.normalize(embedding.float(), dim=-1)
 
     @torch.inference_mode()
-    def __call__(self, pixels: Pixels, dtype: torch.dtype | None = None) -> Encoded:
+    def __call__(self, pixels: Pixels, dtype: torch.dtype | None = None, batch: int | None = None) -> Encoded:
         """Encode RGB images (B, H, W, 3), uint8; tokens come in `dtype`, or else in that of the forward pass.
 
-        Every forward pass has `batch_size` images, the last one filled up: with one shape of products, an image's
-        tokens do not depend on which images were encoded with it, to the last bit.
+        Every forward pass has `batch` images, `batch_size` by default, the last one filled up: with one shape of
+        products, an image's tokens do not depend on which images were encoded with it, to the last bit.
         """
-        count, size = len(pixels), self.batch_size
+        count, size = len(pixels), batch or self.batch_size
         embeddings = []
         for start in range(0, count, size):
             part = pixels[start : start + size]

@@ -73,6 +73,11 @@ class Members:
     def patches(self) -> int:
         return self.grid[0] * self.grid[1]
 
+    @property
+    def compared(self) -> int:
+        """How many references an image is compared with."""
+        return min(self.nearest or self.references, self.references)
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -214,5 +219,5 @@ def _blocks(category: str, members: Members, shape: Shape, memory: float, operat
     query += result * (references - 1)
     queries = int((memory - references * reference) // query)
     # a reference is read and aggregated once for all queries of the unit, so that few of them waste its making
-    most = max(FEWEST_QUERIES, int(operations // (members.references * pair)))
+    most = max(FEWEST_QUERIES, int(operations // (members.compared * pair)))
     return min(queries, total, most), references

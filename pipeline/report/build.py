@@ -53,7 +53,7 @@ def draw_report(
     """
     chosen = worst_images(scores, most, run_id)
     rows = (
-        scores.select(["category", "uri", "map_uri", "width", "height"])
+        scores.select(["category", "uri", "map_uri", "width", "height", "region_uri"])
         .take(chosen)
         .append_column("image", pa.array(chosen))
     )

@@ -72,7 +72,7 @@ class FindPatches:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return rows of PATCHES, and `count`, for images of a run with image, category, uri, map_uri and size."""
         rows = []
-        for of in block.select(["image", "category", "uri", "map_uri", "width", "height"]).to_pylist():
+        for of in block.select(["image", "category", "uri", "map_uri", "width", "height", "region_uri"]).to_pylist():
             row = {"image": of["image"], "uri": of["uri"], "count": 1}
             try:
                 distances = map_at(self.output / of["map_uri"], self.map_scale)
@@ -82,16 +82,21 @@ class FindPatches:
                 row["detail"] = str(error)
             else:
                 view = self.geometry.of(of["category"]).on((of["width"], of["height"]))
-                row["worst"], row["normal"] = extreme_patches(distances, view)
+                counted = distances > 0 if of["region_uri"] is not None else None  # a map is 0 where nothing counts
+                row["worst"], row["normal"] = extreme_patches(distances, view, counted)
             rows.append(row)
         return MADE.rows(rows)
 
 
-def extreme_patches(distances: NDArray[np.floating], view: View) -> tuple[int, int]:
+def extreme_patches(
+    distances: NDArray[np.floating], view: View, counted: NDArray[np.bool_] | None = None
+) -> tuple[int, int]:
     """Return the patches at the largest value of a view's anomaly map (height, width), and at its smallest one.
 
     The first is the patch that gives the image its score: values between patches are never larger than both of them.
+    Of its pixels only those `counted` (height, width) are looked at; None: all.
     """
-    pixels = np.array([distances.argmax(), distances.argmin()])
+    lowest = distances if counted is None else np.where(counted, distances, np.inf)
+    pixels = np.array([distances.argmax(), lowest.argmin()])
     worst, normal = view.at(distances.shape).patches_at(pixels).tolist()
     return worst, normal

@@ -353,7 +353,7 @@ KEPT = TableSchema("What later runs read of scores.", SCORES.without("label", "g
 
 FLAGGED = TableSchema(
     "An image that this run scored and calls anomalous.",
-    (IMAGE, CATEGORY, URI, ETAG, MAP_URI, PIXEL_THRESHOLD, WIDTH, HEIGHT),
+    (IMAGE, CATEGORY, URI, ETAG, MAP_URI, PIXEL_THRESHOLD, WIDTH, HEIGHT, REGION[0]),
 )
 REGIONS = TableSchema(
     "regions.parquet: where anomalous images are, a row for each region of their maps that stands out.",

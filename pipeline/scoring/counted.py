@@ -1,7 +1,8 @@
 """Patches that do not count: outside of an image that is smaller than others, or of the region that is looked at.
 
-Their tokens are NaN. Each takes the vector of the nearest patch that counts in its image: the nearest patch of a
-reference is the same with these copies as without them.
+Their tokens are NaN. Each takes the vector of the nearest patch that counts in its image, so that the distance to the
+nearest patch of a reference is the same with these copies as without them; within a radius a copy may lie nearer than
+what it is one of. Who asks where the nearest patch lies leaves the copies out.
 """
 
 import numpy as np
@@ -10,11 +11,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+FAR = 1e3  # of every value; vectors are of length 1
+
 
 def counted(tokens: Tensor) -> Tensor | None:
     """Return which patches of tokens (N, P, D) count, (N, P); None where all do."""
     missing = tokens[..., 0].isnan()
     return ~missing if bool(missing.any()) else None
+
+
+def out_of_reach(vectors: Tensor, counts: Tensor | None) -> Tensor:
+    """Return vectors (N, P, D), those of patches that do not count (N, P) so far away that none is nearest."""
+    return vectors if counts is None else vectors.masked_fill(~counts[..., None], FAR)
 
 
 def filled(vectors: Tensor, counts: Tensor | None, grid: tuple[int, int]) -> Tensor:

@@ -35,5 +35,7 @@ def map_arrays(
 
 def counted_pixels(view: View, counts: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which pixels (height, width) of a view's map lie on patches (P,) that count."""
-    found: NDArray[np.bool_] = counts[view.patches_at(np.arange(view.pixels))].reshape(view.size)
+    rows = view.patches_at(np.arange(view.size[0]) * view.size[1]) // view.grid[1]
+    columns = view.patches_at(np.arange(view.size[1])) % view.grid[1]
+    found: NDArray[np.bool_] = counts.reshape(view.grid)[np.ix_(rows, columns)]
     return found

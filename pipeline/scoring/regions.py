@@ -49,7 +49,7 @@ class Region:
         return rows + self.corner[0], columns + self.corner[1]
 
 
-def find_regions(distances: Map, threshold: float, patch_pixels: float) -> list[Region]:
+def find_regions(distances: Map, threshold: float, patch_pixels: float, counted: Mask | None = None) -> list[Region]:
     """Return the regions of a map, the highest peak first.
 
     A region has values above the threshold, and reaches down to it, or to the middle between the map's upper quartile
@@ -65,9 +65,11 @@ def find_regions(distances: Map, threshold: float, patch_pixels: float) -> list[
         distances: the map [height, width].
         threshold: what is below it is no region, but for the highest value.
         patch_pixels: pixels of the map that a patch covers.
+        counted: [height, width] pixels of patches that count; None: all.
     """
     highest = float(distances.max())
-    level = min(threshold, (float(np.quantile(distances, USUAL)) + highest) / 2)
+    usual = float(np.quantile(distances if counted is None else distances[counted], USUAL))
+    level = min(threshold, (usual + highest) / 2)
     speck = max(1.0, SPECK * patch_pixels)
     wholes = [whole for whole in _components(distances, level, speck) if whole.highest > threshold]
     found = [part for whole in wholes for part in _stable(whole, level, speck) if part.peak > threshold]

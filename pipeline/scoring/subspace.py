@@ -141,13 +141,13 @@ class SubspaceScorer:
         """Return the patches of other images that look most alike: the score is not made of them, but they show it."""
         import torch
 
-        from pipeline.scoring.counted import counted, filled
+        from pipeline.scoring.counted import counted, out_of_reach
         from pipeline.scoring.nearest import explain
 
         def vectors(refs: Sequence[FeatureRef]) -> Iterator[Tensor]:
             for layer in layers:
                 of_layer = torch.stack(list(self._vectors(features, refs, layer, "cpu")))
-                yield filled(of_layer, counted(of_layer), features.grid)
+                yield out_of_reach(of_layer, counted(of_layer))
 
         with torch.inference_mode():
             return explain(patches, images, compared, vectors, block)

@@ -43,7 +43,7 @@ def find_depths(images: pa.Table, config: InputConfig, view: View, runner: Runne
         runner: gives blocks to workers.
     """
     found: dict[str, list[int]] = {category: [] for category in pc.unique(images["category"]).to_pylist()}
-    sample = sample_of_each(images.filter(pc.is_null(images["reason"])))
+    sample = sample_of_each(_photographs(images.filter(pc.is_null(images["reason"]))))
     blocks = [sample.slice(at, BLOCK) for at in range(0, sample.num_rows, BLOCK)]
     if blocks:
         with runner.progress("depths", "images", sample.num_rows) as progress:
@@ -106,11 +106,7 @@ def _photographs(images: pa.Table) -> pa.Table:
 
 
 def sample_of_each(images: pa.Table) -> pa.Table:
-    """Return the files of each category that are looked at: those that come first by a hash of their uris.
-
-    Of boxes these are their photographs, each once.
-    """
-    images = _photographs(images)
+    """Return the images of each category that are looked at: those that come first by a hash of their uris."""
     first: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     place = 0
     for batch in images.select(["category", "uri"]).to_batches(max_chunksize=ROWS):

@@ -116,7 +116,8 @@ class EncodeBlock:
                 [image] = pixels
                 self._write(self._encoder.in_tiles(image, geometry.tile, geometry.overlap, precision), rows)
             else:
-                self._write(self._encoder(pixels, precision), rows)
+                # of images that differ in shape few fill a batch
+                self._write(self._encoder(pixels, precision, None if geometry.sides else 1), rows)
             return
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

@@ -28,6 +28,7 @@ from pipeline.metrics.category import (
 from pipeline.metrics.stream import histogram
 from pipeline.schema.tables import MEASURED
 from pipeline.scoring.scorer import Layer, make_scorer
+from pipeline.stages.maps import MAP_BLOCK
 from pipeline.stages.patch_scores import PatchScoreReader
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.views import View
@@ -97,16 +98,18 @@ class MeasureCategory:
             return no_pixel_metrics("no masks" if len(rows) else "no labels")
         if without := [row["uri"] for row in rows if row["label"] and not row["masks"]]:
             raise CatalogError(f"{len(without)} anomalous images lack a mask, such as {without[0]}")
-        alike = list(self._patch_scores.alike(category, index.take(known)))
-        if len(alike) == 1 and len(rows) * alike[0].view.pixels <= MOST_PIXELS:
-            [(places, maps)] = alike[0].parts(MOST_PIXELS)
-            truth = self._truth([rows[place] for place in places], alike[0].view, empty)
+        views = self._patch_scores.views(category, index.take(known))
+        if len(set(views)) == 1 and len(rows) * views[0][0].pixels <= MOST_PIXELS:
+            [alike] = self._patch_scores.alike(category, index.take(known))
+            [(places, maps)] = alike.parts(MOST_PIXELS)
+            truth = self._truth([rows[place] for place in places], alike.view, empty)
             return pixel_metrics(maps, truth, self.config.metrics)
         found = (
             histogram(maps, truth.masks, truth.regions)
-            for of in alike
+            for start in range(0, len(known), MAP_BLOCK)
+            for of in self._patch_scores.alike(category, index.take(known[start : start + MAP_BLOCK]))
             for places, maps in of.parts(BLOCK_PIXELS)
-            for truth in [self._truth([rows[place] for place in places], of.view, empty)]
+            for truth in [self._truth([rows[start + place] for place in places], of.view, empty)]
         )
         return streamed_pixel_metrics(reduce(operator.add, found), self.config.metrics)
 

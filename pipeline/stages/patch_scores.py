@@ -55,6 +55,14 @@ class PatchScoreReader:
     geometry: LakeGeometry
     run: RunFolder
 
+    def views(self, category: str, index: pa.Table) -> list[tuple[View, str | None]]:
+        """Return the view of each row of a category's index, and what of it counts, packed."""
+        geometry = self.geometry.of(category)
+        return [
+            (geometry.on(own_size(row["uri"], (row["width"], row["height"]))), row["counted"])
+            for row in index.select(["uri", "width", "height", "counted"]).to_pylist()
+        ]
+
     def alike(self, category: str, index: pa.Table) -> Iterator[Alike]:
         """Yield the images of some rows of a category's index, positions rising, those of one view together."""
         positions = index["position"].to_numpy()
@@ -62,11 +70,9 @@ class PatchScoreReader:
         found = self(category, start, int(positions[-1]) + 1)[:, positions - start]
         units = read_table(self.run.units(category, self.scorer.passes - 1))
         canvas = (units["rows"][0].as_py(), units["columns"][0].as_py())
-        geometry = self.geometry.of(category)
         together: dict[tuple[View, str | None], list[int]] = {}
-        for place, row in enumerate(index.select(["uri", "width", "height", "counted"]).to_pylist()):
-            view = geometry.on(own_size(row["uri"], (row["width"], row["height"])))
-            together.setdefault((view, row["counted"]), []).append(place)
+        for place, seen in enumerate(self.views(category, index)):
+            together.setdefault(seen, []).append(place)
         for (view, counted), places in together.items():
             own = found[:, places].reshape(2, len(places), *canvas)[:, :, : view.grid[0], : view.grid[1]]
             counts = None if counted is None else counted_in(counted, view.patches)

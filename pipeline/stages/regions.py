@@ -95,7 +95,8 @@ class FindRegions:
             threshold = np.inf if of["pixel_threshold"] is None else of["pixel_threshold"]
             size = (of["width"], of["height"])
             view = self.geometry.of(of["category"]).on(size)
-            found = regions_of(distances, threshold, view.pixels / view.patches)
+            counted = distances > 0 if of["region_uri"] is not None else None  # a map is 0 where nothing counts
+            found = regions_of(distances, threshold, view.pixels / view.patches, counted)
             told = [geometry(region, view, size) for region in found]
             facts = image | {"regions": len(found), "all_share": sum(one["area_share"] for one in told)}
             of_images.append((of["image"], _peaks(found[:MOST], view)))

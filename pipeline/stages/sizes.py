@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.boxes import own_size
 from pipeline.config import InputConfig
 from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.images import Quarantine, decode_size
@@ -55,7 +56,7 @@ def usual_size(sizes: Sequence[Size]) -> Size:
 
 @dataclass
 class MeasureSizes:
-    """A worker's part: tells the size of files with uri, etag, size and category."""
+    """A worker's part: tells the size of images with uri, etag, size and category, of boxes their own."""
 
     config: InputConfig
 
@@ -66,12 +67,12 @@ class MeasureSizes:
         """Return a row of SIZES, and `count`, for each file; what cannot be read is found so when it is encoded."""
         decoder = decoder_of(self.config, decode_size)
         rows: list[dict[str, Any]] = []
-        for category, content in zip(
-            block["category"].to_pylist(), read_ahead(block, self.config.max_bytes), strict=True
-        ):
+        images = zip(block["category"].to_pylist(), block["uri"].to_pylist(), strict=True)
+        for (category, uri), content in zip(images, read_ahead(block, self.config.max_bytes), strict=True):
             row: dict[str, Any] = {"category": category, "count": 1}
             try:
-                _, (row["width"], row["height"]) = decoder(content.result(), View((1, 1)), self.config.max_pixels)
+                _, size = decoder(content.result(), View((1, 1)), self.config.max_pixels)
+                row["width"], row["height"] = own_size(uri, size)
             except StoreUnavailable:
                 raise
             except (Quarantine, StorageError):

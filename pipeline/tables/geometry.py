@@ -38,7 +38,7 @@ def geometry_of(config: ScoreConfig, usual: Geometry, size: tuple[int, int] | No
     if scale is None:
         return whole
     tile = config.tiles.size or min(config.encoder.sides) // patch * patch
-    if tile % patch or tile <= config.tiles.overlap:
+    if tile % patch or tile // patch <= -(-config.tiles.overlap // patch):  # both in whole patches
         raise ConfigError(
             f"tiles.size {tile} must be a multiple of the encoder's patch, {patch}, and more than tiles.overlap "
             f"{config.tiles.overlap}"

@@ -144,11 +144,15 @@ class Chooser:
         rows = self.earlier.filter(pc.equal(self.earlier["category"], category))
         stored = self.store.find(category).images
         now = set(zip(index["uri"].to_pylist(), index["etag"].to_pylist(), strict=True))
+        masks = ("region_uri", "region_etag")
+        tonight = set(zip(*(index[name].to_pylist() for name in masks), strict=True))
         found = []
         for row in rows.select(["uri", "etag", "score_raw", "anomalous", "region_uri", "region_etag"]).to_pylist():
             seen = self.geometry.key(category, row["region_uri"], row["region_etag"])
             kept = stored.get(feature_key(row["uri"], row["etag"], self.fingerprint, seen))
-            if kept is not None and (row["uri"], row["etag"]) not in now:
+            # where all of tonight's are looked at alike, what was looked at otherwise is none of them
+            alike = len(tonight) > 1 or (row["region_uri"], row["region_etag"]) in tonight
+            if kept is not None and alike and (row["uri"], row["etag"]) not in now:
                 where = {name: value for name, value in vars(kept).items() if name in REFERENCES.names}
                 found.append(row | where | {"position": -1})
         return REFERENCES.rows(found)

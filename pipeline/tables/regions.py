@@ -11,7 +11,7 @@ from pipeline.tables.rows import boxes_of
 def flagged(images: pa.Table, decided: pa.Table) -> pa.Table:
     """Return rows of FLAGGED: the images that are called anomalous, of rows of DECIDED and of images with names."""
     rows = decided.filter(pc.equal(decided["anomalous"], True))
-    named = images.select(["image", "category", "uri", "etag"])
+    named = images.select(["image", "category", "uri", "etag", "region_uri"])
     return FLAGGED.cast(named.join(rows.select(_others(named)), "image", join_type="inner").sort_by("image"))
 
 

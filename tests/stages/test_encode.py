@@ -34,7 +34,7 @@ class Bright:
     def __init__(self, config: EncoderConfig, device: str) -> None:
         self.spec, self.batch_size = SPEC, 8
 
-    def __call__(self, pixels: Pixels, dtype: torch.dtype) -> Encoded:
+    def __call__(self, pixels: Pixels, dtype: torch.dtype, batch: int | None) -> Encoded:
         if self.batch_size > self.memory or (pixels[:, 0, 0, 0] == TOO_HEAVY).any():
             torch.empty(10**15)  # bytes that nobody has
         brightness = torch.from_numpy(pixels[:, 0, 0, 0].astype(np.float32))

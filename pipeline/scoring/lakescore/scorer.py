@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEGREES = 2  # neighbourhoods in a descriptor
 SAMPLE = 5  # images, and references, whose patches show how near the nearest ones lie
+LARGE, FEWER = 8192, 2  # patches from which on it is so many
 
 
 class LakeScorer:
@@ -56,18 +57,21 @@ class LakeScorer:
             return self.usual_reach(features.grid)
         import torch
 
+        from pipeline.scoring.counted import counted
         from pipeline.scoring.lakescore.rounds import read_tokens
         from pipeline.scoring.search.radius import choose_radius
 
+        sample = SAMPLE if features.grid[0] * features.grid[1] < LARGE else FEWER  # they are held all at once
         # of both: where the camera was moved since the references were taken, they lie near only among themselves
         chosen = dict.fromkeys(
             of[place]
             for of in (features.images, features.references)
-            for place in np.sort(np.random.default_rng(0).permutation(len(of))[:SAMPLE])
+            for place in np.sort(np.random.default_rng(0).permutation(len(of))[:sample])
         )
         with torch.inference_mode():
-            [vectors] = self._descriptor(features.grid)(read_tokens(features, list(chosen), layers))
-            radius, kept = choose_radius(vectors, features.grid)
+            tokens = read_tokens(features, list(chosen), layers)
+            [vectors] = self._descriptor(features.grid)(tokens)
+            radius, kept = choose_radius(vectors, features.grid, counts=counted(tokens))
         return Reach() if radius is None else _reach(radius, kept, features.grid)
 
     def _searches_whole(self) -> bool:
@@ -160,13 +164,15 @@ class LakeScorer:
     ) -> Matches:
         import torch
 
+        from pipeline.scoring.counted import counted, out_of_reach
         from pipeline.scoring.lakescore.rounds import read_tokens
         from pipeline.scoring.nearest import explain
 
         descriptor = self._descriptor(features.grid)
 
         def vectors(refs: Sequence[FeatureRef]) -> Iterator[Tensor]:
-            return descriptor(read_tokens(features, refs, layers))
+            tokens = read_tokens(features, refs, layers)
+            return (out_of_reach(of, counted(tokens)) for of in descriptor(tokens))
 
         with torch.inference_mode():
             return explain(patches, images, compared, vectors, block)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from pipeline.scoring.musc.lnamd import Aggregation
 
-FITTED_ON = 16  # reference images whose vectors a PCA is fitted on
+FITTED_ON = 16  # reference images whose vectors a PCA is fitted on,
+FITTED_PATCHES = 200_000  # and so many of these at most
 
 
 class MuscScorer:
@@ -152,13 +153,15 @@ class MuscScorer:
     ) -> Matches:
         import torch
 
+        from pipeline.scoring.counted import counted, out_of_reach
         from pipeline.scoring.nearest import explain
 
         aggregations = {layer: self._aggregation(features, layer, "cpu") for layer in layers}
 
         def vectors(refs: Sequence[FeatureRef]) -> Iterator[Tensor]:
             for layer in layers:
-                yield from aggregations[layer](torch.from_numpy(features.tokens(refs, layer)))
+                tokens = torch.from_numpy(features.tokens(refs, layer))
+                yield from (out_of_reach(of, counted(tokens)) for of in aggregations[layer](tokens))
 
         with torch.inference_mode():
             return explain(patches, images, compared, vectors, block)
@@ -179,5 +182,6 @@ class MuscScorer:
         if self._prepared is None or self._prepared[0] is not features or self._prepared[1] != layer:
             sample = torch.from_numpy(features.tokens(features.references[:FITTED_ON], layer)).to(device)
             vectors = torch.cat([of.flatten(0, 1) for of in plain(sample)])
+            vectors = vectors[:: -(-len(vectors) // FITTED_PATCHES)]  # as many as 16 usual images have, evenly
             self._prepared = features, layer, replace(plain, projection=pca(vectors, method.projection_width))
         return self._prepared[2]

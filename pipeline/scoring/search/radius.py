@@ -19,7 +19,11 @@ WORTH_IT = 0.5  # share of all products up to which a radius is taken
 
 
 def choose_radius(
-    vectors: Tensor, grid: tuple[int, int], least_share: float = LEAST_SHARE, candidates: Sequence[int] = RADII
+    vectors: Tensor,
+    grid: tuple[int, int],
+    least_share: float = LEAST_SHARE,
+    candidates: Sequence[int] = RADII,
+    counts: Tensor | None = None,
 ) -> tuple[int | None, float]:
     """Return the smallest radius whose squares keep the distances between the images of a sample, and what they keep.
 
@@ -30,6 +34,7 @@ def choose_radius(
         grid: (H, W) in patches.
         least_share: of the distances of all patches to the other images that must stay, to SAME.
         candidates: radii in patches. Those whose squares hold more than WORTH_IT of all pairs of patches are left out.
+        counts: which patches (n, P) are to keep their distances; None: all.
 
     Returns:
         the radius and the share that it keeps; None and 1 where the whole image must be searched, or there is no pair.
@@ -38,20 +43,21 @@ def choose_radius(
     radii = [radius for radius in sorted(candidates) if near_products(grid, radius) <= allowed]
     if len(vectors) < 2 or not radii:
         return None, 1.0
+    asked = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device) if counts is None else counts
     if vectors.shape[1] > LARGE:
-        return _choose_by_some(vectors, grid, least_share, radii)
+        return _choose_by_some(vectors, grid, least_share, radii, asked)
     kept = torch.zeros(len(radii), dtype=torch.int64, device=vectors.device)
     products = Products("fp32")
     frame, (right,) = products.operands([vectors], vectors.mean(dim=(0, 1)))
     left = right.turned()
     for one, other in combinations(range(len(vectors)), 2):
         found = products(left[one : one + 1], right[other : other + 1]).view(*grid, *grid)
-        for way in (found, found.permute(2, 3, 0, 1)):
+        for way, of in ((found, one), (found.permute(2, 3, 0, 1), other)):
             most = products.squares(way.amax(dim=(2, 3)), frame).clamp_(min=0).sqrt_() + SAME
             for i, radius in enumerate(radii):
                 near = products.squares(_within(way, grid, radius), frame).clamp_(min=0).sqrt_()
-                kept[i] += (near <= most).sum()
-    shares = kept / (len(vectors) * (len(vectors) - 1) * vectors.shape[1])
+                kept[i] += ((near <= most) & asked[of].view(grid)).sum()
+    shares = kept / ((len(vectors) - 1) * asked.sum())
     for radius, share in zip(radii, shares.tolist(), strict=True):
         if share >= least_share:
             return radius, share
@@ -59,13 +65,14 @@ def choose_radius(
 
 
 def _choose_by_some(
-    vectors: Tensor, grid: tuple[int, int], least_share: float, radii: Sequence[int]
+    vectors: Tensor, grid: tuple[int, int], least_share: float, radii: Sequence[int], asked: Tensor
 ) -> tuple[int | None, float]:
-    """Return the same of a large grid, by SOME of its patches, evenly spread."""
-    patches = torch.linspace(0, vectors.shape[1] - 1, SOME, device=vectors.device).round().long()
-    windows = [[_window(int(patch), grid, cut(grid, radius)) for patch in patches] for radius in radii]
-    kept, images = np.zeros(len(radii)), range(len(vectors))
+    """Return the same of a large grid, by SOME of each image's patches that are asked for (n, P), evenly spread."""
+    kept, images, squares_of = np.zeros(len(radii)), range(len(vectors)), [cut(grid, radius) for radius in radii]
     for one in images:
+        every = torch.nonzero(asked[one]).flatten()
+        patches = every[torch.linspace(0, len(every) - 1, SOME, device=every.device).round().long()]
+        windows = [[_window(int(patch), grid, of) for patch in patches] for of in squares_of]
         for other in images:
             if one == other:
                 continue

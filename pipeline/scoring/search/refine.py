@@ -14,7 +14,8 @@ FP32_SHARE = 1 / 16
 # far as bf16 moves a vector, and where fp16's fp32 sums are off by 1e-4. Of the tokens of calm images, less than a
 # hundredth are nearer to each other.
 SHARES = {"fp16": 0.015, "bf16": 0.03, "int8": 0.03}
-ROWS = 4096  # vectors computed again at a time
+ROWS = 4096  # vectors computed again at a time, or fewer of large images:
+DISTANCES = 1 << 25  # that are held at a time
 
 # Some of K vectors (k,), the patches (q,) of a reference that they are compared with, and which of those count for
 # which vector (k, q), where not all do
@@ -58,10 +59,13 @@ def distances_from_squares(
         # In fp64, and over all patches again: fp32 cannot tell which of several near-duplicates is the nearest
         patches = references[image].double()
         again = torch.empty(len(vectors), device=vectors.device)
-        for rows, columns, counts in compared(patch):
-            found = torch.cdist(vectors[rows].double(), patches[columns])
-            if counts is not None:
-                found.masked_fill_(~counts, torch.inf)
-            again[rows] = found.amin(dim=1).float()
+        step = max(1, min(ROWS, DISTANCES // len(patches)))
+        for all_rows, columns, all_counts in compared(patch):
+            for start in range(0, len(all_rows), step):
+                rows = all_rows[start : start + step]
+                found = torch.cdist(vectors[rows].double(), patches[columns])
+                if all_counts is not None:
+                    found.masked_fill_(~all_counts[start : start + step], torch.inf)
+                again[rows] = found.amin(dim=1).float()
         distances[query, patch, image] = again
     return distances
