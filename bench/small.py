@@ -39,7 +39,7 @@ class Sizes:
     radii: tuple[int, ...]
 
 
-FULL = Sizes((Tray(2048, 4, 14, 6), Tray(2048, 45, 14, 6), Tray(4096, 4, 6, 6)), 518, 224, 32, (3, 8))
+FULL = Sizes((Tray(2048, 1, 14, 6), Tray(2048, 4, 14, 6), Tray(4096, 1, 8, 6)), 518, 224, 32, (3,))
 TOY = Sizes((Tray(224, 2, 4, 3, pitch=112, shown=98),), 56, 56, 14, (1, 2))
 
 

@@ -14,6 +14,7 @@ from pipeline.scoring.lakescore.cleaning import clean, pooled
 from pipeline.scoring.lakescore.descriptor import Descriptor
 from pipeline.scoring.musc.mutual import Search, exclude, interval_average, query_distances, sampling_error
 from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, pairs_of_references
+from pipeline.scoring.search.thinned import Thinning
 
 FIRST = 0.3  # share of the smallest distances that is averaged in the first round
 EVERY, CLEANED = 0.1, 0.05  # and in the second, of all references and of those that stay
@@ -71,6 +72,7 @@ class Rounds:
             self.descriptor,
             self.search,
             self._wanted(features, images),
+            Thinning(self.unit.grid, self.unit.thin) if self.unit.thin > 1 else None,
         )
         exclude(distances, torch.from_numpy(pairs[pairs[:, 0] >= 0]).to(self.device))
         return distances, torch.from_numpy(features.self_index[images]).to(self.device), counted(queries)

@@ -115,7 +115,7 @@ class LakeScorer:
 
         images = np.arange(unit.start, unit.stop)
         with torch.inference_mode():
-            search = make_search(tuning, self._search.dtype, device, unit.grid, unit.radius, unit.thin)
+            search = make_search(tuning, self._search.dtype, device, unit.grid, unit.radius)
             rounds = Rounds(unit, self._descriptor(unit.grid), search, device, self._layer.patches)
             if of_pass == 0:
                 return rounds.first(features, images)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.scoring.counted import counted
+from pipeline.scoring.search.thinned import Thinning
 
 
 class Search(Protocol):
@@ -122,10 +123,12 @@ def query_distances(
     aggregation: Aggregation,
     search: Search,
     wanted: Tensor | None = None,
+    thinning: Thinning | None = None,
 ) -> Tensor:
     """Return the distances (r, A, P, R) of each comparison between queries and references, as `query_scores` has them.
 
-    `wanted` (A, R) says which are compared, None: all. The other distances are inf.
+    `wanted` (A, R) says which are compared, None: all. The other distances are inf. `thinning` says which patches of a
+    reference are looked at, None: all.
 
     Raises:
         ValueError: when another number of references came than promised.
@@ -141,8 +144,12 @@ def query_distances(
                 raise ValueError(f"{total} reference images were promised, {seen + count} came")
             for query, reference, rows in zip(aggregated, aggregation(block), distances, strict=True):
                 into = rows[:, :, seen : seen + count]
-                found = _found(search, query, reference, None if wanted is None else wanted[:, seen : seen + count])
-                into.copy_(torch.minimum(into, found) if turn else found)
+                of_block = None if wanted is None else wanted[:, seen : seen + count]
+                every = slice(None), slice(None)
+                for places, patches in thinning.parts(seen, count) if thinning else [every]:
+                    part = reference[places][:, patches]
+                    found = _found(search, query, part, None if of_block is None else of_block[:, places])
+                    into[:, :, places] = torch.minimum(into[:, :, places], found) if turn else found
         seen += count
     if seen != total:
         raise ValueError(f"{total} reference images were promised, {seen} came")

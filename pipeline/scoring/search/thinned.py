@@ -1,24 +1,35 @@
-"""A search among some of a reference's patches, evenly spread: their number need not grow with the image."""
+"""Which of a reference's patches are compared with: some, evenly spread, whose number need not grow with the image."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pipeline.scoring.musc.mutual import Search
 
+@dataclass(frozen=True)
+class Thinning:
+    """Of each reference every `step`th row and column of its grid (H, W) is looked at.
 
-class Thinned:
-    """Searches among every `step`th row and column of a reference's grid (H, W); implements `musc.mutual.Search`."""
+    From one reference to the next it begins at another row or column: middle layers carry their position, and with the
+    same places left out of all references whatever lies there would stand out.
+    """
 
-    def __init__(self, search: Search, grid: tuple[int, int], step: int) -> None:
-        self._search = search
-        # the middle ones, so that no edge is further away than the other
-        rows, columns = (torch.arange(min((step - 1) // 2, side - 1), side, step) for side in grid)
-        self._kept = (rows[:, None] * grid[1] + columns).flatten()
+    grid: tuple[int, int]
+    step: int
 
-    def nearest(self, queries: Tensor, references: Tensor) -> Tensor:
-        """Return the distances (A, P, B) from each patch of queries (A, P, D) to each image of references (B, Q, D)."""
-        return self._search.nearest(queries, references[:, self._kept.to(references.device)])
+    def parts(self, first: int, count: int) -> Iterator[tuple[list[int], Tensor]]:
+        """Yield references of which the same patches are looked at, and those patches (Q,).
 
-    def mutual(self, images: Tensor) -> Tensor:
-        """Return the distances (N, P, N) between all pairs of images (N, P, D): the two of a pair differ."""
-        return self.nearest(images, images)
+        References are numbered from 0 in their block, of `count`, whose first one is number `first` of its category.
+        """
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for place in range(count):
+            begin = divmod((first + place) % self.step**2, self.step)
+            # a side that is shorter keeps its last row
+            alike.setdefault(tuple(min(at, side - 1) for at, side in zip(begin, self.grid, strict=True)), []).append(
+                place
+            )
+        for (top, left), places in alike.items():
+            rows, columns = torch.arange(top, self.grid[0], self.step), torch.arange(left, self.grid[1], self.step)
+            yield places, (rows[:, None] * self.grid[1] + columns).flatten()

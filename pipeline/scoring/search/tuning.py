@@ -15,7 +15,6 @@ from pipeline.scoring.musc.mutual import Search
 from pipeline.scoring.scorer import Tuning
 from pipeline.scoring.search.gemm import TILE, GemmSearch
 from pipeline.scoring.search.near import NearSearch
-from pipeline.scoring.search.thinned import Thinned
 
 TILES = {"cpu": (512, TILE, 1536, 2048), "cuda": (TILE, 4096, 8192, 16384)}
 PATCHES = {"cpu": 4096, "cuda": 32768}  # of the images that are searched, about
@@ -30,16 +29,13 @@ def make_search(
     device: str = "cpu",
     grid: tuple[int, int] = (0, 0),
     radius: int | None = None,
-    thin: int = 1,
 ) -> Search:
     """Return the search that was chosen, ready on a device ("cpu" or "cuda").
 
-    Within a radius, in patches of a grid (H, W), there is one way only. Of a reference's patches every `thin`th row and
-    column is looked at. The last one is kept, since it may hold memory of a GPU.
+    Within a radius, in patches of a grid (H, W), there is one way only. The last one is kept, since it may hold memory
+    of a GPU.
     """
     keep_fp32_sums()
-    if thin > 1:
-        return Thinned(make_search.__wrapped__(tuning, dtype, device), grid, thin)
     if radius is not None:
         return NearSearch(dtype, grid, radius)
     if tuning.kind == "gemm":

@@ -18,6 +18,7 @@ from pipeline.scoring.lakescore.cleaning import POOLED, clean
 from pipeline.scoring.lakescore.scorer import LakeScorer
 from pipeline.scoring.musc.lnamd import lnamd
 from pipeline.scoring.scorer import CategoryFeatures, FeatureRef, Layer, Tuning, make_scorer
+from pipeline.scoring.search.thinned import Thinning
 
 Array = NDArray[Any]
 Pairs = Collection[tuple[int, int]]
@@ -468,7 +469,10 @@ def test_of_references_every_second_row_and_column_is_compared_with(operations: 
     found, units = score_of(everyone(images).features, {"thin": 2}, members, operations)
     assert not any(unit.whole for unit in units)
     vectors = descriptors(images)
-    distances = nearest_patches(vectors, vectors, [0, 2, 8, 10])  # rows 0 and 2, columns 0 and 2
+    distances = np.empty((20, vectors.shape[1], 20))
+    for reference in range(20):  # which rows and columns they are differs from one to the next
+        [(_, kept)] = Thinning(GRID, 2).parts(reference, 1)
+        distances[:, :, [reference]] = nearest_patches(vectors, vectors[[reference]], kept.tolist())
     np.testing.assert_allclose(found[0], brute(distances, range(20), distances), rtol=0, atol=TIGHT)
 
 

@@ -1,16 +1,17 @@
-"""The search among some patches: every second row and column, and none of the others."""
+"""Some patches of a reference: every second row and column, beginning at another one from reference to reference."""
 
 import pytest
 import torch
+from torch import Tensor
 
-from pipeline.config import SearchConfig
+from pipeline.scoring.musc.lnamd import Aggregation
+from pipeline.scoring.musc.mutual import query_distances
 from pipeline.scoring.search.gemm import GemmSearch
-from pipeline.scoring.search.settings import untuned
-from pipeline.scoring.search.thinned import Thinned
-from pipeline.scoring.search.tuning import make_search
-from tests.scoring.search.test_search import assert_near, exact, unit_vectors
+from pipeline.scoring.search.thinned import Thinning
+from tests.scoring.search.test_search import assert_near, exact
 
 Grid = tuple[int, int]
+ONE = Aggregation((4, 6), (1,))
 
 
 def kept(grid: Grid, rows: list[int], columns: list[int]) -> list[int]:
@@ -18,34 +19,40 @@ def kept(grid: Grid, rows: list[int], columns: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("grid", "step", "rows", "columns"),
+    ("grid", "step", "number", "rows", "columns"),
     [
-        ((4, 6), 1, [0, 1, 2, 3], [0, 1, 2, 3, 4, 5]),
-        ((4, 6), 2, [0, 2], [0, 2, 4]),
-        ((7, 5), 3, [1, 4], [1, 4]),  # the first and the last kept are as far from their edges as can be
-        ((5, 9), 4, [1], [1, 5]),
-        ((1, 7), 3, [0], [1, 4]),  # a side shorter than the first place keeps its only row
-        ((2, 3), 9, [1], [2]),
+        ((4, 6), 1, 5, [0, 1, 2, 3], [0, 1, 2, 3, 4, 5]),
+        ((4, 6), 2, 0, [0, 2], [0, 2, 4]),
+        ((4, 6), 2, 3, [1, 3], [1, 3, 5]),
+        ((4, 6), 2, 5, [0, 2], [1, 3, 5]),
+        ((7, 5), 3, 5, [1, 4], [2]),
+        ((1, 7), 3, 7, [0], [1, 4]),  # a side shorter than where it would begin keeps its last row
     ],
 )
-def test_distances_are_those_to_the_patches_that_are_kept(
-    grid: Grid, step: int, rows: list[int], columns: list[int]
+def test_each_reference_keeps_rows_and_columns_of_its_own(
+    grid: Grid, step: int, number: int, rows: list[int], columns: list[int]
 ) -> None:
-    queries, references = unit_vectors(0, 2, grid[0] * grid[1], 24), unit_vectors(1, 3, grid[0] * grid[1], 24)
-    found = Thinned(GemmSearch(), grid, step).nearest(queries, references)
-    expected = exact(queries, references[:, kept(grid, rows, columns)])
-    assert found.shape == (2, grid[0] * grid[1], 3)
-    assert_near(found, expected, 1e-5)
+    [(places, patches)] = Thinning(grid, step).parts(number, 1)
+    assert places == [0] and patches.tolist() == kept(grid, rows, columns)
 
 
-def test_the_two_of_a_pair_differ() -> None:
-    images = unit_vectors(0, 3, 24, 16)
-    found = Thinned(GemmSearch(), (4, 6), 2).mutual(images)
-    assert_near(found[0, :, 1], exact(images[:1], images[1:2, kept((4, 6), [0, 2], [0, 2, 4])])[0, :, 0], 1e-5)
-    assert not torch.allclose(found[0, :, 1].amax(), found[1, :, 0].amax(), atol=1e-3)
+@pytest.mark.parametrize(("grid", "step"), [((4, 6), 2), ((7, 5), 3), ((2, 9), 4)])
+def test_every_patch_is_looked_at_in_one_reference_or_another(grid: Grid, step: int) -> None:
+    parts = list(Thinning(grid, step).parts(3, step**2))
+    assert sorted(place for places, _ in parts for place in places) == list(range(step**2))
+    assert {int(patch) for _, patches in parts for patch in patches} == set(range(grid[0] * grid[1]))
 
 
-def test_it_is_taken_where_it_is_asked_for() -> None:
-    tuning = untuned(SearchConfig(), "cpu")
-    assert isinstance(make_search(tuning, "fp32", "cpu", (4, 6), None, 2), Thinned)
-    assert not isinstance(make_search(tuning, "fp32", "cpu", (4, 6), None, 1), Thinned)
+def vectors(seed: int, images: int) -> Tensor:
+    return torch.randn((images, 24, 16), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("block", [1, 2, 5])
+def test_distances_do_not_depend_on_how_references_come(block: int) -> None:
+    queries, references = vectors(0, 2), vectors(1, 5)
+    blocks = ([of] for of in torch.split(references, block))
+    [found] = query_distances(queries, blocks, 5, ONE, GemmSearch(), None, Thinning((4, 6), 2))
+    [ours], [theirs] = ONE(queries), ONE(references)
+    for number in range(5):
+        [(_, patches)] = Thinning((4, 6), 2).parts(number, 1)
+        assert_near(found[:, :, number : number + 1], exact(ours, theirs[number : number + 1, patches]), 1e-5)
