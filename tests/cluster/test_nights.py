@@ -47,7 +47,7 @@ def expected(result: Result, queries: pd.DataFrame, references: pd.DataFrame) ->
     for layer in store.layers:
         of, against = (torch.from_numpy(store.tokens(places, layer)) for places in (of_queries, of_references))
         paper, many = Aggregation(store.grid, (1, 3, 5)), len(references)
-        layers.append(query_scores(of, position, [against], many, many, paper, 0.3, FaissSearch()).scores)
+        layers.append(query_scores(of, position, [[against]], many, many, paper, 0.3, FaissSearch()).scores)
     maps = anomaly_maps(torch.stack(layers).mean(dim=0), View((112, 112), store.grid))
     return np.asarray(maps.amax(dim=(1, 2)))
 

@@ -63,6 +63,7 @@ def test_a_run_leaves_what_readers_need(plain: Path) -> None:
         "maps",
         "metrics.json",
         "metrics.parquet",
+        "parts.parquet",
         "pixels.parquet",
         "regions.parquet",
         "report",
@@ -114,8 +115,8 @@ def test_the_same_run_twice_gives_identical_bytes(plain: Path, again: Again) -> 
     report = sum(path.is_file() for path in plain.glob("runs/*/report/**/*")) - 1  # run.js
     assert report > 24 * (4 + 14)
     others = (
-        24 + 6 + 1 + 4 + 1
-    )  # maps; catalog, pixels, regions, families, two of metrics; latest.json; features; encoder
+        24 + 7 + 1 + 4 + 1
+    )  # maps; catalog, pixels, regions, families, parts, two of metrics; latest.json; features; encoder
     assert compared == others + report
     one, other = (read_scores(output).drop(columns="scored_at") for output in (plain, again.output))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
