@@ -29,8 +29,8 @@ Image_ = NDArray[np.float32]
 class Tray:
     """Trays of `side` pixels with cells of `pitch`, in which photographs of `shown` pixels at most lie.
 
-    `parts` photographs of each set occur: one, where parts are made alike, as circuit boards are; few, where they differ,
-    as cookies do. Images are `normal` or `defective`.
+    `parts` photographs of each set occur: one, where parts are made alike, as circuit boards are; few, where they
+    differ, as cookies do. Images are `normal` or `defective`.
     """
 
     side: int
