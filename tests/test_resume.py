@@ -1,12 +1,16 @@
 """What makes two runs the same."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.config import ScoreConfig
-from pipeline.resume import identity
+from pipeline.errors import ConfigError
+from pipeline.io.storage import Location
+from pipeline.resume import begin, identity
 from pipeline.schema.record import Settings, box_of, setting
+from pipeline.store.run_folder import RunFolder
 
 
 def identity_of(**changed: dict[str, Any]) -> Settings:
@@ -60,3 +64,14 @@ def test_a_run_by_the_usual_columns_of_boxes_is_that_of_before_there_were_any() 
     assert identity_of(input={"box": ["left", "top", "right", "bottom"]}) == identity_of()
     assert box_of(identity_of()) is None
     assert box_of(identity_of(input={"box": ["a", "b", "c", "d"]})) == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize("pixels", [100_000_000, 100_000_001])
+def test_a_run_that_was_begun_is_taken_up_whatever_its_most_pixels(pixels: int, tmp_path: Path) -> None:
+    """The first is what it was where nobody set it, and is left out of settings of earlier versions."""
+    folder, settings = RunFolder(Location.parse(str(tmp_path)), "run"), identity_of(input={"max_pixels": pixels})
+    assert setting(settings, "input.max_pixels") == pixels
+    begin(folder, settings)
+    begin(folder, settings)
+    with pytest.raises(ConfigError, match=r"other settings \(input\)"):
+        begin(folder, identity_of(input={"max_pixels": 5}))

@@ -221,3 +221,28 @@ def test_subspace_scores_are_of_the_patches_that_are_there(operations: float) ->
     for row, (grid, of_image) in enumerate(zip(GRIDS, expected, strict=True)):
         np.testing.assert_allclose(scores[row, own_places(grid)], of_image, rtol=0, atol=TIGHT)
     np.testing.assert_allclose(of_images, [of_image.max() for of_image in expected], rtol=0, atol=TIGHT)
+
+
+@pytest.mark.parametrize("preset", ["paper", "lakescore", "subspace"])
+def test_the_nearest_patches_of_an_explanation_count(preset: str) -> None:
+    grid = (20, 20)
+    inside = np.arange(400).reshape(grid)[10:, 10:].ravel()
+    generator = np.random.default_rng(0)
+    tokens = np.full((5, len(LAYERS), 400, WIDTH), np.nan, np.float32)
+    tokens[:, :, inside] = generator.normal(size=(5, len(LAYERS), 100, WIDTH))
+    scorer = make_scorer(
+        ScoreConfig.model_validate({"input": {"uri": "in"}, "output": {"uri": "out"}, "method": {"preset": preset}}),
+        Layer(grid, WIDTH, 4, len(LAYERS)),
+    )
+    refs: list[FeatureRef] = [("f", row) for row in range(5)]
+
+    def read(wanted: Sequence[FeatureRef], layer: int) -> NDArray[np.floating]:
+        found: NDArray[np.floating] = tokens[[row for _, row in wanted], LAYERS.index(layer)]
+        return found
+
+    nobody = np.empty((0, 2), np.int64)
+    features = CategoryFeatures(refs[:1], refs, np.arange(1), nobody, grid, read, lambda of_pass, of: [])
+    found = scorer.explain(inside[None], refs[:1], refs, features, LAYERS, 2)
+    assert found.patches.shape == (100, 5) and np.isin(found.patches, inside).all()
+    assert (found.patches[:, 0] == inside).all() and found.distances[:, 0] == pytest.approx(0, abs=1e-6)
+    assert found.distances.max() < 2

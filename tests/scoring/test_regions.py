@@ -129,3 +129,14 @@ def test_a_map_full_of_regions_ends() -> None:
     distances = np.zeros((518, 518), np.float32)
     distances[::2, ::2] = 1.0
     assert len(find_regions(distances, 0.5, 4.0)) == 259**2
+
+
+def test_what_does_not_count_makes_no_region_swell() -> None:
+    part = 0.4 + hills((15, 15, 0.4), side=29)
+    distances, counted = np.zeros((60, 60)), np.zeros((60, 60), bool)
+    distances[31:, :29], counted[31:, :29] = part, True
+    [alone] = find_regions(part, np.inf, PATCH)
+    [region] = find_regions(distances, np.inf, PATCH, counted)
+    assert region.place == (46, 15) and np.array_equal(region.mask, alone.mask) and region.area < 100
+    [swollen] = find_regions(distances, np.inf, PATCH)
+    assert swollen.area == 29**2

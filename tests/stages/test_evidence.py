@@ -19,7 +19,7 @@ from pipeline.metrics.stream import MAP_SCALE
 from pipeline.report.evidence import MADE, explain
 from pipeline.schema import tables as schema
 from pipeline.schema.tables import IMAGE_STATS, NEAR_DUPLICATES, REFERENCES
-from pipeline.scoring.maps import anomaly_maps
+from pipeline.scoring.maps import anomaly_maps, map_arrays
 from pipeline.scoring.musc.lnamd import Aggregation
 from pipeline.scoring.musc.mutual import mutual_scores
 from pipeline.scoring.scorer import Layer
@@ -86,11 +86,11 @@ class Night:
         Image.fromarray(levels).save(png, "png")
         (self.run.output / f"maps/{n}.png").write_bytes(png.getvalue())
 
-    def found(self, *images: int) -> list[dict[str, Any]]:
+    def found(self, *images: int, region: str | None = None) -> list[dict[str, Any]]:
         rows = {"image": [100 + n for n in images], "map_uri": [f"maps/{n}.png" for n in images]}
         rows |= {"uri": [self.names[n] for n in images], "width": [SIDE] * len(images), "height": [SIDE] * len(images)}
-        everywhere = pa.nulls(len(images), pa.string())
-        found = self.find(pa.table({**rows, "category": [CATEGORY] * len(images), "region_uri": everywhere}))
+        regions = pa.array([region] * len(images), pa.string())
+        found = self.find(pa.table({**rows, "category": [CATEGORY] * len(images), "region_uri": regions}))
         assert found.schema == MADE.arrow and found["image"].to_pylist() == rows["image"]
         assert found["count"].to_pylist() == [1] * len(images)
         rows_found: list[dict[str, Any]] = found.to_pylist()
@@ -141,6 +141,19 @@ def test_neither_the_image_itself_nor_its_burst_is_evidence(tmp_path: Path) -> N
         assert {match["uri"] for match in alike[name]} == {"1.png", "2.png", "3.png", "5.png"}
         assert {match["uri"] for match in other[name]} == {f"{n}.png" for n in (9, 1, 2, 3, 4, 5)}
     assert alike["evidence"][0]["uri"] == "1.png" and alike["evidence"][0]["distance"] < 1e-6
+
+
+def test_where_a_mask_says_what_counts_the_normal_patch_is_one_of_that(tmp_path: Path) -> None:
+    night = Night(tmp_path, random_tokens())
+    patches = np.full((1, PATCHES), 0.5, np.float32)
+    patches[0, 7], patches[0, 10] = 0.9, 0.1
+    counts = np.isin(np.arange(PATCHES), [6, 7, 10, 11])
+    levels = (map_arrays(patches, View((SIDE, SIDE), GRID), counts)[0] / MAP_SCALE).round().astype(np.uint16)
+    png = io.BytesIO()
+    Image.fromarray(levels).save(png, "png")
+    (night.run.output / "maps/4.png").write_bytes(png.getvalue())
+    [row] = night.found(4, region="m.png")
+    assert (row["worst"], row["normal"]) == (7, 10)
 
 
 @pytest.mark.parametrize("method", [{"fuse_degrees": True}, {"projection": "pca", "projection_width": 4}], ids=str)

@@ -175,3 +175,17 @@ def test_a_region_of_a_turned_part_of_an_image_lies_where_its_pixels_do(turned: 
     assert (told["peak_x"] * 80, told["peak_y"] * 40) == pytest.approx((x, y))
     assert told["width"] * told["height"] == pytest.approx(told["area"]) == pytest.approx(8)
     assert (told["width"], told["height"]) == ((2, 4) if turned in (0, 180) else (4, 2))
+
+
+def test_a_region_of_an_image_with_a_mask_is_that_of_what_counts(tmp_path: Path) -> None:
+    night = Night(tmp_path, random_tokens())
+    distances = np.zeros((SIDE, SIDE))
+    distances[:52, :52] = 0.5  # what counts
+    distances[20 : 20 + WIDE, 30 : 30 + WIDE] = 0.9
+    png = io.BytesIO()
+    Image.fromarray((distances / MAP_SCALE).round().astype(np.uint16)).save(png, "png")
+    (night.run.output / "maps/4.png").write_bytes(png.getvalue())
+    [masked] = finder(night)(rows(4, pixel_threshold=None, region_uri="m.png")).to_pylist()
+    [everywhere] = finder(night)(rows(4, pixel_threshold=None)).to_pylist()
+    assert (masked["x"], masked["y"], masked["width"], masked["height"]) == (60, 10, 36, 9)
+    assert (everywhere["width"], everywhere["height"]) == (104, 26)

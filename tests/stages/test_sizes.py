@@ -7,10 +7,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from pipeline.boxes import box_uri
 from pipeline.catalog import build_catalog
 from pipeline.config import InputConfig
 from pipeline.errors import StoreUnavailable
 from pipeline.io.storage import Location
+from pipeline.schema.table import set_columns
 from pipeline.stage import Here
 from pipeline.stages.sizes import Size, find_sizes, usual_size
 from tests.corpus import encoded, write_files
@@ -73,3 +75,13 @@ def test_a_store_that_does_not_answer_is_no_files_fault(tmp_path: Path, monkeypa
     monkeypatch.setattr(Location, "read_bytes", gone)
     with pytest.raises(StoreUnavailable, match="tried for 120 s"):
         find_sizes(images, config, Here())
+
+
+def test_boxes_tell_their_own_size_and_not_that_of_their_photograph(tmp_path: Path) -> None:
+    write_files(tmp_path, "a/a.png", content=picture(4000, 1000))
+    images, config = listed(tmp_path)
+    [uri] = images["uri"].to_pylist()
+    boxes = pa.array([box_uri(uri, (left, 50, left + 100, 150)) for left in (0, 200, 1000)])
+    cut = set_columns(pa.concat_tables([images] * 3), {"uri": boxes})
+    assert find_sizes(cut, config, Here()) == {"a": (100, 100)}
+    assert find_sizes(images, config, Here()) == {"a": (4000, 1000)}

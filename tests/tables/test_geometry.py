@@ -53,7 +53,7 @@ def test_the_side_of_a_tile_is_of_whole_patches() -> None:
     assert found == Geometry(PATCH, scale=1.0, tile=518, overlap=64)
 
 
-@pytest.mark.parametrize(("size", "overlap"), [(281, 28), (280, 280), (28, 64)])
+@pytest.mark.parametrize(("size", "overlap"), [(281, 28), (280, 280), (28, 64), (70, 64)])
 def test_tiles_that_do_not_fit_are_refused(size: int, overlap: int) -> None:
     with pytest.raises(ConfigError, match=f"tiles.size {size} must be a multiple of the encoder's patch, 14"):
         seen(SQUARE, WIDE, tiles={"scale": 1, "size": size, "overlap": overlap})

@@ -58,12 +58,19 @@ class Lake:
                 usual | {"category": category, "uri": uri, "file": file, "row": row, "rows": 1, "columns": 1} | facts
             )
 
-    def before(self, category: str, uris: Sequence[str], scores: Sequence[float], stored: bool = True) -> None:
-        """Have images scored in an earlier night."""
+    def before(
+        self,
+        category: str,
+        uris: Sequence[str],
+        scores: Sequence[float],
+        stored: bool = True,
+        region: tuple[str | None, str | None] = (None, None),
+    ) -> None:
+        """Have images scored in an earlier night, by a mask of that address and tag."""
         if stored:
-            self._store(category, uris, range(100, 100 + len(uris)))
-        rows = zip(uris, scores, strict=True)
-        self.earlier += [{"category": category, "uri": uri, "etag": "1", "score_raw": score} for uri, score in rows]
+            self._store(category, uris, range(100, 100 + len(uris)), GEOMETRY.key(category, *region))
+        usual = {"category": category, "etag": "1", "region_uri": region[0], "region_etag": region[1]}
+        self.earlier += [usual | {"uri": uri, "score_raw": score} for uri, score in zip(uris, scores, strict=True)]
 
     def chooser(self, fingerprint: str = "f", **settings: Any) -> Chooser:
         earlier = pa.Table.from_pylist(self.earlier, schema=EARLIER) if self.earlier else None
@@ -91,12 +98,12 @@ class Lake:
         assert table.schema == REFERENCES.arrow
         return [(row["uri"], row["position"], row["score_raw"]) for row in table.to_pylist()]
 
-    def _store(self, category: str, uris: Sequence[str], alike: Sequence[int]) -> str:
+    def _store(self, category: str, uris: Sequence[str], alike: Sequence[int], seen: str = "") -> str:
         self.blocks += 1
         vectors = np.random.default_rng(0).normal(size=(200, 64))[list(alike)]
         vectors += np.random.default_rng(self.blocks).normal(0, 1e-4, vectors.shape)
         embeddings: NDArray[Any] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-        keys = [feature_key(uri, "1", "f") for uri in uris]
+        keys = [feature_key(uri, "1", "f", seen) for uri in uris]
         rows = {"key": keys, "uri": uris, **{name: [1] * len(uris) for name in ("width", "height", *IMAGE_STATS.names)}}
         return self.store.write(category, rows, np.ones((len(uris), 1, 1, 2), np.float32), embeddings)
 
@@ -245,6 +252,29 @@ def test_a_window_whose_features_are_gone_leaves_an_image_alone(tmp_path: Path) 
     lake.add("nut", names("n", 1))
     lake.before("nut", names("gone", 9), [0.5] * 9, stored=False)
     assert lake.compared() == {0: (None, "alone")}
+
+
+@pytest.mark.parametrize("tonight", [("m.png", "2"), (None, None)])
+def test_what_was_looked_at_by_another_mask_is_no_reference_where_tonights_have_one(
+    tonight: tuple[str | None, str | None], tmp_path: Path
+) -> None:
+    lake = Lake(tmp_path, source="window")
+    lake.add("nut", names("n", 2), region_uri=tonight[0], region_etag=tonight[1])
+    for letter, region in {"a": ("m.png", "1"), "b": ("m.png", "2"), "c": (None, None)}.items():
+        lake.before("nut", names(letter, 1), [0.5], region=region)
+    lake.compared()
+    alike = "b" if tonight[0] else "c"
+    assert [uri for uri, _, _ in lake.chosen("nut")] == [*names("n", 2), *names(alike, 1)]
+
+
+def test_where_tonights_masks_differ_those_of_earlier_nights_may(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, source="window")
+    lake.add("nut", names("n", 1), region_uri="1.png", region_etag="1")
+    lake.add("nut", names("m", 1), region_uri="2.png", region_etag="1")
+    lake.before("nut", names("a", 1), [0.5], region=("3.png", "1"))
+    lake.before("nut", names("b", 1), [0.5])
+    lake.compared()
+    assert [uri for uri, _, _ in lake.chosen("nut")] == [uri for letter in "nmab" for uri in names(letter, 1)]
 
 
 def test_features_of_another_encoder_are_not_compared_with(tmp_path: Path) -> None:

@@ -99,3 +99,25 @@ def test_some_patches_at_any_place_need_the_whole_image(monkeypatch: pytest.Monk
     assert choose_radius(unit_vectors(0, 3, 360, 16), GRID) == (None, 1.0)
     same = unit_vectors(0, 1, 360, 16).expand(2, 360, 16)
     assert choose_radius(same, GRID) == (1, 1.0)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_patches_that_do_not_count_have_no_voice(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = cut_out(1)
+    counts = torch.zeros(3, *GRID, dtype=torch.bool)
+    counts[0, :10], counts[1, 3:13], counts[2, :, :9] = True, True, True  # of each as many
+    counts = counts.flatten(1)
+    vectors[~counts] = unit_vectors(7, int((~counts).sum()), 32)  # whose nearest ones lie anywhere
+    if large:
+        monkeypatch.setattr(radius_of, "LARGE", 359)
+        assert len({int(place) for place in torch.linspace(0, 179, radius_of.SOME).round()}) == 180  # all are asked
+    pairs = counts[:, :, None] & ~torch.eye(3, dtype=torch.bool)[:, None]
+    whole, shares = GemmSearch().mutual(vectors), {}
+    for radius in (1, 2, 3):
+        near = NearSearch("fp32", GRID, radius).mutual(vectors)
+        shares[radius] = float((near <= whole + SAME)[pairs].float().mean())
+        _, share = choose_radius(vectors, GRID, 0.0, [radius], counts)
+        assert share == pytest.approx(shares[radius], abs=2e-2 if large else 1e-3)
+        assert share > choose_radius(vectors, GRID, 0.0, [radius])[1] + 0.1
+    least = (shares[1] + shares[2]) / 2
+    assert choose_radius(vectors, GRID, least, counts=counts)[0] == 2 != choose_radius(vectors, GRID, least)[0]
