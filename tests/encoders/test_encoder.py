@@ -318,6 +318,27 @@ def test_tokens_of_an_image_are_the_same_bits_alone_and_in_any_batch(
         assert torch.equal(again.embeddings, together.embeddings[order])
 
 
+@pytest.mark.parametrize("name", [VIT, DINO, CLIP])
+def test_passes_of_one_image_give_it_the_bits_that_it_has_alone(
+    name: str, ready: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, seen = ready(name), list[int]()
+    usual, forward = encoder(PIXELS), encoder._forward
+
+    def counted(pixels: Tensor) -> Any:
+        seen.append(len(pixels))
+        return forward(pixels)
+
+    monkeypatch.setattr(encoder, "_forward", counted)
+    together = encoder(PIXELS, batch=1)
+    assert seen == [1] * len(PIXELS)
+    for image in range(len(PIXELS)):
+        alone = encoder(PIXELS[image : image + 1], batch=1)
+        assert torch.equal(together.tokens[image], alone.tokens[0])
+        assert torch.equal(together.embeddings[image], alone.embeddings[0])
+    torch.testing.assert_close(together.tokens, usual.tokens, atol=1e-4, rtol=1e-4)
+
+
 # Random weights, so a rough ruler: fp16 measured at 0.0004 to 0.0010 of the tokens' norm, bf16 at 0.003 to 0.008
 @pytest.mark.parametrize(("dtype", "bound"), [("fp16", 0.003), ("bf16", 0.02)])
 @pytest.mark.parametrize("name", [VIT, DINO, CLIP])

@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,6 +67,29 @@ def test_no_more_files_are_held_than_there_are_readers_beside_the_one_in_hand(
         content.result()
         assert len(begun) <= done + READERS
     assert sorted(begun, key=int) == [str(n) for n in range(count)]
+
+
+@pytest.mark.parametrize("sizes", [[10] * 9, [1] * 20, [3, 50, 1, 1, 60, 70, 2, 2, 2, 9], [21] * 4], ids=str)
+def test_files_of_many_bytes_are_not_read_ahead(sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the one in hand are AHEAD bytes at most, and the one file that was begun before they were counted."""
+    begun: list[int] = []
+
+    class Noting(ThreadPoolExecutor):
+        def submit(self, call: Any, /, *args: Any, **more: Any) -> Future[Any]:
+            begun.append(args[2])
+            return super().submit(call, *args, **more)
+
+    monkeypatch.setattr(files, "ThreadPoolExecutor", Noting)
+    monkeypatch.setattr(files, "AHEAD", 20)
+    monkeypatch.setattr(files, "_read", lambda uri, etag, size, max_bytes: uri.encode())
+    names = [str(number) for number in range(len(sizes))]
+    block = listed(names).set_column(2, "size", pa.array(sizes, pa.int64()))
+    contents = []
+    for done, content in enumerate(files.read_ahead(block, 100), 1):
+        contents.append(content.result())
+        ahead = begun[done:]
+        assert sum(ahead[:-1]) <= 20 and len(ahead) < READERS
+    assert contents == [name.encode() for name in names] and begun == sizes
 
 
 def test_mask_is_decoded_within_the_limits_of_images(tmp_path: Path) -> None:

@@ -238,3 +238,13 @@ def test_categories_of_several_grids_have_units_of_their_own_size() -> None:
 def test_an_image_is_compared_with_all_references_or_the_nearest(nearest: int, compared: int) -> None:
     members = Members(20, 7, 20, "d1", PLAIN.grid, nearest=nearest)
     assert {unit.compared for unit in plan_units({"a": members}, PARTS, PLAIN.shape, 1e12, 1e15)} == {compared}
+
+
+def test_with_the_nearest_references_units_are_as_large_as_with_that_many() -> None:
+    operations = 40.0 * 100 * PLAIN.shape.pair(PLAIN.patches)  # of 40 images against 100
+    sizes = {}
+    for references, nearest in ((100, 0), (1000, 100), (1000, 0), (100, 900)):
+        members = Members(100, references, 2000, "d1", PLAIN.grid, mutual=False, nearest=nearest)
+        units = plan_units({"bottle": members}, PARTS[:1], PLAIN.shape, 1e12, operations)
+        sizes[references, nearest] = max(unit.stop - unit.start for unit in units)
+    assert sizes == {(100, 0): 40, (1000, 100): 40, (1000, 0): FEWEST_QUERIES, (100, 900): 40}

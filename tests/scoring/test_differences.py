@@ -1,6 +1,7 @@
 """Difference vectors: what is left of a region's patches without what references have there."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.scoring import differences
 from pipeline.scoring.differences import LOWEST, difference_vectors, joined
 
 
@@ -47,6 +49,25 @@ def test_a_reference_that_is_not_allowed_makes_no_difference() -> None:
     without = vectors(patches, [0, 1, 1], compared[[0, 1, 3, 4, 5]], np.ones((2, 5), bool))
     np.testing.assert_allclose(both[1], without[1], atol=1e-6)
     assert not np.allclose(both[0], without[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_patches_that_are_compared_some_at_a_time_differ_alike(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    patches, compared, allowed = references(1, seed=1)[0, :5], references(10), np.ones((2, 10), bool)
+    held: list[int] = []
+    cdist = torch.cdist
+
+    def noted(one: Tensor, other: Tensor, **how: Any) -> Tensor:
+        held.append(len(one) * len(other))
+        return cdist(one, other, **how)
+
+    monkeypatch.setattr(torch, "cdist", noted)
+    whole = vectors(patches, [0, 0, 1, 1, 1], compared, allowed)
+    assert max(held) == 5 * 12
+    held.clear()
+    monkeypatch.setattr(differences, "DISTANCES", rows * 12 + 11)  # of references of 12 patches
+    np.testing.assert_allclose(vectors(patches, [0, 0, 1, 1, 1], compared, allowed), whole, rtol=0, atol=1e-6)
+    assert max(held) == rows * 12
 
 
 def test_a_group_that_is_compared_with_nothing_is_what_it_is() -> None:

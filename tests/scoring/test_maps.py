@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.scoring.maps import anomaly_maps
+from pipeline.scoring.maps import anomaly_maps, counted_pixels
 from pipeline.views import View
 
 Array = NDArray[Any]
@@ -38,3 +38,13 @@ def test_maps_equal_a_plain_version_with_aligned_corners(height: int, width: int
     patches = np.random.default_rng(seed).uniform(size=(2, height, width)).astype(np.float32)
     maps = anomaly_maps(torch.from_numpy(patches).flatten(1), View((size, size), (height, width)))
     np.testing.assert_allclose(maps, [plain_map(image, size) for image in patches], rtol=0, atol=1e-5)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 20), st.integers(1, 20), st.integers(0, 999))
+def test_a_pixel_counts_where_the_patch_does_that_it_lies_on(
+    rows: int, columns: int, height: int, width: int, seed: int
+) -> None:
+    counts = np.random.default_rng(seed).uniform(size=rows * columns) < 0.5
+    view = View((height, width), (rows, columns))
+    expected = [counts[view.patches_at(np.array([pixel]))[0]] for pixel in range(view.pixels)]
+    np.testing.assert_array_equal(counted_pixels(view, counts).ravel(), expected)

@@ -103,6 +103,25 @@ def test_a_block_without_one_good_image_has_no_file(worker: EncodeBlock, store: 
     assert store.find("bottle").images == {}
 
 
+@pytest.mark.parametrize(
+    ("geometry", "batch"), [(Geometry(PATCH, SIDES), None), (Geometry(PATCH, short=min(SIDES)), 1)], ids=["same", "own"]
+)
+def test_images_that_may_differ_in_shape_are_encoded_one_by_one(
+    geometry: Geometry, batch: int | None, worker: EncodeBlock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+    encode = Bright.__call__
+
+    def noted(self: Bright, pixels: Pixels, dtype: torch.dtype, batch: int | None) -> Encoded:
+        asked.append(batch)
+        return encode(self, pixels, dtype, batch)
+
+    monkeypatch.setattr(Bright, "__call__", noted)
+    worker.geometry = LakeGeometry(geometry)
+    assert [row["reason"] for row in worker(decoded(7, 9)).to_pylist()] == [None, None]
+    assert asked == [batch]
+
+
 def test_features_that_cannot_be_written_end_the_block(worker: EncodeBlock, store: FeatureStore) -> None:
     Path(store.root.path).write_text("in the way")
     with pytest.raises(StorageError, match="cannot write"):

@@ -1,6 +1,7 @@
 """How a worker measures a category: exactly where its maps fit, otherwise in blocks, with the same figures."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from pipeline.metrics.category import (
     pixel_metrics,
     verdict_metrics,
 )
+from pipeline.metrics.overlap import Region
 from pipeline.metrics.stream import MAP_SCALE
 from pipeline.plan.units import Unit
 from pipeline.schema.table import set_columns
@@ -33,41 +35,50 @@ from pipeline.scoring.scorer import Layer
 from pipeline.stages import measure
 from pipeline.stages.maps import WriteMaps
 from pipeline.stages.measure import MeasureCategory
+from pipeline.stages.patch_scores import Alike, PatchScoreReader
 from pipeline.store.run_folder import RunFolder, read_table, write_array, write_table
+from tests.metrics.test_curves import plain_metrics
+from tests.metrics.test_overlap import slow_aupro
 
-IMAGES, GRID, SIZE = 11, 4, 28
+IMAGES, GRID, SIZE, WIDE = 11, 4, 28, 42
 LAYER = Layer((GRID, GRID), 8, 4)
 UNLABELLED = (0, 1, 2, 7)  # of blocks of three images, the first is unlabelled as a whole
 
 
-def category(folder: Path, layout: str, preset: Literal["paper", "lakescore"] = "paper") -> MeasureCategory:
-    """Write what the stages before leave of a category `box`: an index, masks, patch scores in two units a layer."""
+def category(
+    folder: Path, layout: str, preset: Literal["paper", "lakescore"] = "paper", wide: Sequence[int] = ()
+) -> MeasureCategory:
+    """Write what the stages before leave of a category `box`: an index, masks, patch scores in two units a layer.
+
+    Some images may be wide, WIDE pixels.
+    """
     generator = np.random.default_rng(0)
     rows = []
-    patches = generator.uniform(0.2, 0.9, (IMAGES, GRID * GRID)).astype(np.float32)
+    columns = WIDE // (SIZE // GRID) if wide else GRID
+    patches = generator.uniform(0.2, 0.9, (IMAGES, GRID * columns)).astype(np.float32)
     (folder / "box").mkdir()
     defects = [{"pixel_value": 255, "saturation_threshold": 20, "relative_saturation": False}]
     (folder / "box" / "defects_config.json").write_text(json.dumps(defects))
     for image in range(IMAGES):
-        masks = []
+        masks, width = [], WIDE if image in wide else SIZE
         if image % 2:
-            mask = np.zeros((SIZE, SIZE), np.uint8)
+            mask = np.zeros((SIZE, width), np.uint8)
             top, left = generator.integers(0, SIZE - 8, 2)
             mask[top : top + 8, left : left + 6] = 255
             path = folder / "box" / "ground_truth" / "bent" / f"{image:03d}" / "000.png"
             path.parent.mkdir(parents=True)
             Image.fromarray(mask).save(path)
             masks = [str(path)]
-            patches[image, top // 7 * GRID + left // 7] += 0.5
+            patches[image, top // 7 * columns + left // 7] += 0.5
         label = None if image in UNLABELLED else bool(image % 2)
         facts: dict[str, Any] = {"position": image, "input": True}
         facts |= {"image": image, "uri": f"{image}.png", "label": label, "masks": masks}
-        rows.append(facts | {"width": SIZE, "height": SIZE, "file": "f", "row": image, "counted": None})
+        rows.append(facts | {"width": width, "height": SIZE, "file": "f", "row": image, "counted": None})
 
     run = RunFolder(Location.parse(str(folder / "out")), "test")
     write_table(run.index("box"), pa.Table.from_pylist(rows))
     write_table(run.references("box"), pa.table({"position": list(range(IMAGES))}))
-    whole = Unit("box", (2,), 0, IMAGES, IMAGES, IMAGES, IMAGES, GRID, GRID, IMAGES, "m")
+    whole = Unit("box", (2,), 0, IMAGES, IMAGES, IMAGES, IMAGES, GRID, columns, IMAGES, "m")
     spans = [(layer, start, stop) for layer in (2, 5) for start, stop in ((0, 5), (5, IMAGES))]
     units = [replace(whole, layers=(layer,), start=start, stop=stop) for layer, start, stop in spans]
     write_table(run.units("box", 0), UNITS.rows(units))
@@ -82,7 +93,9 @@ def category(folder: Path, layout: str, preset: Literal["paper", "lakescore"] = 
         encoder=EncoderConfig(size=SIZE),
         method=MethodConfig(preset=preset),
     )
-    stage = MeasureCategory(config, LAYER, LakeGeometry(Geometry(SIZE // GRID, (SIZE, SIZE))), run, layout)
+    patch = SIZE // GRID
+    usual = Geometry(patch, short=SIZE) if wide else Geometry(patch, (SIZE, SIZE))
+    stage = MeasureCategory(config, LAYER, LakeGeometry(usual), run, layout)
     stage.setup("cpu", 1)
     return stage
 
@@ -105,13 +118,13 @@ def measured(stage: MeasureCategory) -> dict[str, Metric]:
     return {row["name"]: Metric(row["value"], row["reason"], row["error"]) for row in table.to_pylist()}
 
 
-def written_maps(stage: MeasureCategory) -> NDArray[Any]:
+def written_maps(stage: MeasureCategory) -> list[NDArray[Any]]:
     """Write all maps and read them back."""
     write = WriteMaps(stage.config, stage.layer, stage.geometry, stage.run)
     write.setup("cpu", 1)
     names = write(pa.table({"category": ["box"], "start": [0], "stop": [IMAGES]}))["map_uri"].to_pylist()
     paths = [Path(str(stage.run.output / name)) for name in names]
-    return np.stack([np.asarray(Image.open(path)) for path in paths]) * MAP_SCALE
+    return [np.asarray(Image.open(path)) * MAP_SCALE for path in paths]
 
 
 def labelled(maps: NDArray[Any], stage: MeasureCategory) -> tuple[NDArray[Any], PixelTruth]:
@@ -146,11 +159,58 @@ def test_streamed_metrics_are_those_of_the_maps_as_written(
     layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = category(tmp_path, layout)
-    expected = pixel_metrics(*labelled(written_maps(stage), stage), "exact")
+    expected = pixel_metrics(*labelled(np.stack(written_maps(stage)), stage), "exact")
     monkeypatch.setattr(measure, "MOST_PIXELS", 0)
     streamed = measured(stage)
     for name, metric in expected.items():
         assert streamed[name].value == pytest.approx(metric.value, abs=1e-12), name
+
+
+def test_images_of_two_views_have_the_metrics_of_all_their_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = category(tmp_path, "mvtec", wide=[3, 6, 9])
+    most: list[int] = []
+    alike = PatchScoreReader.alike
+
+    def noted(self: PatchScoreReader, name: str, index: pa.Table) -> Iterator[Alike]:
+        most.append(index.num_rows)
+        return alike(self, name, index)
+
+    monkeypatch.setattr(PatchScoreReader, "alike", noted)
+    monkeypatch.setattr(measure, "MAP_BLOCK", 3)
+    streamed = measured(stage)
+    assert most == [3, 3, 1]  # of those whose labels are known
+
+    rows = read_table(stage.run.index("box"))
+    unrounded: dict[int, NDArray[Any]] = {}
+    for of in alike(stage._patch_scores, "box", rows):
+        for places, maps in of.parts(measure.MOST_PIXELS):
+            unrounded |= dict(zip(places.tolist(), maps, strict=True))
+    as_written = plain_pixels(written_maps(stage), rows.to_pylist())
+    assert [streamed[name].value for name in PIXEL] == pytest.approx(as_written, abs=1e-9)
+    exact = plain_pixels([unrounded[image] for image in range(IMAGES)], rows.to_pylist())
+    for name, value in zip(PIXEL, exact, strict=True):
+        figure, error = streamed[name].value, streamed[name].error
+        assert figure is not None and error is not None and abs(figure - value) <= error + 1e-9 and error < 0.02, name
+
+
+def plain_pixels(maps: Sequence[NDArray[Any]], rows: Sequence[dict[str, Any]]) -> list[float]:
+    """Return the figures of PIXEL of maps of any sizes, all pixels of labelled images in one row."""
+    scores, labels, regions, start = [], [], [], 0
+    for row, found in zip(rows, maps, strict=True):
+        assert found.shape == (row["height"], row["width"])
+        if row["label"] is None:
+            continue
+        label = np.zeros(found.shape, bool)
+        for path in row["masks"]:  # of one defect
+            label = np.asarray(Image.open(path)) > 127
+            regions.append(Region(0, start + np.flatnonzero(label), int(label.sum())))
+        scores.append(found.ravel())
+        labels.append(label.ravel())
+        start += found.size
+    every, anomalous = np.concatenate(scores), np.concatenate(labels)
+    return [*plain_metrics(anomalous, every), slow_aupro(every[None, None], anomalous[None, None], 0.3, regions)]
 
 
 def test_a_mask_that_lies_costs_a_streamed_category_its_pixel_metrics(
