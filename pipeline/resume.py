@@ -59,6 +59,7 @@ def finished_run(folder: RunFolder, settings: Settings) -> Result | None:
 
 
 def check_same(folder: RunFolder, settings: Settings, before: Settings) -> None:
+    settings, before = upgrade_settings(settings), upgrade_settings(before)
     groups = [*settings, *(group for group in before if group not in settings)]
     if different := [group for group in groups if settings.get(group) != before.get(group)]:
         raise ConfigError(
@@ -74,7 +75,7 @@ def begin(folder: RunFolder, settings: Settings) -> RunFolder:
     """
     begun = folder.work / "settings.json"
     if (before := read_json(begun, _SETTINGS, "units of other settings are done again")) is not None:
-        check_same(folder, upgrade_settings(settings), upgrade_settings(before))
+        check_same(folder, settings, before)
         log.info("run %s was begun before; what it finished is kept", folder.run_id)
     write_json(begun, settings)
     return folder.begin_attempt()

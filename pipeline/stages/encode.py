@@ -123,7 +123,7 @@ class EncodeBlock:
             if not is_out_of_memory(error):
                 raise
         # Here, since the error held on to what did not fit
-        if self._encoder.batch_size > 1:
+        if self._encoder.batch_size > 1 and (geometry.sides or geometry.tile):  # others go through one by one
             self._encoder.batch_size //= 2
             log.warning("memory ran out: this worker encodes batches of %d from now on", self._encoder.batch_size)
             self._encode(pixels, rows, geometry)

@@ -96,7 +96,8 @@ class FindRegions:
             size = (of["width"], of["height"])
             view = self.geometry.of(of["category"]).on(size)
             counted = distances > 0 if of["region_uri"] is not None else None  # a map is 0 where nothing counts
-            found = regions_of(distances, threshold, view.pixels / view.patches, counted)
+            some = counted if counted is not None and counted.any() else None
+            found = regions_of(distances, threshold, view.pixels / view.patches, some)
             told = [geometry(region, view, size) for region in found]
             facts = image | {"regions": len(found), "all_share": sum(one["area_share"] for one in told)}
             of_images.append((of["image"], _peaks(found[:MOST], view)))

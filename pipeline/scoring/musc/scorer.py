@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.scoring.musc.lnamd import Aggregation
 
 FITTED_ON = 16  # reference images whose vectors a PCA is fitted on,
-FITTED_PATCHES = 200_000  # and so many of these at most
+FITTED_PATCHES = 1_000_000  # and so many of these at most
 
 
 class MuscScorer:
