@@ -1,7 +1,9 @@
 """A run id that was used before: its run is finished, or taken up, or another one's."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter
 from typing_extensions import TypedDict
@@ -58,7 +60,7 @@ def finished_run(folder: RunFolder, settings: Settings) -> Result | None:
     return read_result(folder)
 
 
-def check_same(folder: RunFolder, settings: Settings, before: Settings) -> None:
+def check_same(folder: RunFolder, settings: Mapping[str, Any], before: Mapping[str, Any]) -> None:
     settings, before = upgrade_settings(settings), upgrade_settings(before)
     groups = [*settings, *(group for group in before if group not in settings)]
     if different := [group for group in groups if settings.get(group) != before.get(group)]:
