@@ -211,7 +211,7 @@ class FeatureStore:
                 rows, columns = about.grid if about and about.grid else self.grid
                 for index in indices:
                     row = refs[index][1]
-                    [value] = parquet.read_row_group(row, columns=[f"tokens_{layer}"]).column(0)
+                    [value] = parquet.read_row_group(row, [f"tokens_{layer}"], use_threads=False).column(0)
                     content = _checked_tokens(value, about, layer, row)
                     if self.dtype == "int8":
                         found = unpack(content, rows * columns, self.width)
@@ -274,7 +274,7 @@ def check_block(root: Location, file: str, quick: bool = False) -> list[str]:
         if parquet.num_row_groups != len(keys):
             raise ValueError(f"it has {parquet.num_row_groups} images, and not {len(keys)}")
         for row in range(0 if quick else len(keys)):
-            group = parquet.read_row_group(row)
+            group = parquet.read_row_group(row, use_threads=False)  # see io.parquet
             for name in group.column_names:
                 [value] = group[name]
                 _checked_tokens(value, about, int(name.removeprefix("tokens_")), row)
