@@ -11,7 +11,7 @@ from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.geometry import LakeGeometry
 from pipeline.io.storage import Location
 from pipeline.report.missed import missed
-from pipeline.report.stored_map import map_at
+from pipeline.report.stored_map import counted_pixels, map_at
 from pipeline.schema.tables import PATCHES, with_count
 from pipeline.stage import Runner, Stage
 from pipeline.views import View
@@ -82,7 +82,7 @@ class FindPatches:
                 row["detail"] = str(error)
             else:
                 view = self.geometry.of(of["category"]).on((of["width"], of["height"]))
-                counted = distances > 0 if of["region_uri"] is not None else None  # a map is 0 where nothing counts
+                counted = counted_pixels(distances, of["region_uri"])
                 row["worst"], row["normal"] = extreme_patches(distances, view, counted)
             rows.append(row)
         return MADE.rows(rows)

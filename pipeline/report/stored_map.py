@@ -30,6 +30,15 @@ def view_of(distances: NDArray[np.float32]) -> View:
     return View((distances.shape[0], distances.shape[1]))
 
 
+def counted_pixels(distances: NDArray[np.floating[Any]], region_uri: str | None) -> NDArray[np.bool_] | None:
+    """Return which pixels of a stored map (height, width) count, of an image with a mask of where to look; None: all.
+
+    A map is 0 where nothing counts.
+    """
+    counted = distances > 0
+    return counted if region_uri is not None and counted.any() else None
+
+
 def map_at(location: Location, map_scale: float) -> NDArray[np.float32]:
     """Return the distances (height, width) of the map at a location, whose grey levels mean `map_scale` each.
 

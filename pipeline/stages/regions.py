@@ -13,7 +13,7 @@ from pipeline.config import ScoreConfig
 from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.geometry import LakeGeometry
 from pipeline.report.missed import missed
-from pipeline.report.stored_map import map_at
+from pipeline.report.stored_map import counted_pixels, map_at
 from pipeline.schema.tables import FOUND, with_count
 from pipeline.scoring.regions import Region, patches_of
 from pipeline.scoring.regions import find_regions as regions_of
@@ -95,9 +95,8 @@ class FindRegions:
             threshold = np.inf if of["pixel_threshold"] is None else of["pixel_threshold"]
             size = (of["width"], of["height"])
             view = self.geometry.of(of["category"]).on(size)
-            counted = distances > 0 if of["region_uri"] is not None else None  # a map is 0 where nothing counts
-            some = counted if counted is not None and counted.any() else None
-            found = regions_of(distances, threshold, view.pixels / view.patches, some)
+            counted = counted_pixels(distances, of["region_uri"])
+            found = regions_of(distances, threshold, view.pixels / view.patches, counted)
             told = [geometry(region, view, size) for region in found]
             facts = image | {"regions": len(found), "all_share": sum(one["area_share"] for one in told)}
             of_images.append((of["image"], _peaks(found[:MOST], view)))

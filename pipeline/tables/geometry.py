@@ -1,14 +1,11 @@
 """How the images of a category are seen, by the settings and the size that they usually have."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
 from pipeline.geometry import Geometry, area_sides, tile_scale
-
-log = logging.getLogger(__name__)
 
 
 def geometries_of(

@@ -11,7 +11,7 @@ import pytest
 from pipeline.catalog import Catalog, build_catalog
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError
-from pipeline.io.storage import Entry, Location
+from pipeline.io.storage import Location
 from tests.catalog.test_manifest import KINDS, Rows, write, write_text
 from tests.corpus import write_files
 
@@ -129,17 +129,9 @@ def test_a_file_that_is_called_like_a_box_is_a_row_that_was_not_read(lake: Path)
 
 @pytest.mark.parametrize("box", [(), (0, 0, 5, 5)], ids=str)
 def test_a_manifest_that_names_such_a_file_has_a_row_that_was_not_read(
-    box: tuple[int, ...], lake: Path, monkeypatch: pytest.MonkeyPatch
+    box: tuple[int, ...], lake: Path, asked: list[str]
 ) -> None:
     write_files(lake, "a.png#xywh=0,0,20,30")
-    asked: list[str] = []
-    entry = Location.entry
-
-    def noted(self: Location) -> Entry:
-        asked.append(self.uri)
-        return entry(self)
-
-    monkeypatch.setattr(Location, "entry", noted)
     rows = [row("b.png"), row("a.png#xywh=0,0,20,30", *box)]
     [named, other] = catalog_of(write(lake, "csv", rows)).table.to_pylist()
     assert other["reason"] is None and asked == [f"{lake}/b.png"]
@@ -161,17 +153,7 @@ def test_a_box_of_what_may_not_be_read_is_forbidden(lake: Path) -> None:
     assert found == {f"c.png{box}": None, f"a.png{box}": "forbidden", f"link.png{box}": "forbidden"}
 
 
-def test_ten_thousand_boxes_of_a_photograph_are_listed_by_one_question(
-    lake: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    entry = Location.entry
-
-    def noted(self: Location) -> Entry:
-        asked.append(self.uri)
-        return entry(self)
-
-    monkeypatch.setattr(Location, "entry", noted)
+def test_ten_thousand_boxes_of_a_photograph_are_listed_by_one_question(lake: Path, asked: list[str]) -> None:
     rows = [
         row("a.png", 20 * column, 20 * line, 20 * column + 20, 20 * line + 20)
         for column in range(100)

@@ -14,7 +14,7 @@ from pipeline.catalog import Catalog, build_catalog, size
 from pipeline.catalog.manifest import read_manifest
 from pipeline.config import InputConfig
 from pipeline.errors import CatalogError, NothingToScore
-from pipeline.io.storage import Entry, Location
+from pipeline.io.storage import Location
 from pipeline.schema.tables import MANIFEST
 from tests.corpus import HOSTILE_NAMES, write_files
 
@@ -438,21 +438,13 @@ OUTSIDE = [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_outside_of_the_allowed_folders_is_a_row_that_was_not_read(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, asked: list[str]
 ) -> None:
     lake = write_files(tmp_path / "lake", "a.png", "m.png")
     write_files(tmp_path, "outside.png")
     (lake / "link").symlink_to(tmp_path)
     rows = [{"uri": uri, "category": "x", "mask_uri": None} for uri in ["a.png", *OUTSIDE]]
     rows.append({"uri": "m.png", "category": "x", "mask_uri": "../outside.png"})
-    asked: list[str] = []
-    entry = Location.entry
-
-    def noted(self: Location) -> Entry:
-        asked.append(self.uri)
-        return entry(self)
-
-    monkeypatch.setattr(Location, "entry", noted)
     found = catalog_of(write(lake, kind, rows)).table.to_pylist()
     assert len(found) == len(rows) and asked == [f"{lake}/a.png"]
     reasons = {row["uri"]: (row["reason"], row["detail"], row["masks"]) for row in found}
