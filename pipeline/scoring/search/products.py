@@ -14,6 +14,7 @@ from pipeline.precision import DTYPES
 HALVES = {name: DTYPES[name] for name in ("fp16", "bf16")}
 ALIGNMENT = 8  # columns and rows of a product on CUDA's tensor cores come in multiples of it
 FEWEST_ROWS = 24  # of an int8 product on CUDA
+FLOAT_DIGITS = 3  # of fp16 or bf16, which hold all 24 bits of a norm: AMX rounds what they do not
 DIGITS = 15  # int8 columns of 127 that a norm may fill, besides one for the rest
 LARGEST = 127
 LARGEST_BLOCK = 128
@@ -98,8 +99,10 @@ class Products:
         half = HALVES[self._dtype]
         centred.copy_(centred.to(half))
         norms = _squared_lengths(centred)
-        high = (norms / -2).to(half).float()
-        ones[..., :2], factors[..., 0], factors[..., 1] = 1, high, norms / -2 - high
+        left = norms / -2
+        for digit in range(FLOAT_DIGITS):
+            ones[..., digit], factors[..., digit] = 1, left.to(half).float()
+            left -= factors[..., digit]
         return Operand(vectors.to(half) if images.is_cuda else vectors, norms, columns)
 
     def __call__(self, left: Operand, right: Operand) -> Tensor:
