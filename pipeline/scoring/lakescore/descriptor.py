@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.scoring.musc.lnamd import lnamd
 
 DEGREES = (1, 3)
+IN_CACHE = 1024  # patches whose vectors are made at a time: of many more each step waits for memory
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Descriptor:
     def __call__(self, tokens: Tensor) -> Iterator[Tensor]:
         """Yield the vectors of the one comparison, fp32."""
         found = torch.empty(tokens.shape, device=tokens.device)
-        for layer, vectors in zip(tokens.chunk(self.layers, dim=2), found.chunk(self.layers, dim=2), strict=True):
-            total = sum(
-                (lnamd(layer, self.grid, degree) for degree in DEGREES[1:]), lnamd(layer, self.grid, DEGREES[0])
-            )
-            vectors.copy_(F.normalize(total, dim=-1))
+        images = max(1, IN_CACHE // self.patches)
+        for some, into in zip(torch.split(tokens, images), torch.split(found, images), strict=True):
+            for layer, vectors in zip(some.chunk(self.layers, dim=2), into.chunk(self.layers, dim=2), strict=True):
+                first, *others = (lnamd(layer, self.grid, degree) for degree in DEGREES)
+                vectors.copy_(F.normalize(sum(others, first), dim=-1))
         yield found.div_(self.layers**0.5)
