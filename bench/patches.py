@@ -30,32 +30,33 @@ from pipeline.stages.reach import within
 from pipeline.views import View
 
 SETS = ("aws_l4v/alien", "bsdata/ballscrew")
-ENLARGED = "aws_l4v/alien"
+GROWN = "aws_l4v/alien"
 LAYERS = (1, 2)  # of the four of a set: those of preset lakescore
 MEMORY = 4e9  # bytes, as by default
 NEAREST = 0.3  # share of the images that an image is compared with
 GROWTH_AIM = 1.1  # power of the number of patches that seconds grow with
-TILE, OVERLAP = 224, 32  # pixels, at all sizes alike
 
 
 @dataclass(frozen=True)
 class Sizes:
     """Pixels a side and images of a set at most; a radius in patches; steps of thinning; then, for the growth by
-    patches: sides in pixels, images, rounds, and whether each size has a process of its own.
+    patches: pixels of a photograph's side, photographs of a side, images, rounds, and whether each size has a process
+    of its own.
     """
 
     side: int
     images: int
     radius: int
     thin: tuple[int, ...]
-    sides: tuple[int, ...]
-    enlarged: int
+    photograph: int
+    photographs: tuple[int, ...]
+    grown: int
     rounds: int
     apart: bool
 
 
-FULL = Sizes(518, 40, 3, (2, 3), (224, 448, 896, 1792), 6, 3, apart=True)
-TOY = Sizes(56, 6, 1, (2,), (56, 112), 2, 1, apart=False)
+FULL = Sizes(518, 40, 3, (2, 3), 224, (1, 2, 4, 8), 6, 3, apart=True)
+TOY = Sizes(56, 6, 1, (2,), 56, (1, 2), 2, 1, apart=False)
 
 
 @dataclass(frozen=True)
@@ -121,17 +122,18 @@ def fewer(report: Report, sizes: Sizes) -> None:
 
 def growth(report: Report, sizes: Sizes) -> dict[int, float]:
     """Print seconds and memory by the number of patches; return the seconds by it."""
-    rows, seconds, encoder = list[list[Cell]](), dict[int, float](), Encoder(sample_encoder(min(TILE, sizes.sides[0])))
+    rows, seconds = list[list[Cell]](), dict[int, float]()
+    encoded = _encoded(sizes.photograph)
     with TemporaryDirectory() as folder, Processes(sizes.apart) as call:
-        for side in sizes.sides:
+        for side in sizes.photographs:
             path = Path(folder) / f"{side}.npz"
-            encoded = _enlarged(encoder, side, sizes.enlarged)
-            np.savez(path, tokens=encoded.tokens, embeddings=encoded.embeddings, grid=encoded.grid)
-            patches = encoded.tokens.shape[2]
+            grown = _side_by_side(encoded, side, sizes.grown)
+            np.savez(path, tokens=grown.tokens, embeddings=grown.embeddings, grid=grown.grid)
+            patches = grown.tokens.shape[2]
             seconds[patches], peak = call(measure, str(path), sizes.radius, sizes.rounds)
-            rows.append([patches, sizes.enlarged, seconds[patches], 1e3 * seconds[patches] / patches, peak / 1e6])
+            rows.append([patches, sizes.grown, seconds[patches], 1e3 * seconds[patches] / patches, peak / 1e6])
     columns = ["patches", "images", "s of scoring", "s of 1,000 patches", "MB at most"]
-    report.table(f"The same images enlarged, radius {sizes.radius}", columns, rows)
+    report.table(f"Photographs side by side, radius {sizes.radius}", columns, rows)
     power = float(np.polyfit(np.log(list(seconds)), np.log(list(seconds.values())), 1)[0])
     report.figure("power of the patches that seconds grow with", power, GROWTH_AIM, most=True)
     return seconds
@@ -189,16 +191,26 @@ def _features(of: Vectors, nearest: int) -> CategoryFeatures:
     )
 
 
-def _enlarged(encoder: Encoder, side: int, count: int) -> Vectors:
-    """Encode normal images at so many pixels a side, in tiles."""
-    tokens, embeddings = [], []
-    for path in sorted((beside("data") / ENLARGED / "test/good").iterdir())[:count]:
+def _encoded(side: int) -> Vectors:
+    """Encode all normal photographs of a set."""
+    encoder, tokens, embeddings = Encoder(sample_encoder(side)), [], []
+    for path in sorted((beside("data") / GROWN / "test/good").iterdir()):
         pixels, _ = decode(path.read_bytes(), View((side, side)), 10**8)
-        encoded = encoder.in_tiles(pixels, min(TILE, side), OVERLAP, torch.float16)
+        encoded = encoder(pixels[None], torch.float16, batch=1)
         tokens.append(encoded.tokens[0, list(LAYERS)].numpy())
         embeddings.append(encoded.embeddings[0].numpy())
     patches = side // encoder.spec.patch
     return Vectors(np.stack(tokens), np.stack(embeddings), (patches, patches))
+
+
+def _side_by_side(of: Vectors, side: int, count: int) -> Vectors:
+    """Return images made of side x side photographs, other ones in each image: as much detail in every patch."""
+    cells = np.arange(side * side)
+    chosen = (np.arange(count)[:, None] + cells) % len(of.tokens)  # (count, side * side)
+    layers, width, (height, length) = of.tokens.shape[1], of.tokens.shape[3], of.grid
+    placed = of.tokens[chosen].reshape(count, side, side, layers, height, length, width)
+    tokens = placed.transpose(0, 3, 1, 4, 2, 5, 6).reshape(count, layers, -1, width)
+    return Vectors(tokens, of.embeddings[:count], (side * height, side * length))
 
 
 if __name__ == "__main__":
