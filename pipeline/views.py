@@ -121,6 +121,13 @@ class View:
 
         return nearest(rows, self.grid[0], self.size[0]) * self.grid[1] + nearest(columns, self.grid[1], self.size[1])
 
+    def pixels_on(self, patches: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which pixels (height, width) of its map lie on some of its patches (P,)."""
+        rows = self.patches_at(np.arange(self.size[0]) * self.size[1]) // self.grid[1]
+        columns = self.patches_at(np.arange(self.size[1])) % self.grid[1]
+        found: NDArray[np.bool_] = patches.reshape(self.grid)[np.ix_(rows, columns)]
+        return found
+
     def around(self, point: tuple[float, float], image_size: tuple[int, int], patches: float) -> Box:
         """Return a square around a point in shares of the image, in pixels of an image of (width, height).
 

@@ -78,8 +78,8 @@ class Run:
     def map(self, image: "str | Mapping[Any, Any] | pd.Series[Any]") -> NDArray[np.float32]:
         """Return the anomaly map [height, width] of a uri, or of a row of scores, in distances from 0 to 2.
 
-        It covers the whole image, stretched to a square. Raises `ConfigError` for an image that the run has not, or
-        that has no map, and `StorageError` when the map cannot be read.
+        It covers the whole image, squeezed to the size that the encoder saw. Raises `ConfigError` for an image that the
+        run has not, or that has no map, and `StorageError` when the map cannot be read.
         """
         uri = image if isinstance(image, str) else image["uri"]
         rows = self.scores.filter(pc.equal(self.scores["uri"], uri)).to_pylist()

@@ -10,7 +10,9 @@ from PIL import Image
 
 from pipeline.errors import ConfigError, StorageError
 from pipeline.io.storage import Location
+from pipeline.metrics.stream import LEVELS, MAP_SCALE
 from pipeline.result import Result
+from pipeline.store import maps
 from pipeline.views import View
 
 
@@ -40,10 +42,43 @@ def counted_pixels(distances: NDArray[np.floating[Any]], region_uri: str | None)
 
 
 def map_at(location: Location, map_scale: float) -> NDArray[np.float32]:
-    """Return the distances (height, width) of the map at a location, whose grey levels mean `map_scale` each.
+    """Return the distances (height, width) of the map at a location, in steps of `map_scale`.
 
     Raises `StorageError` when it cannot be read or is damaged.
     """
+    stored = maps.read_map(location)
+    return _picture(location) * np.float32(map_scale) if stored is None else draw_map(stored)
+
+
+def draw_map(stored: maps.StoredMap) -> NDArray[np.float32]:
+    """Draw a map (map_height, map_width) of patch scores, bilinear with aligned corners, 0 where nothing counts.
+
+    Values are of the steps that maps have as pictures, so that a map is the same in either form.
+    """
+    view = View((stored.map_height, stored.map_width), (stored.rows, stored.columns))
+    (above, below, down), (left, right, across) = map(_between, view.size, view.grid)
+    one = np.float32(1)
+    lines: NDArray[np.float32] = (
+        stored.scores[:, left] * (one - across) + stored.scores[:, right] * across
+    )  # (rows, map_width)
+    found: NDArray[np.float32] = lines[above] * (one - down)[:, None] + lines[below] * down[:, None]
+    found /= np.float32(MAP_SCALE)
+    np.clip(found.round(out=found), 0, LEVELS - 1, out=found)
+    found *= np.float32(MAP_SCALE)
+    if stored.counts is not None:
+        found[~view.pixels_on(stored.counts)] = 0
+    return found
+
+
+def _between(into: int, length: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return for each of `into` pixels the patches before and behind it, of `length`, and how far it is to the one."""
+    at = np.arange(into, dtype=np.float32) * np.float32((length - 1) / max(1, into - 1))
+    before = at.astype(np.intp)
+    return before, np.minimum(before + 1, length - 1), at - before.astype(np.float32)
+
+
+def _picture(location: Location) -> NDArray[np.float32]:
+    """Return the grey levels (height, width) of a map that a run before version 6 wrote as a picture."""
     try:
         with Image.open(io.BytesIO(location.read_bytes()), formats=("PNG",)) as image:
             levels = np.asarray(image, dtype=np.float32)
@@ -51,4 +86,4 @@ def map_at(location: Location, map_scale: float) -> NDArray[np.float32]:
             raise ValueError(f"it has {levels.shape[2]} channels")
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say damaged
         raise StorageError(f"the map {location} is damaged: {error}") from error
-    return levels * np.float32(map_scale)
+    return levels

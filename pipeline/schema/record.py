@@ -325,7 +325,8 @@ def upgrade(raw: Mapping[str, Any]) -> dict[str, Any]:
 
     Version 1 stands for all that did not say which they are. They had no `search` but its kind, then no `estimate`,
     `nodes`, decisions and drift, and last another name for a setting. Version 2 listed no files; version 3 called the
-    preset of a method its name, and had no regions; version 4 had no parts and no boxes.
+    preset of a method its name, and had no regions; version 4 had no parts and no boxes, and
+    version 5 wrote maps as pictures.
     """
     version = raw.get("version", 1)
     if not isinstance(version, int) or version > VERSION:

@@ -45,7 +45,7 @@ BOXED = TableSchema(
 )
 BOX = BOXED.without("original_width", "original_height")
 FILE = Column("file", pa.string(), "Path of its file of features, below tokens/ and images/ of the store.")
-MAP_URI = Column("map_uri", pa.string(), "Its anomaly map, below the output.")
+MAP_URI = Column("map_uri", pa.string(), "Its anomaly map, below the output: a file of MAPS, and behind # its row.")
 SCORE = Column("score", pa.float64(), "score_raw over its threshold: above 1 it is anomalous.", "times the threshold")
 SCORE_RAW = Column(
     "score_raw",
@@ -256,6 +256,21 @@ MAPPED = TableSchema(
         Column("pixels", pa.list_(pa.int64()), "Counts of the values of a block's maps, in the block's first row."),
     ),
 )
+MAPS = TableSchema(
+    "maps/category=<c>/*.parquet: what maps are drawn from, a row for each image.",
+    (
+        *(URI, ROWS, COLUMNS),
+        Column("map_height", pa.int32(), "Height of the map.", "pixels"),
+        Column("map_width", pa.int32(), "Width of the map.", "pixels"),
+        COUNTED,
+        Column(
+            "patch_scores",
+            pa.list_(pa.float32()),
+            "Of each patch, row by row; of one that does not count that of the nearest that does.",
+            "distance, 0 to 2",
+        ),
+    ),
+)
 RESCORED = TableSchema(
     "An image whose category has been scored.", (IMAGE, SCORE_FINAL, THRESHOLD, RULE, *THRESHOLD_FACTS)
 )
@@ -337,7 +352,7 @@ DECIDED = TableSchema(
 )
 # Of what a run leaves: run.json, which says it, and scores. 1, which is not written down: up to November 2026. Whoever
 # changes a column of SCORES or a key of run.json counts up, and says in `upgrade` what earlier versions wrote instead
-VERSION = 5
+VERSION = 6
 SCORES = TableSchema(
     "scores/: the product. A manifest's own columns stand behind.",
     (

@@ -26,16 +26,13 @@ def map_arrays(
     if counts is None:
         maps: NDArray[np.float32] = anomaly_maps(torch.from_numpy(patch_scores), view).numpy()
         return maps
-    every = torch.from_numpy(np.tile(counts, (len(patch_scores), 1)))
-    spread = filled(torch.from_numpy(patch_scores)[..., None], every, view.grid)[..., 0]
-    of_counted = anomaly_maps(spread, view).numpy().copy()
-    of_counted[:, ~counted_pixels(view, counts)] = 0
+    of_counted = anomaly_maps(torch.from_numpy(spread(patch_scores, view.grid, counts)), view).numpy().copy()
+    of_counted[:, ~view.pixels_on(counts)] = 0
     return of_counted
 
 
-def counted_pixels(view: View, counts: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which pixels (height, width) of a view's map lie on patches (P,) that count."""
-    rows = view.patches_at(np.arange(view.size[0]) * view.size[1]) // view.grid[1]
-    columns = view.patches_at(np.arange(view.size[1])) % view.grid[1]
-    found: NDArray[np.bool_] = counts.reshape(view.grid)[np.ix_(rows, columns)]
+def spread(patch_scores: NDArray[np.float32], grid: tuple[int, int], counts: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return patch scores (N, P), those of patches (P,) that do not count as those of the nearest ones that do."""
+    every = torch.from_numpy(np.tile(counts, (len(patch_scores), 1)))
+    found: NDArray[np.float32] = filled(torch.from_numpy(patch_scores)[..., None], every, grid)[..., 0].numpy()
     return found

@@ -1,21 +1,19 @@
-"""Maps: patch scores become anomaly maps, written as pictures, and raw scores of images."""
+"""Maps: patch scores become what maps are drawn from, and raw scores of images."""
 
-import io
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline.config import ScoreConfig
 from pipeline.geometry import LakeGeometry
-from pipeline.io.names import file_key, partition
-from pipeline.metrics.stream import to_levels
+from pipeline.io.names import partition
 from pipeline.schema.table import records
 from pipeline.schema.tables import MAPPED, with_count
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
+from pipeline.store.maps import StoredMap, map_address, write_maps
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
 
@@ -41,7 +39,7 @@ class MapBlock:
 
 @dataclass
 class WriteMaps:
-    """A worker's part: writes the anomaly map of each image [start, stop) of a category."""
+    """A worker's part: writes a file of the maps of images [start, stop) of a category."""
 
     config: ScoreConfig
     layer: Layer
@@ -54,48 +52,42 @@ class WriteMaps:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return raw scores and where the maps lie."""
-        from pipeline.scoring.maps import counted_pixels
-
         [task] = records(block, MapBlock)
         start, stop, category = task.start, task.stop, task.category
         index = read_table(self.run.index(category)).slice(start, stop - start)
         uris: list[str] = index["uri"].to_pylist()
-        names = [f"{self.run.maps}/{partition('category', category)}/{file_key(uri)}.png" for uri in uris]
+        file = f"{self.run.maps}/{partition('category', category)}/{start:09d}.parquet"
+        stored: dict[int, StoredMap] = {}
         of_threshold = self._of_threshold(category, index)
         bins = np.zeros(PIXEL_BINS, np.int64)
-        raw, errors = np.empty((2, len(names)))
+        raw, errors = np.empty((2, len(uris)))
         for alike in self._patch_scores.alike(category, index):
             highest = np.empty(len(alike.places), np.float32)
-            counts = None if alike.counts is None else counted_pixels(alike.view, alike.counts)
+            counts = None if alike.counts is None else alike.view.pixels_on(alike.counts)
             done = 0
             for places, maps in alike.parts(MAP_PIXELS):
-                for place, anomaly_map in zip(places, maps, strict=True):
-                    self._write(names[place], anomaly_map)
                 chosen = maps[of_threshold[places]]
                 bins += count_pixels(chosen if counts is None else chosen[:, counts])
                 highest[done : done + len(places)] = maps.max(axis=(1, 2))
                 done += len(places)
             scores = self._patch_scores.scorer.image_scores(alike.of_counted, highest)
             raw[alike.places], errors[alike.places] = scores
-        pixels = [bins, *[None] * (len(names) - 1)]  # of the block, in its first row
+            stored |= {place: alike.stored(number, uris[place]) for number, place in enumerate(alike.places.tolist())}
+        write_maps(self.run.output / file, (stored[place] for place in range(len(uris))))
+        pixels = [bins, *[None] * (len(uris) - 1)]  # of the block, in its first row
         if self.config.references.source == "pinned":  # chosen by somebody: nothing is known of their error
-            errors = np.full(len(names), np.nan)
+            errors = np.full(len(uris), np.nan)
         return MADE.of(
             {
                 "image": index["image"],
-                "category": [category] * len(names),
+                "category": [category] * len(uris),
                 "score_raw": raw,
                 "stderr": pa.array(errors, pa.float64(), from_pandas=True),  # null where it is not known
-                "map_uri": names,
+                "map_uri": [map_address(file, row) for row in range(len(uris))],
                 "pixels": pa.array(pixels, pa.list_(pa.int64())),
-                "count": [1] * len(names),
+                "count": [1] * len(uris),
             }
         )
-
-    def _write(self, name: str, anomaly_map: NDArray[np.float32]) -> None:
-        png = io.BytesIO()
-        Image.fromarray(to_levels(anomaly_map).astype(np.uint16)).save(png, "png", compress_level=1)
-        (self.run.output / name).write_bytes(png.getvalue())
 
     def _of_threshold(self, category: str, index: pa.Table) -> NDArray[np.bool_]:
         """Say which images' maps the threshold on pixels is found from.

@@ -14,7 +14,8 @@ from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
 from pipeline.schema.table import records
 from pipeline.scoring.scorer import LARGEST, Array, Scorer
-from pipeline.store.checks import counted_in
+from pipeline.store.checks import bits, counted_in
+from pipeline.store.maps import StoredMap
 from pipeline.store.run_folder import RunFolder, read_array, read_table
 from pipeline.views import View
 
@@ -37,6 +38,15 @@ class Alike:
     def of_counted(self) -> Array:
         """Patch scores and standard errors (2, n, P) of the patches that count."""
         return self.found if self.counts is None else self.found[:, :, self.counts]
+
+    def stored(self, number: int, uri: str) -> StoredMap:
+        """Return what the map of one of the images is drawn from."""
+        scores, counted = self.found[0, number], None
+        if self.counts is not None:
+            from pipeline.scoring.maps import spread  # imports torch
+
+            scores, counted = spread(scores[None], self.view.grid, self.counts)[0], bits(self.counts)
+        return StoredMap(uri, *self.view.grid, *self.view.size, counted, scores)
 
     def parts(self, pixels: float) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yield places (b,) and maps (b, height, width) of so many pixels, or of one image, at a time."""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from pipeline.stages.maps import MAP_BLOCK, MapBlock, WriteMaps
 from pipeline.stages.measure import MeasureCategory, MetricRow
 from pipeline.stages.rescore import RescoreCategory
 from pipeline.store.features import FeatureStore
+from pipeline.store.maps import images_of_a_file
 from pipeline.store.run_folder import RunFolder
 from pipeline.tables.rows import check_rows
 from pipeline.tables.thresholds import PIXEL_BINS
@@ -48,7 +50,7 @@ class Reduction:
     layout: str
 
     def __call__(self, totals: Mapping[str, int], runner: Runner) -> Reduced:
-        """Write a map for each encoded image, and return scores and metrics; the units' patch scores are written.
+        """Write what maps are drawn from, and return scores and metrics; the units' patch scores are written.
 
         `totals` is the number of encoded images of each category.
         """
@@ -58,9 +60,10 @@ class Reduction:
         shared = self.config, self.layer, self.geometry, self.run
         with runner.progress("maps", "images", count) as progress:
             blocks = [
-                MapBlock(category, start, min(start + MAP_BLOCK, total)).table()
+                MapBlock(category, start, min(start + step, total)).table()
                 for category, total in totals.items()
-                for start in range(0, total, MAP_BLOCK)
+                for step in [images_of_a_file(prod(self.geometry.grid(category)), MAP_BLOCK)]
+                for start in range(0, total, step)
             ]
             images = runner(WriteMaps(*shared), blocks, progress)
         pixels: dict[str, NDArray[np.int64]] = {category: np.zeros(PIXEL_BINS, np.int64) for category in totals}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.report.evidence import extreme_patches
-from pipeline.scoring.maps import anomaly_maps, counted_pixels, map_arrays
+from pipeline.scoring.maps import anomaly_maps, map_arrays
 from pipeline.views import View
 
 
@@ -30,7 +30,7 @@ def test_the_most_normal_patch_is_one_that_counts() -> None:
     counts = np.zeros((3, 4), bool)
     counts[1:, 1:] = True
     view = View((21, 31), (3, 4))
-    maps, pixels = map_arrays(scores, view, counts.ravel()), counted_pixels(view, counts.ravel())
+    maps, pixels = map_arrays(scores, view, counts.ravel()), view.pixels_on(counts.ravel())
     inside = np.flatnonzero(counts)
     expected = [(int(inside[of[inside].argmax()]), int(inside[of[inside].argmin()])) for of in scores]
     assert [extreme_patches(one, view, pixels) for one in maps] == expected

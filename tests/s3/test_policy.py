@@ -99,7 +99,7 @@ def test_a_reader_needs_what_its_policy_allows_and_all_of_it(
         assert (output / "runs").folders() == ["run_id=test"]
         result = read_result(RunFolder(output, latest_run(output)))
         for name in result.scores["map_uri"].to_pylist():
-            (output / name).read_bytes()
+            (output / name.partition("#")[0]).read_bytes()
         storage.client.cache_clear()
     assert used("A reader of results", requests, proxy.deleted) == granted("A reader of results")
 

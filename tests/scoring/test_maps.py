@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.scoring.maps import anomaly_maps, counted_pixels
+from pipeline.scoring.maps import anomaly_maps
 from pipeline.views import View
 
 Array = NDArray[Any]
@@ -47,4 +47,4 @@ def test_a_pixel_counts_where_the_patch_does_that_it_lies_on(
     counts = np.random.default_rng(seed).uniform(size=rows * columns) < 0.5
     view = View((height, width), (rows, columns))
     expected = [counts[view.patches_at(np.array([pixel]))[0]] for pixel in range(view.pixels)]
-    np.testing.assert_array_equal(counted_pixels(view, counts).ravel(), expected)
+    np.testing.assert_array_equal(view.pixels_on(counts).ravel(), expected)
