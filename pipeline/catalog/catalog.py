@@ -27,7 +27,7 @@ ROWS = 10_000  # built at a time
 EXAMPLES = 5  # categories that a log line names
 # What a run writes below its output, wherever that is
 RESULTS = re.compile(
-    r"/(runs/run_id=[^/]+/((maps|report|scores)(-\d+)?/|[^/]+$)|work/run_id=[^/]+/|features/[0-9a-f]{16}/(images|tokens)/)"
+    r"/(runs/run_id=[^/]+/((maps|report|scores)(-\d+)?/|[^/]+$)|work/run_id=[^/]+/|features/[0-9a-f]{16}/(images|tokens|index)/)"
 )
 
 log = logging.getLogger(__name__)

@@ -4,6 +4,7 @@ A file can name types that a library in this process has registered: values of R
 unpickled by whoever looks at them, and a pickle runs code.
 """
 
+import io
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -24,6 +25,15 @@ def read_parquet(content: bytes, columns: Sequence[str] | None = None) -> pa.Tab
         if not _is_data(field.type):
             raise pa.ArrowInvalid(f"the column {field.name!r} has the type {field.type}, whose values may run code")
     return table
+
+
+def open_parquet(opened: io.RawIOBase, checksums: bool) -> pq.ParquetFile:
+    """Open a file whose parts are read one by one, each of a column in one piece; the caller closes it.
+
+    Nothing is read ahead, which Arrow would do by threads of its own: see `read_parquet`. `checksums` says whether
+    those of pages are checked.
+    """
+    return pq.ParquetFile(opened, pre_buffer=False, page_checksum_verification=checksums)
 
 
 def write_parquet(table: pa.Table, row_group_size: int | None = None, plain: bool = False) -> bytes:

@@ -154,6 +154,10 @@ FEATURES = TableSchema(
     "images/*.parquet of the feature store, with a column `embedding` behind.",
     (Column("key", pa.string(), "Name of its content and the encoder."), URI, WIDTH, HEIGHT, *IMAGE_STATS.columns),
 )
+INDEXED = TableSchema(
+    "index/*.parquet of the feature store: the images that files of a category hold, of many files in one.",
+    (FEATURES["key"], FILE, ROW, ROWS, COLUMNS, COUNTED, URI, WIDTH, HEIGHT, *IMAGE_STATS.columns),
+)
 
 CHECKED = TableSchema(
     "A file that was looked at for damage: of features, or of the results of units.",

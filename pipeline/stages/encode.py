@@ -22,6 +22,7 @@ from pipeline.schema.table import TableSchema
 from pipeline.schema.tables import COUNT, EXTRACTED, FEATURES
 from pipeline.stage import Runner
 from pipeline.store.checks import counted_in
+from pipeline.store.feature_index import FeatureIndex
 from pipeline.store.features import FeatureStore, Stored, block_images, feature_key
 from pipeline.tables.rows import check_rows
 
@@ -62,7 +63,9 @@ def extract(
         if todo.num_rows:
             blocks = _blocks(todo, spec, geometry, store, config.encoder.batch_size)
             encoded = runner(EncodeBlock(config.encoder, geometry, spec.fingerprint, store), blocks, progress)
-            known = pa.concat_tables([known, EXTRACTED.cast(encoded)])
+            new = EXTRACTED.cast(encoded)
+            _index(new, pa.concat_tables(blocks), store)
+            known = pa.concat_tables([known, new])
     check_rows("extract", images["image"].to_pylist(), known["image"].to_pylist())
     return Extracted(known.sort_by("image"), reused)
 
@@ -187,6 +190,18 @@ def _reuse(
         if found is not None and fits and found.width * found.height <= config.max_pixels:
             rows.append(row | {name: value for name, value in vars(found).items() if name in row})
     return EXTRACTED.rows(rows)
+
+
+def _index(encoded: pa.Table, keyed: pa.Table, store: FeatureStore) -> None:
+    """Say in the store's index where the features of encoded images lie, which `keyed` has the keys of."""
+    kept = encoded.filter(pc.is_null(encoded["reason"])).sort_by("image")
+    order = np.argsort(keyed["image"].to_numpy())
+    places = order[np.searchsorted(keyed["image"].to_numpy()[order], kept["image"].to_numpy())]
+    named = keyed.select(["category", "key", "uri"]).take(pa.array(places))
+    for name in named.column_names:
+        kept = kept.append_column(name, named[name])
+    for category in pc.unique(kept["category"]).to_pylist():
+        FeatureIndex(store.root, category).write(kept.filter(pc.equal(kept["category"], category)))
 
 
 def _blocks(

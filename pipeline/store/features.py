@@ -2,6 +2,7 @@
 
     features/<fingerprint>/tokens/category=<c>/<block>.parquet    a binary column for each layer
                            images/category=<c>/<block>.parquet    key, uri, size and stats of each image, embedding
+                           index/category=<c>/<part>.parquet      what images/ says of many blocks (`feature_index.py`)
 
 Two files for each block, with the same rows: the small one is read whole, to find images and to compare them; of the
 large one, whose row groups are single images, a unit of work reads its layer of its images and nothing else. Files are
@@ -17,17 +18,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import DamagedFile
 from pipeline.io import traffic
 from pipeline.io.names import partition
-from pipeline.io.parquet import read_parquet, write_parquet
+from pipeline.io.parquet import open_parquet, read_parquet, write_parquet
 from pipeline.io.storage import Location
 from pipeline.schema.table import records, set_columns
-from pipeline.schema.tables import FEATURES
+from pipeline.schema.tables import FEATURES, INDEXED
 from pipeline.store.checks import About, about_in, bits, check, counted_in, crc, crc_of_images, held_to
+from pipeline.store.feature_index import FEW, FeatureIndex
 from pipeline.store.int8 import pack, unpack
 
 BLOCK_BYTES = 128e6  # one file, and one task of the encoder
@@ -108,7 +110,13 @@ class FeatureStore:
         """Return what is stored for a category; what is damaged is named by a warning each."""
         folder = partition("category", category)
         entries = [entry for entry in (self.root / "images" / folder).files() if entry.size]  # others were dropped
-        files = sorted(f"{folder}/{entry.path}" for entry in entries)
+        there = sorted(f"{folder}/{entry.path}" for entry in entries)
+        index = FeatureIndex(self.root, category)
+        parts = index.parts()
+        indexed = index.read(parts)
+        indexed = indexed.filter(pc.is_in(indexed["file"], value_set=pa.array(there, pa.string())))
+        known = set(indexed["file"].unique().to_pylist())
+        files = [file for file in there if file not in known]
 
         def read(file: str) -> list[tuple[str, Stored]] | None:
             try:
@@ -119,7 +127,11 @@ class FeatureStore:
 
         with ThreadPoolExecutor(READERS) as readers:
             found = dict(zip(files, readers.map(read, files), strict=True))
-        images = {key: stored for of_file in found.values() for key, stored in of_file or ()}
+        images = dict(zip(indexed["key"].to_pylist(), records(indexed, Stored), strict=True))
+        images |= {key: stored for of_file in found.values() for key, stored in of_file or ()}
+        if max(len(files), len(parts)) > FEW:
+            every = INDEXED.rows({"key": key, **vars(stored)} for key, stored in images.items())
+            index.write(every, instead_of=parts)
         return Found(images, [file for file, of_file in found.items() if of_file is None])
 
     def _stored(self, file: str) -> list[tuple[str, Stored]]:
@@ -206,7 +218,7 @@ class FeatureStore:
         def read(file: str, indices: list[int]) -> None:
             location = self.root / "tokens" / file
             with held_to(location), location.open() as opened:
-                parquet = pq.ParquetFile(opened)
+                parquet = open_parquet(opened, checksums=False)
                 about = about_in(parquet.schema_arrow, file, self.fingerprint)
                 rows, columns = about.grid if about and about.grid else self.grid
                 for index in indices:
@@ -269,12 +281,12 @@ def check_block(root: Location, file: str, quick: bool = False) -> list[str]:
         keys: list[str] = table["key"].to_pylist()
     tokens = root / "tokens" / file
     with held_to(tokens), tokens.open() as opened:
-        parquet = pq.ParquetFile(opened)
+        parquet = open_parquet(opened, checksums=False)
         about = about_in(parquet.schema_arrow, file, fingerprint)
         if parquet.num_row_groups != len(keys):
             raise ValueError(f"it has {parquet.num_row_groups} images, and not {len(keys)}")
         for row in range(0 if quick else len(keys)):
-            group = parquet.read_row_group(row, use_threads=False)  # see io.parquet
+            group = parquet.read_row_group(row, use_threads=False)
             for name in group.column_names:
                 [value] = group[name]
                 _checked_tokens(value, about, int(name.removeprefix("tokens_")), row)

@@ -13,12 +13,11 @@ from fnmatch import fnmatchcase
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, DamagedFile, StorageError
 from pipeline.geometry import LakeGeometry, angles
 from pipeline.io.names import partition
-from pipeline.io.parquet import DAMAGE
+from pipeline.io.parquet import DAMAGE, open_parquet
 from pipeline.io.storage import Entry, Location
 from pipeline.store.features import READERS, check_block, feature_key
 from pipeline.store.published import Published
@@ -113,7 +112,9 @@ def sweep(output: Location, before: float, drop: bool, quick: bool = False) -> l
     blocks: dict[str, dict[str, dict[str, Entry]]] = {}
     for entry in (output / "features").files():
         if entry.problem is None and fnmatchcase(entry.path, "*/*/category=*/*.parquet"):
-            fingerprint, _, folder, name = entry.path.split("/", 3)
+            fingerprint, kind, folder, name = entry.path.split("/", 3)
+            if kind == "index":  # it is not believed of what is gone
+                continue
             of_folder = blocks.setdefault(fingerprint, {}).setdefault(folder, {})
             of_folder[name] = _together(of_folder.get(name), replace(entry, path=f"{folder}/{name}"))
     if not blocks:
@@ -203,8 +204,7 @@ def _batches(file: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]
     """Yield a few columns of a table that may be too large for memory; raises `StorageError`."""
     try:
         with file.open() as opened:
-            parquet = pq.ParquetFile(opened, page_checksum_verification=True)
-            yield from parquet.iter_batches(columns=columns, use_threads=False)
+            yield from open_parquet(opened, checksums=True).iter_batches(columns=columns, use_threads=False)
     except DAMAGE as error:
         raise StorageError(f"cannot read {file}: {error}; mend or remove its run") from error
 

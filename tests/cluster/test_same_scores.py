@@ -115,8 +115,8 @@ def test_the_same_run_twice_gives_identical_bytes(plain: Path, again: Again) -> 
     report = sum(path.is_file() for path in plain.glob("runs/*/report/**/*")) - 1  # run.js
     assert report > 24 * (4 + 14)
     others = (
-        2 + 7 + 1 + 4 + 1
-    )  # maps of each category; catalog, pixels, regions, families, parts, two of metrics; latest.json; features; encoder
+        2 + 7 + 1 + 6 + 1
+    )  # maps; catalog, pixels, regions, families, parts, two of metrics; latest.json; features, index; encoder
     assert compared == others + report
     one, other = (read_scores(output).drop(columns="scored_at") for output in (plain, again.output))
     pd.testing.assert_frame_equal(one, other, check_exact=True)

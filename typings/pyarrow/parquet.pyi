@@ -44,6 +44,7 @@ class ParquetFile:
         source: _Source,
         *,
         read_dictionary: Sequence[str] | None = None,
+        pre_buffer: bool = True,
         page_checksum_verification: bool = False,
     ) -> None: ...
     @property
