@@ -1,7 +1,9 @@
 """Maps: patch scores become anomaly maps, written as pictures, and raw scores of images."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,7 @@ from PIL import Image
 from pipeline.config import ScoreConfig
 from pipeline.geometry import LakeGeometry
 from pipeline.io.names import file_key, partition
+from pipeline.io.storage import Location
 from pipeline.metrics.stream import to_levels
 from pipeline.schema.table import records
 from pipeline.schema.tables import MAPPED, with_count
@@ -48,8 +51,12 @@ class WriteMaps:
     geometry: LakeGeometry
     run: RunFolder
     _patch_scores: PatchScoreReader = field(init=False)
+    _read_table: Callable[[Location], pa.Table] = field(init=False)
 
     def setup(self, device: str, threads: int) -> None:
+        self._read_table = lru_cache(maxsize=2)(
+            read_table
+        )  # of a category; anew for each block, all grow with the lake
         self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.geometry, self.run)
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -58,7 +65,7 @@ class WriteMaps:
 
         [task] = records(block, MapBlock)
         start, stop, category = task.start, task.stop, task.category
-        index = read_table(self.run.index(category)).slice(start, stop - start)
+        index = self._read_table(self.run.index(category)).slice(start, stop - start)
         uris: list[str] = index["uri"].to_pylist()
         names = [f"{self.run.maps}/{partition('category', category)}/{file_key(uri)}.png" for uri in uris]
         of_threshold = self._of_threshold(category, index)
@@ -106,5 +113,5 @@ class WriteMaps:
         inputs: NDArray[np.bool_] = index["input"].to_numpy(zero_copy_only=False)
         if self.config.decision.pixel.of(category) == "share":
             return inputs
-        positions = read_table(self.run.references(category))["position"].to_numpy()
+        positions = self._read_table(self.run.references(category))["position"].to_numpy()
         return np.isin(index["position"].to_numpy(), positions) if (positions >= 0).any() else inputs

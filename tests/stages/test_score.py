@@ -22,7 +22,7 @@ from pipeline.scoring.musc import mutual
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.scoring.search.gemm import GemmSearch
 from pipeline.stage import Here, Stage
-from pipeline.stages.score import ScoreUnits, features_of, list_units, score, todo_row
+from pipeline.stages.score import ScoreUnits, list_units, lists_of, score, todo_row
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_array, write_table
 
@@ -186,7 +186,7 @@ def test_two_passes_of_parts_find_what_one_unit_does(tmp_path: Path) -> None:
 def test_the_second_pass_reads_the_first_one_of_its_own_images_and_settings(tmp_path: Path) -> None:
     worker = worker_of(tmp_path, "lakescore")
     listed(worker, 0, CUT)
-    features = features_of(worker.store, worker.run, "bottle")
+    features = lists_of(worker.store, worker.run, "bottle").features
     assert [len(found) for found in features.earlier(0, BOTH)] == [5, 4]
     assert features.earlier(0, replace(BOTH, digest="other")) == []
     assert features.earlier(0, replace(BOTH, layers=(2,))) == []
