@@ -15,10 +15,10 @@ from pipeline.geometry import LakeGeometry
 from pipeline.io.names import file_key, partition
 from pipeline.io.storage import Location
 from pipeline.metrics.stream import to_levels
-from pipeline.schema.table import records
 from pipeline.schema.tables import MAPPED, with_count
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
+from pipeline.stages.ranges import range_in
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
 
@@ -27,19 +27,6 @@ MAP_PIXELS = 2e7  # of the maps that are held at a time
 
 
 MADE = with_count(MAPPED)
-
-
-@dataclass(frozen=True)
-class MapBlock:
-    """Images [start, stop) of a category, by position."""
-
-    category: str
-    start: int
-    stop: int
-
-    def table(self) -> pa.Table:
-        """Return it as a block for a worker."""
-        return pa.table({"category": [self.category], "start": [self.start], "stop": [self.stop]})
 
 
 @dataclass
@@ -63,8 +50,8 @@ class WriteMaps:
         """Return raw scores and where the maps lie."""
         from pipeline.scoring.maps import counted_pixels
 
-        [task] = records(block, MapBlock)
-        start, stop, category = task.start, task.stop, task.category
+        of = range_in(block)
+        start, stop, category = of.start, of.stop, of.category
         index = self._read_table(self.run.index(category)).slice(start, stop - start)
         uris: list[str] = index["uri"].to_pylist()
         names = [f"{self.run.maps}/{partition('category', category)}/{file_key(uri)}.png" for uri in uris]

@@ -100,6 +100,10 @@ class RunFolder:
         """Where the nearest references (n, K) of each of a category's `images`, or of its `references`, stand."""
         return self.work / "nearest" / partition("category", category) / f"{of}.npy"
 
+    def raw_scores(self, category: str) -> Location:
+        """Where the raw scores (N,) of a category's images stand, in the order of positions."""
+        return self.work / "raw_scores" / f"{partition('category', category)}.npy"
+
     def units(self, category: str, of_pass: int) -> Location:
         """Where the units of a category are listed, of each pass of scoring."""
         return self.work / "units" / str(of_pass) / f"{partition('category', category)}.parquet"
