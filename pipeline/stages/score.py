@@ -20,6 +20,7 @@ from pipeline.schema.table import records
 from pipeline.schema.tables import SCORED, TO_SCORE, UNITS
 from pipeline.scoring.scorer import CategoryFeatures, Layer, Scorer, Tuning, UnitResult, make_scorer, own_places
 from pipeline.stage import Runner
+from pipeline.stages.near_duplicates import read_nearest, read_pairs
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_array, read_table, write_array, write_table
 from pipeline.tables.references import feature_refs, largest_grid
@@ -147,20 +148,18 @@ def lists_of(store: FeatureStore, run: RunFolder, category: str) -> Listed:
     """Return what is listed of a category, and who of it is not compared with whom."""
     index, references = read_table(run.index(category)), read_table(run.references(category))
     positions = references["position"].to_numpy()
-    pairs = read_table(run.near_duplicates(category))
-    nearest = (run.nearest(category, of) for of in ("images", "references"))
     turned = [of or [] for of in references["turned"].to_pylist()]
     grid = largest_grid(1 + len(turned[0]) if turned else 1, index, references)
     features = CategoryFeatures(
         feature_refs(index),
         feature_refs(references),
         own_places(positions, index.num_rows),
-        np.stack([pairs["position"].to_numpy(), pairs["reference"].to_numpy()], axis=1),
+        read_pairs(run, category, index.num_rows),
         grid,
         partial(store.tokens, grid=grid),
         partial(earlier_results, run),
         [[(of["file"], of["row"]) for of in turn] for turn in zip(*turned, strict=True)],
-        *(read_array(of) if of.exists() else None for of in nearest),
+        *(read_nearest(run, category, index.num_rows) or (None, None)),
     )
     return Listed(index, references, features)
 

@@ -75,7 +75,7 @@ class Night:
     def near_duplicates(self, pairs: list[tuple[int, int]]) -> None:
         columns = np.array(pairs, np.int64).reshape(-1, 2)
         found = NEAR_DUPLICATES.of({"position": columns[:, 0], "reference": columns[:, 1]})
-        write_table(self.run.near_duplicates(CATEGORY), found)
+        write_table(self.run.near_duplicates(CATEGORY, 0), found)
 
     def map_of(self, n: int, worst: int, normal: int) -> None:
         patches = torch.full((1, PATCHES), 0.5)

@@ -54,7 +54,7 @@ def worker_of(folder: Path, preset: str = "paper") -> ScoreUnits:
     write_table(run.index("bottle"), images)
     listed = images.append_column("position", pa.array(range(IMAGES)))
     write_table(run.references("bottle"), listed.append_column("turned", pa.nulls(IMAGES, REFERENCES["turned"].type)))
-    write_table(run.near_duplicates("bottle"), pa.table({"position": [2, 7, 7], "reference": [7, 2, 3]}))
+    write_table(run.near_duplicates("bottle", 0), pa.table({"position": [2, 7, 7], "reference": [7, 2, 3]}))
     return worker_on(store, run, preset)
 
 
@@ -115,7 +115,7 @@ def test_an_image_that_does_not_fit_at_all_is_an_error_that_says_what_to_do(
 def test_near_duplicates_are_not_compared(tmp_path: Path) -> None:
     worker = worker_of(tmp_path)
     together = scored(worker, WHOLE)
-    write_table(worker.run.near_duplicates("bottle"), NEAR_DUPLICATES.empty())
+    write_table(worker.run.near_duplicates("bottle", 0), NEAR_DUPLICATES.empty())
     alone = scored(worker_on(worker.store, worker.run), WHOLE)
     changed = [image for image in range(IMAGES) if not np.array_equal(together[0, image], alone[0, image])]
     assert changed == [2, 7]
