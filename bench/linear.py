@@ -27,7 +27,7 @@ from pipeline.plan.sampling import choose_references
 from pipeline.plan.units import UNIT_OPERATIONS, Members
 from pipeline.scoring.scorer import make_scorer
 from pipeline.stages.reach import within
-from pipeline.stages.score import features_of, layer_of
+from pipeline.stages.score import layer_of, lists_of
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
 
@@ -197,7 +197,7 @@ def work(case: Case) -> tuple[int, float, float, float, float]:
     references = sizes.references if case.mode == "sample" else case.images
     store = store_at(case.root, sizes, LAYERS[case.preset])
     scorer = make_scorer(case.config, layer_of(store))
-    reach = scorer.reach(features_of(store, case.run, "part"), store.layers)
+    reach = scorer.reach(lists_of(store, case.run, "part").features, store.layers)
     members = within(
         {"part": Members(case.images, references, case.images, case.run.run_id, sizes.grid)}, {"part": reach}
     )

@@ -38,7 +38,7 @@ def write_lists(
     write_table(
         run.references(category), listed.append_column("turned", pa.nulls(len(chosen), REFERENCES["turned"].type))
     )
-    write_table(run.near_duplicates(category), NEAR_DUPLICATES.empty())
+    write_table(run.near_duplicates(category, 0), NEAR_DUPLICATES.empty())
 
 
 def score_here(passes: Sequence[Sequence[Unit]], config: ScoreConfig, store: FeatureStore, run: RunFolder) -> float:

@@ -90,7 +90,15 @@ NOTHING: tuple[str, ...] = (
         "stages.encode",
         "stages.score",
     ),
-    *("stages.maps", "stages.rescore", "stages.measure", "stages.reduce", "stages.evidence", "report.page"),
+    *(
+        "stages.maps",
+        "stages.rescore",
+        "stages.thresholds",
+        "stages.measure",
+        "stages.reduce",
+        "stages.evidence",
+        "report.page",
+    ),
 )
 
 

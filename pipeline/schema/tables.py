@@ -275,9 +275,8 @@ MAPS = TableSchema(
         ),
     ),
 )
-RESCORED = TableSchema(
-    "An image whose category has been scored.", (IMAGE, SCORE_FINAL, THRESHOLD, RULE, *THRESHOLD_FACTS)
-)
+RESCORED = TableSchema("An image whose category has been scored.", (IMAGE, SCORE_FINAL))
+THRESHOLDS = TableSchema("An image, and the threshold of its category.", (IMAGE, THRESHOLD, RULE, *THRESHOLD_FACTS))
 REDUCED = TableSchema(
     "An encoded image that was scored.",
     (IMAGE, CATEGORY, SCORE_RAW, STDERR, MAP_URI, SCORE_FINAL, THRESHOLD, RULE, *THRESHOLD_FACTS),

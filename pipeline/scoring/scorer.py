@@ -17,6 +17,7 @@ from pipeline.plan.cost import Cost
 from pipeline.plan.units import Members, Reach, Unit
 
 Array = NDArray[np.float32]
+Scores = NDArray[np.float64]
 UnitResult = NDArray[np.floating]  # of a unit of any pass
 FeatureRef = tuple[str, int]  # where an image's features lie: a file of the store, and a row in it
 
@@ -116,6 +117,25 @@ class Matches:
         ]
 
 
+@dataclass(frozen=True)
+class Among:
+    """The references of a category with too many images to be re-scored by each other.
+
+    Attributes:
+        own: (N,) place of each image that is re-scored among them, -1 where it is none.
+        raw: (R,) their raw scores.
+        embeddings: reads theirs (R, E).
+        lowest: the lowest raw score of the whole category and of the references.
+        highest: the highest one.
+    """
+
+    own: NDArray[np.int64]
+    raw: Scores
+    embeddings: Callable[[], Array]
+    lowest: float
+    highest: float
+
+
 class Scorer(Protocol):
     """A method of scoring, made of the settings of a run and of what its encoder gives.
 
@@ -185,10 +205,13 @@ class Scorer(Protocol):
             highest: the largest value of each image's map (B,).
         """
 
-    def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> NDArray[np.float64] | None:
-        """Return final scores (N,) of a category's images, of their raw scores (N,) and embeddings (N, E), or None.
+    def rescore(self, raw: Scores, embeddings: Callable[[], Array], among: Among | None = None) -> Scores | None:
+        """Return final scores (N,) of a category's images, or None where the raw scores are final.
 
-        None where the raw scores are final.
+        Args:
+            raw: their scores (N,).
+            embeddings: reads theirs (N, E).
+            among: the images that they are re-scored by; None: by each other.
         """
 
     def explain(

@@ -8,7 +8,7 @@ which fits few normal images; here all are unlabelled, and defects, being few, h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +19,13 @@ from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost
 from pipeline.plan.units import Members, Reach, Unit
 from pipeline.scoring.scorer import (
+    Among,
     Array,
     CategoryFeatures,
     FeatureRef,
     Layer,
     Matches,
+    Scores,
     Tuning,
     UnitResult,
     with_error,
@@ -126,7 +128,7 @@ class SubspaceScorer:
     def image_scores(self, found: Array, highest: Array) -> NDArray[np.float64]:
         return with_error(found, highest)
 
-    def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> None:
+    def rescore(self, raw: Scores, embeddings: Callable[[], Array], among: Among | None = None) -> None:
         return None
 
     def explain(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import on_grid
-from pipeline.stages.score import features_of
-from pipeline.store.features import FeatureStore
-from pipeline.store.run_folder import RunFolder, read_table
+from pipeline.stages.score import Listed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,10 +31,13 @@ class PatchGroup:
 
 @dataclass(frozen=True)
 class Differences:
-    """Compares groups of patches with the references of their category, by the second half of the stored layers."""
+    """Compares groups of patches with the references of their category, by the second half of the stored `layers`.
 
-    store: FeatureStore
-    run: RunFolder
+    `listed` gives what is listed of a category.
+    """
+
+    layers: Sequence[int]
+    listed: Callable[[str], Listed]
 
     def __call__(self, category: str, groups: Sequence[PatchGroup]) -> NDArray[np.float32]:
         """Return a vector (G, D) of length 1 for each group; raises `StorageError`."""
@@ -55,12 +56,11 @@ class Differences:
 
         from pipeline.scoring.differences import difference_vectors, joined
 
-        index, references = read_table(self.run.index(category)), read_table(self.run.references(category))
-        features = features_of(self.store, self.run, category)
-        of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
-        positions = np.array([of_image[group.image] for group in groups])
-        grids = list(zip(index["rows"].to_pylist(), index["columns"].to_pylist(), strict=True))
-        layers = self.store.layers[len(self.store.layers) // 2 :]
+        listed = self.listed(category)
+        references, features = listed.references, listed.features
+        positions = listed.positions([group.image for group in groups])
+        grids = listed.grids(positions)
+        layers = self.layers[len(self.layers) // 2 :]
         most = min(REFERENCES, max(FEWEST, LARGE // (features.grid[0] * features.grid[1])))
         chosen = np.unique(np.linspace(0, references.num_rows - 1, most).round().astype(np.int64))
         allowed = references["position"].to_numpy()[chosen][None] != positions[:, None]
@@ -79,10 +79,11 @@ class Differences:
         with torch.inference_mode():
             patches: list[Tensor] = []
             last = -1
-            for position, group in zip(positions.tolist(), groups, strict=True):  # an image's follow each other
+            # an image's follow each other
+            for position, grid, group in zip(positions.tolist(), grids, groups, strict=True):
                 if position != last:
                     whole, last = vectors(features.images[position]), position
-                patches.append(whole[torch.from_numpy(on_grid(group.patches, grids[position], features.grid))])
+                patches.append(whole[torch.from_numpy(on_grid(group.patches, grid, features.grid))])
             return difference_vectors(
                 torch.cat(patches),
                 torch.from_numpy(np.concatenate([group.weights for group in groups])).float(),

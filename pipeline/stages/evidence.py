@@ -15,6 +15,7 @@ from pipeline.schema.table import set_columns
 from pipeline.schema.tables import EXPLAINED, MATCHES
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.explain import Explainer, Named
+from pipeline.stages.score import kept_lists
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
 
@@ -35,8 +36,8 @@ class FindEvidence:
     _explain: Explainer = field(init=False)
 
     def setup(self, device: str, threads: int) -> None:
-        scorer = make_scorer(self.config, self.layer)
-        self._explain = Explainer(scorer, self.store, self.run, self.anomalous)
+        scorer, listed = make_scorer(self.config, self.layer), kept_lists(self.store, self.run)
+        self._explain = Explainer(scorer, self.store.layers, self.store.width, listed, self.anomalous)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return rows of PATCHES for images of one category that this run scored: FindPatches' columns."""

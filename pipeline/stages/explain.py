@@ -1,6 +1,6 @@
 """Explaining patches of a run at work: which patches of references come nearest to them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.geometry import on_grid
 from pipeline.scoring.scorer import Matches, Scorer
-from pipeline.stages.score import features_of
-from pipeline.store.features import FeatureStore
-from pipeline.store.run_folder import RunFolder, read_table
+from pipeline.stages.score import Listed
 
 LOOKED_AT = 1000  # references of a category among which evidence is looked for, however many there are
 PATCHES = 1_500_000  # of all of them: of large images fewer are looked at,
@@ -26,12 +24,14 @@ Named = list[dict[str, Any]]  # a value of MATCHES
 class Explainer:
     """Explains patches of images by the references of their category that are not called anomalous.
 
-    `anomalous` are numbers of images that are, rising.
+    `layers` are those that are stored, each of `width` values; `listed` gives what is listed of a category; `anomalous`
+    are numbers of images that are, rising.
     """
 
     scorer: Scorer
-    store: FeatureStore
-    run: RunFolder
+    layers: Sequence[int]
+    width: int
+    listed: Callable[[str], Listed]
     anomalous: NDArray[np.int64]
 
     def __call__(
@@ -42,13 +42,12 @@ class Explainer:
         Neither the image itself is among them nor its near duplicates, and anomalous ones only where there is no other.
         Raises `StorageError`.
         """
-        index, references = read_table(self.run.index(category)), read_table(self.run.references(category))
-        features = features_of(self.store, self.run, category)
-        of_image = dict(zip(index["image"].to_pylist(), index["position"].to_pylist(), strict=True))
-        positions = [of_image[image] for image in images]
-        grids = list(zip(index["rows"].to_pylist(), index["columns"].to_pylist(), strict=True))
-        moved = [on_grid(of, grids[position], features.grid) for of, position in zip(patches, positions, strict=True)]
-        candidates = self._normal(index, references)
+        listed = self.listed(category)
+        references, features = listed.references, listed.features
+        positions = listed.positions(images)
+        grids = listed.grids(positions)
+        moved = [on_grid(of, grid, features.grid) for of, grid in zip(patches, grids, strict=True)]
+        candidates = self._normal(listed.index, references)
         most = min(LOOKED_AT, max(FEWEST, PATCHES // (features.grid[0] * features.grid[1])))
         chosen = candidates[np.unique(np.linspace(0, len(candidates) - 1, most).round().astype(np.int64))]
         matches = self.scorer.explain(
@@ -56,16 +55,17 @@ class Explainer:
             [features.images[position] for position in positions],
             [features.references[place] for place in chosen],
             features,
-            self.store.layers,
-            max(1, int(BYTES // (4 * features.grid[0] * features.grid[1] * self.store.width))),
+            self.layers,
+            max(1, int(BYTES // (4 * features.grid[0] * features.grid[1] * self.width))),
         )
         of_reference = references["position"].to_numpy()
         looked_at = references.take(chosen).select(["uri", "etag", "rows", "columns"]).to_pylist()
         each = patches.shape[1]
+        pairs = features.excluded_pairs[np.isin(features.excluded_pairs[:, 0], positions)]
         explained = []
         for image, position in enumerate(positions):
             excluded = of_reference == position
-            excluded[features.excluded_pairs[features.excluded_pairs[:, 0] == position, 1]] = True
+            excluded[pairs[pairs[:, 0] == position, 1]] = True
             own = range(each * image, each * (image + 1))
             matches.distances[own.start : own.stop, excluded[chosen]] = np.inf
             explained.append([_named(matches, patch, looked_at, features.grid, count) for patch in own])

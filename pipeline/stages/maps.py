@@ -1,6 +1,8 @@
 """Maps: patch scores become what maps are drawn from, and raw scores of images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -9,10 +11,11 @@ from numpy.typing import NDArray
 from pipeline.config import ScoreConfig
 from pipeline.geometry import LakeGeometry
 from pipeline.io.names import partition
-from pipeline.schema.table import records
+from pipeline.io.storage import Location
 from pipeline.schema.tables import MAPPED, with_count
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stages.patch_scores import PatchScoreReader
+from pipeline.stages.ranges import range_in
 from pipeline.store.maps import StoredMap, map_address, write_maps
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.thresholds import PIXEL_BINS, count_pixels
@@ -24,19 +27,6 @@ MAP_PIXELS = 2e7  # of the maps that are held at a time
 MADE = with_count(MAPPED)
 
 
-@dataclass(frozen=True)
-class MapBlock:
-    """Images [start, stop) of a category, by position."""
-
-    category: str
-    start: int
-    stop: int
-
-    def table(self) -> pa.Table:
-        """Return it as a block for a worker."""
-        return pa.table({"category": [self.category], "start": [self.start], "stop": [self.stop]})
-
-
 @dataclass
 class WriteMaps:
     """A worker's part: writes a file of the maps of images [start, stop) of a category."""
@@ -46,15 +36,18 @@ class WriteMaps:
     geometry: LakeGeometry
     run: RunFolder
     _patch_scores: PatchScoreReader = field(init=False)
+    _read_table: Callable[[Location], pa.Table] = field(init=False)
 
     def setup(self, device: str, threads: int) -> None:
+        # of a category: read anew for each block, they would take more time than all else of a large lake
+        self._read_table = lru_cache(maxsize=2)(read_table)
         self._patch_scores = PatchScoreReader(make_scorer(self.config, self.layer), self.geometry, self.run)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return raw scores and where the maps lie."""
-        [task] = records(block, MapBlock)
-        start, stop, category = task.start, task.stop, task.category
-        index = read_table(self.run.index(category)).slice(start, stop - start)
+        of = range_in(block)
+        start, stop, category = of.start, of.stop, of.category
+        index = self._read_table(self.run.index(category)).slice(start, stop - start)
         uris: list[str] = index["uri"].to_pylist()
         file = f"{self.run.maps}/{partition('category', category)}/{start:09d}.parquet"
         stored: dict[int, StoredMap] = {}
@@ -98,5 +91,5 @@ class WriteMaps:
         inputs: NDArray[np.bool_] = index["input"].to_numpy(zero_copy_only=False)
         if self.config.decision.pixel.of(category) == "share":
             return inputs
-        positions = read_table(self.run.references(category))["position"].to_numpy()
+        positions = self._read_table(self.run.references(category))["position"].to_numpy()
         return np.isin(index["position"].to_numpy(), positions) if (positions >= 0).any() else inputs

@@ -1,7 +1,8 @@
 """What the last pass of scoring found, of all layers."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -57,13 +58,20 @@ class Alike:
             yield self.places[at : at + step], map_arrays(self.found[0, at : at + step], self.view, self.counts)
 
 
-@dataclass(frozen=True)
+@dataclass
 class PatchScoreReader:
-    """Reads the patch scores of a run at work, whose images are seen by `geometry`."""
+    """Reads the patch scores of a run at work, whose images are seen by `geometry`.
+
+    It keeps the list of units of the last category.
+    """
 
     scorer: Scorer
     geometry: LakeGeometry
     run: RunFolder
+    _units: Callable[[str], list[Unit]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._units = lru_cache(maxsize=1)(self._read_units)
 
     def views(self, category: str, index: pa.Table) -> list[tuple[View, str | None]]:
         """Return the view of each row of a category's index, and what of it counts, packed."""
@@ -78,8 +86,7 @@ class PatchScoreReader:
         positions = index["position"].to_numpy()
         start = int(positions[0])
         found = self(category, start, int(positions[-1]) + 1)[:, positions - start]
-        units = read_table(self.run.units(category, self.scorer.passes - 1))
-        canvas = (units["rows"][0].as_py(), units["columns"][0].as_py())
+        canvas = self._units(category)[0].grid
         together: dict[tuple[View, str | None], list[int]] = {}
         for place, seen in enumerate(self.views(category, index)):
             together.setdefault(seen, []).append(place)
@@ -90,8 +97,7 @@ class PatchScoreReader:
 
     def __call__(self, category: str, start: int, stop: int) -> Array:
         """Return patch scores and standard errors (2, B, P) of images [start, stop) of a category, on its grid."""
-        last = self.scorer.passes - 1
-        units = records(read_table(self.run.units(category, last)), Unit)
+        units = self._units(category)
         patches = units[0].patches
         parts = {
             layers: np.empty((2, stop - start, patches), np.float32)
@@ -100,9 +106,12 @@ class PatchScoreReader:
         for unit in units:
             low, high = max(start, unit.start), min(stop, unit.stop)
             if low < high:
-                found = self._read(self.run.unit_results(last) / f"{unit.id}.npy")
+                found = self._read(self.run.unit_results(self.scorer.passes - 1) / f"{unit.id}.npy")
                 parts[unit.layers][:, low - start : high - start] = found[:, low - unit.start : high - unit.start]
         return self.scorer.combine(list(parts.values()))
+
+    def _read_units(self, category: str) -> list[Unit]:
+        return records(read_table(self.run.units(category, self.scorer.passes - 1)), Unit)
 
     def _read(self, location: Location) -> Array:
         """Return a unit's result; drops one that no scorer finds, and raises `DamagedFile`."""

@@ -12,7 +12,7 @@ from pipeline.schema.table import records
 from pipeline.schema.tables import REACHES, with_count
 from pipeline.scoring.scorer import Layer, Scorer, make_scorer
 from pipeline.stage import Runner
-from pipeline.stages.score import features_of
+from pipeline.stages.score import lists_of
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder
 
@@ -80,5 +80,5 @@ class FindReach:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return a row of REACHES, and `count`."""
         [category] = block["category"].to_pylist()
-        found = self._scorer.reach(features_of(self.store, self.run, category), self.store.layers)
+        found = self._scorer.reach(lists_of(self.store, self.run, category).features, self.store.layers)
         return MADE.rows([{"category": category, **vars(found), "count": 1}])

@@ -14,12 +14,14 @@ from pipeline.config import RuleConfig, ScoreConfig
 from pipeline.geometry import LakeGeometry
 from pipeline.metrics.category import Metric
 from pipeline.schema.table import records
-from pipeline.schema.tables import REDUCED, RESCORED
+from pipeline.schema.tables import REDUCED, THRESHOLDS
 from pipeline.scoring.scorer import Layer
 from pipeline.stage import Runner
-from pipeline.stages.maps import MAP_BLOCK, MapBlock, WriteMaps
+from pipeline.stages.maps import MAP_BLOCK, WriteMaps
 from pipeline.stages.measure import MeasureCategory, MetricRow
-from pipeline.stages.rescore import RescoreCategory
+from pipeline.stages.ranges import ranges
+from pipeline.stages.rescore import RescoreImages, rescore
+from pipeline.stages.thresholds import FindThreshold
 from pipeline.store.features import FeatureStore
 from pipeline.store.maps import images_of_a_file
 from pipeline.store.run_folder import RunFolder
@@ -60,24 +62,24 @@ class Reduction:
         shared = self.config, self.layer, self.geometry, self.run
         with runner.progress("maps", "images", count) as progress:
             blocks = [
-                MapBlock(category, start, min(start + step, total)).table()
+                block
                 for category, total in totals.items()
-                for step in [images_of_a_file(prod(self.geometry.grid(category)), MAP_BLOCK)]
-                for start in range(0, total, step)
+                for block in ranges({category: total}, images_of_a_file(prod(self.geometry.grid(category)), MAP_BLOCK))
             ]
             images = runner(WriteMaps(*shared), blocks, progress)
         pixels: dict[str, NDArray[np.int64]] = {category: np.zeros(PIXEL_BINS, np.int64) for category in totals}
         for row in images.filter(pc.is_valid(images["pixels"])).select(["category", "pixels"]).to_pylist():
             pixels[row["category"]] += row["pixels"]
         images = images.drop_columns("pixels").sort_by([("category", "ascending"), ("image", "ascending")])
-        with runner.progress("rescore", "images", count) as progress:
-            rescored = runner(
-                RescoreCategory(self.config, self.layer, self.store, self.run), _by_category(images), progress
-            )
-        check_rows("rescore", images["image"].to_pylist(), rescored["image"].to_pylist())
-        images = images.join(RESCORED.cast(rescored), "image").sort_by(
-            [("category", "ascending"), ("image", "ascending")]
-        )
+        blocks = _by_category(images)
+        raw = {block["category"][0].as_py(): block["score_raw"].to_numpy() for block in blocks}
+        rescored = rescore(raw, RescoreImages(self.config, self.layer, self.store, self.run), runner)
+        with runner.progress("thresholds", "images", count) as progress:
+            thresholds = THRESHOLDS.cast(runner(FindThreshold(self.config, self.run), blocks, progress))
+        for name, told in (("rescore", rescored), ("thresholds", thresholds)):
+            check_rows(name, images["image"].to_pylist(), told["image"].to_pylist())
+            images = images.join(told, "image")
+        images = images.sort_by([("category", "ascending"), ("image", "ascending")])
         say_what_is_not_fitted(self.config.decision.image, images)
         with runner.progress("metrics", "images", count) as progress:
             table = runner(MeasureCategory(*shared, self.layout), _by_category(images), progress)

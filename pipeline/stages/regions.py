@@ -21,6 +21,7 @@ from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.stage import Runner, Stage
 from pipeline.stages.differences import Differences, PatchGroup
 from pipeline.stages.explain import Explainer
+from pipeline.stages.score import kept_lists
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, write_array
 from pipeline.tables.regions import flagged, with_regions
@@ -74,9 +75,9 @@ class FindRegions:
     _differences: Differences = field(init=False)
 
     def setup(self, device: str, threads: int) -> None:
-        scorer = make_scorer(self.config, self.layer)
-        self._explain = Explainer(scorer, self.store, self.run, self.anomalous)
-        self._differences = Differences(self.store, self.run)
+        scorer, listed = make_scorer(self.config, self.layer), kept_lists(self.store, self.run)
+        self._explain = Explainer(scorer, self.store.layers, self.store.width, listed, self.anomalous)
+        self._differences = Differences(self.store.layers, listed)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return rows of FOUND, and `count`, for images of one category that follow FLAGGED."""

@@ -3,12 +3,13 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import DamagedFile, LakeScoreError
@@ -19,6 +20,7 @@ from pipeline.schema.table import records
 from pipeline.schema.tables import SCORED, TO_SCORE, UNITS
 from pipeline.scoring.scorer import CategoryFeatures, Layer, Scorer, Tuning, UnitResult, make_scorer, own_places
 from pipeline.stage import Runner
+from pipeline.stages.near_duplicates import read_nearest, read_pairs
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_array, read_table, write_array, write_table
 from pipeline.tables.references import feature_refs, largest_grid
@@ -77,7 +79,7 @@ class ScoreUnits:
     store: FeatureStore
     run: RunFolder
     _scorer: Scorer | None = field(default=None, init=False)
-    _features: tuple[str, CategoryFeatures] | None = field(default=None, init=False)  # and whose they are
+    _listed: Callable[[str], "Listed"] = field(init=False)
     _device: str = field(default="cpu", init=False)
 
     def setup(self, device: str, threads: int) -> None:
@@ -85,6 +87,7 @@ class ScoreUnits:
 
         torch.set_num_threads(threads)
         self._device, self._scorer = device, make_scorer(self.config, self.layer)
+        self._listed = kept_lists(self.store, self.run)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         [unit], [number], [of_pass] = records(block, Unit), block["unit"].to_pylist(), block["pass"].to_pylist()
@@ -97,7 +100,8 @@ class ScoreUnits:
         """Return the result of a unit of a pass, in smaller parts where memory runs out."""
         assert self._scorer is not None, "setup comes first"
         try:
-            return self._scorer.score(of_pass, unit, self._features_of(unit.category), self.tuning, self._device)
+            features = self._listed(unit.category).features
+            return self._scorer.score(of_pass, unit, features, self.tuning, self._device)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -112,32 +116,52 @@ class ScoreUnits:
         halves = (replace(unit, stop=middle, reference_block=block), replace(unit, start=middle, reference_block=block))
         return self._scorer.join(of_pass, [self.score_unit(of_pass, half) for half in halves])
 
-    def _features_of(self, category: str) -> CategoryFeatures:
-        """Return what the units of one category share."""
-        if self._features is None or self._features[0] != category:
-            self._features = category, features_of(self.store, self.run, category)
-        return self._features[1]
+
+@dataclass(frozen=True)
+class Listed:
+    """What a run at work lists of a category: its images, its references, and where the features of both lie."""
+
+    index: pa.Table
+    references: pa.Table
+    features: CategoryFeatures
+
+    def positions(self, images: Sequence[int]) -> NDArray[np.int64]:
+        """Return the positions of images (A,), given by their numbers, which rise in the index."""
+        found: NDArray[np.int64] = np.searchsorted(self.index["image"].to_numpy(), images)
+        return found
+
+    def grids(self, positions: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """Return the grids (rows, columns) of images by their positions (A,)."""
+        chosen = self.index.select(["rows", "columns"]).take(pa.array(positions))
+        return list(zip(chosen["rows"].to_pylist(), chosen["columns"].to_pylist(), strict=True))
 
 
-def features_of(store: FeatureStore, run: RunFolder, category: str) -> CategoryFeatures:
-    """Return where the features of a category lie, and who is not compared with whom."""
+def kept_lists(store: FeatureStore, run: RunFolder) -> Callable[[str], Listed]:
+    """Return what reads the lists of a category and keeps the last ones: a worker's blocks are of one for long.
+
+    To read them for each block would cost the square of the images.
+    """
+    return lru_cache(maxsize=1)(partial(lists_of, store, run))
+
+
+def lists_of(store: FeatureStore, run: RunFolder, category: str) -> Listed:
+    """Return what is listed of a category, and who of it is not compared with whom."""
     index, references = read_table(run.index(category)), read_table(run.references(category))
     positions = references["position"].to_numpy()
-    pairs = read_table(run.near_duplicates(category))
-    nearest = (run.nearest(category, of) for of in ("images", "references"))
     turned = [of or [] for of in references["turned"].to_pylist()]
     grid = largest_grid(1 + len(turned[0]) if turned else 1, index, references)
-    return CategoryFeatures(
+    features = CategoryFeatures(
         feature_refs(index),
         feature_refs(references),
         own_places(positions, index.num_rows),
-        np.stack([pairs["position"].to_numpy(), pairs["reference"].to_numpy()], axis=1),
+        read_pairs(run, category, index.num_rows),
         grid,
         partial(store.tokens, grid=grid),
         partial(earlier_results, run),
         [[(of["file"], of["row"]) for of in turn] for turn in zip(*turned, strict=True)],
-        *(read_array(of) if of.exists() else None for of in nearest),
+        *(read_nearest(run, category, index.num_rows) or (None, None)),
     )
+    return Listed(index, references, features)
 
 
 def earlier_results(run: RunFolder, of_pass: int, of: Unit) -> list[UnitResult]:

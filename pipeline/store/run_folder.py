@@ -92,13 +92,21 @@ class RunFolder:
         """Where the images that a category is compared with are listed."""
         return self.work / "references" / f"{partition('category', category)}.parquet"
 
-    def near_duplicates(self, category: str) -> Location:
-        """Where the pairs (position, reference) of a category stand that are not compared."""
-        return self.work / "near_duplicates" / f"{partition('category', category)}.parquet"
+    def near_duplicates(self, category: str, start: int) -> Location:
+        """Where the pairs (position, reference) of a range of a category's images stand that are not compared."""
+        return self.work / "near_duplicates" / partition("category", category) / f"{start:07d}.parquet"
 
-    def nearest(self, category: str, of: str) -> Location:
-        """Where the nearest references (n, K) of each of a category's `images`, or of its `references`, stand."""
-        return self.work / "nearest" / partition("category", category) / f"{of}.npy"
+    def nearest(self, category: str, start: int) -> Location:
+        """Where the nearest references (n, K) of each of a range of a category's images stand."""
+        return self.work / "nearest" / partition("category", category) / f"{start:07d}.npy"
+
+    def nearest_of_references(self, category: str) -> Location:
+        """Where the nearest references (R, K) of each of a category's references stand."""
+        return self.work / "nearest" / partition("category", category) / "references.npy"
+
+    def raw_scores(self, category: str) -> Location:
+        """Where the raw scores (N,) of a category's images stand, in the order of positions."""
+        return self.work / "raw_scores" / f"{partition('category', category)}.npy"
 
     def units(self, category: str, of_pass: int) -> Location:
         """Where the units of a category are listed, of each pass of scoring."""

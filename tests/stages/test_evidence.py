@@ -67,7 +67,6 @@ class Night:
             MAP_SCALE,
             np.empty(0, np.int64),
         )
-        self.find.setup("cpu", 1)
 
     def compared_with(self, positions: list[int]) -> None:
         rows = [self.images.slice(at, 1).to_pylist()[0] | {"position": at, "score_raw": None} for at in positions]
@@ -76,7 +75,7 @@ class Night:
     def near_duplicates(self, pairs: list[tuple[int, int]]) -> None:
         columns = np.array(pairs, np.int64).reshape(-1, 2)
         found = NEAR_DUPLICATES.of({"position": columns[:, 0], "reference": columns[:, 1]})
-        write_table(self.run.near_duplicates(CATEGORY), found)
+        write_table(self.run.near_duplicates(CATEGORY, 0), found)
 
     def map_of(self, n: int, worst: int, normal: int) -> None:
         patches = torch.full((1, PATCHES), 0.5)
@@ -90,6 +89,7 @@ class Night:
         rows = {"image": [100 + n for n in images], "map_uri": [f"maps/{n}.png" for n in images]}
         rows |= {"uri": [self.names[n] for n in images], "width": [SIDE] * len(images), "height": [SIDE] * len(images)}
         regions = pa.array([region] * len(images), pa.string())
+        self.find.setup("cpu", 1)  # a worker keeps what it read of a category, which tests change
         found = self.find(pa.table({**rows, "category": [CATEGORY] * len(images), "region_uri": regions}))
         assert found.schema == MADE.arrow and found["image"].to_pylist() == rows["image"]
         assert found["count"].to_pylist() == [1] * len(images)

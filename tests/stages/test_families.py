@@ -14,6 +14,7 @@ from pipeline.schema.tables import FAMILIES, FOUND, MEMBERS
 from pipeline.stage import Here
 from pipeline.stages.differences import Differences, PatchGroup
 from pipeline.stages.families import MADE, FindFamilies, find_families
+from pipeline.stages.score import kept_lists
 from pipeline.store.run_folder import RunFolder, write_array
 from tests.scoring.test_families import alike, middles
 from tests.stages.test_evidence import CATEGORY, Night, random_tokens
@@ -100,10 +101,10 @@ def test_regions_are_compared_neither_with_their_image_nor_with_its_near_duplica
     groups = [PatchGroup(100 + n, np.array([1, 5]), np.array([0.5, 0.25])) for n in (4, 4, 7)]
     night = Night(tmp_path, tokens)
     night.near_duplicates([(4, 9)])
-    both, again, other = Differences(night.store, night.run)(CATEGORY, groups)
+    both, again, other = Differences(night.store.layers, kept_lists(night.store, night.run))(CATEGORY, groups)
     night.compared_with([n for n in range(12) if n not in (4, 9)])
     night.near_duplicates([])
-    alone, _, less = Differences(night.store, night.run)(CATEGORY, groups)
+    alone, _, less = Differences(night.store.layers, kept_lists(night.store, night.run))(CATEGORY, groups)
     np.testing.assert_allclose(both, alone, atol=1e-6)
     assert np.array_equal(both, again) and not np.allclose(other, less, atol=1e-3)
 
@@ -111,6 +112,8 @@ def test_regions_are_compared_neither_with_their_image_nor_with_its_near_duplica
 def test_many_patches_are_compared_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     night = Night(tmp_path, random_tokens())
     groups = [PatchGroup(100 + n, np.array([n, 3]), np.array([0.5, 0.25])) for n in (4, 4, 7, 8)]
-    whole = Differences(night.store, night.run)(CATEGORY, groups)
+    whole = Differences(night.store.layers, kept_lists(night.store, night.run))(CATEGORY, groups)
     monkeypatch.setattr("pipeline.stages.differences.PATCHES", 3)
-    np.testing.assert_allclose(Differences(night.store, night.run)(CATEGORY, groups), whole, atol=1e-6)
+    np.testing.assert_allclose(
+        Differences(night.store.layers, kept_lists(night.store, night.run))(CATEGORY, groups), whole, atol=1e-6
+    )

@@ -15,12 +15,14 @@ from pipeline.geometry import Geometry, LakeGeometry
 from pipeline.io.storage import Location
 from pipeline.plan.units import Unit
 from pipeline.schema.table import set_columns
-from pipeline.schema.tables import IMAGE_STATS, MEASURED, REFERENCES, RESCORED, UNITS
+from pipeline.schema.tables import IMAGE_STATS, MEASURED, REFERENCES, UNITS
 from pipeline.scoring.musc.rscin import rscin
 from pipeline.scoring.scorer import Layer
+from pipeline.stage import Here
 from pipeline.stages.maps import WriteMaps
 from pipeline.stages.reduce import say_empty_masks, say_what_is_not_fitted
-from pipeline.stages.rescore import RescoreCategory
+from pipeline.stages.rescore import RescoreImages, rescore
+from pipeline.stages.thresholds import FindThreshold
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, write_array, write_table
 from pipeline.tables.known import Known
@@ -31,6 +33,7 @@ CATEGORY = "a/b'größe"
 OWN, EARLIER = 6, 5
 SIDE = 28
 LAYER = Layer((2, 2), 4, 4)
+RAW = np.array([0.2, 0.8, 0.4, 0.6, 1.0, 0.25])
 
 
 def vectors(seed: int, total: int) -> NDArray[np.float32]:
@@ -47,10 +50,13 @@ class Lists:
     store: FeatureStore
     run: RunFolder
 
-    def rescore(self, block: pa.Table) -> pa.Table:
-        stage = RescoreCategory(self.config, LAYER, self.store, self.run)
-        stage.setup("cpu", 1)
-        return stage(block)
+    def rescore(self) -> pa.Table:
+        return rescore({CATEGORY: RAW}, RescoreImages(self.config, LAYER, self.store, self.run), Here())
+
+    def thresholds(self) -> pa.Table:
+        images = list(range(100, 100 + OWN))
+        block = pa.table({"category": [CATEGORY] * OWN, "image": images, "score_raw": RAW})
+        return FindThreshold(self.config, self.run)(block)
 
     def write_maps(self, block: pa.Table) -> pa.Table:
         stage = WriteMaps(self.config, LAYER, LakeGeometry(Geometry(SIDE // 2, (SIDE, SIDE))), self.run)
@@ -67,6 +73,7 @@ def lists(
     labels: list[bool | None] | None = None,
     reviewed: list[bool] | None = None,
     preset: str = "paper",
+    limit: int = 1000,
 ) -> Lists:
     """Write the index of OWN images, and references at these positions among them; -1 are images of earlier nights."""
     run = RunFolder(Location.parse(str(folder)), "tonight")
@@ -98,6 +105,7 @@ def lists(
             "encoder": {"size": SIDE},
             "method": {"preset": preset},
             "decision": {"image": image or {}, "pixel": pixel or {}},
+            "references": {"limit": limit},
         }
     )
     return Lists(config, store, run)
@@ -107,15 +115,11 @@ def before(row: int) -> dict[str, Any]:
     return {"score_raw": [0.9, 0.1, 0.5, 0.3, 0.7][row], "anomalous": row == 0}
 
 
-RAW = np.array([0.2, 0.8, 0.4, 0.6, 1.0, 0.25])
-
-
 def rescored(of: Lists) -> tuple[NDArray[Any], list[float | None]]:
-    block = pa.table({"category": [CATEGORY] * OWN, "image": list(range(100, 100 + OWN)), "score_raw": RAW})
-    found = of.rescore(block)
-    assert found["image"].to_pylist() == block["image"].to_pylist() and found["count"].to_pylist() == [1] * OWN
-    assert found["threshold"].type == pa.float64()
-    return found["score_final"].to_numpy(), found["threshold"].to_pylist()
+    found, thresholds = of.rescore(), of.thresholds()
+    assert found["image"].to_pylist() == thresholds["image"].to_pylist() == list(range(100, 100 + OWN))
+    assert thresholds["count"].to_pylist() == [1] * OWN and thresholds["threshold"].type == pa.float64()
+    return found["score_final"].to_numpy(), thresholds["threshold"].to_pylist()
 
 
 def together(raw: NDArray[Any], *embeddings: NDArray[Any]) -> NDArray[Any]:
@@ -137,6 +141,28 @@ def test_without_earlier_nights_the_images_of_this_run_are_all_there_is(tmp_path
     assert thresholds == [pytest.approx(np.median(RAW[positions]))] * OWN
 
 
+@pytest.mark.parametrize("rows", [2, 4096])
+def test_more_images_than_the_limit_are_rescored_by_the_references(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr("pipeline.stages.rescore.ROWS", rows)
+    scores, _ = rescored(lists(tmp_path, [1, 4, -1, -1], limit=OWN - 1))
+    raw, of_all = np.concatenate([RAW, [0.9, 0.1]]), np.concatenate([vectors(0, OWN), vectors(1, EARLIER)[:2]])
+    for image in range(OWN):
+        others = [other for other in (1, 4, OWN, OWN + 1) if other != image]
+        chosen = [image, *others]
+        scaled = (raw[chosen] - raw.min()) / (raw.max() - raw.min())
+        likeness = of_all[chosen] @ of_all[image]
+        order = np.argsort(-likeness)
+        means = [np.average(scaled[order[:k]], weights=likeness[order[:k]]) for k in (1, 2, 3)]
+        assert scores[image] == pytest.approx(np.mean(means), abs=1e-5)
+
+
+def test_by_all_images_as_references_scores_are_those_by_each_other(tmp_path: Path) -> None:
+    scores, _ = rescored(lists(tmp_path, list(range(OWN)), limit=OWN - 1))
+    np.testing.assert_allclose(scores, together(RAW, vectors(0, OWN)), rtol=0, atol=1e-6)
+
+
 def test_where_all_references_are_earlier_ones_their_scores_make_the_threshold(tmp_path: Path) -> None:
     assert rescored(lists(tmp_path, [-1] * EARLIER, image={"rule": "quantile", "value": 1}))[1] == [0.9] * OWN
 
@@ -153,16 +179,12 @@ def test_labels_of_this_runs_inputs_fit_the_threshold(tmp_path: Path) -> None:
     labels = [False, True, None, True, None, None]  # 0.2, 0.8, 0.6
     of = lists(tmp_path, [-1], image={"rule": "best_f1"}, labels=labels)
     assert rescored(of)[1] == [pytest.approx(0.4)] * OWN
-    block = pa.table({"category": [CATEGORY] * OWN, "image": list(range(100, 100 + OWN)), "score_raw": RAW})
-    assert of.rescore(block)["rule"].to_pylist() == ["best_f1"] * OWN
+    assert of.thresholds()["rule"].to_pylist() == ["best_f1"] * OWN
 
 
 def whole_row(of: Lists) -> dict[str, Any]:
     """Return what the rows say, the same for all of them but for the image."""
-    block = pa.table({"category": [CATEGORY] * OWN, "image": list(range(100, 100 + OWN)), "score_raw": RAW})
-    table = of.rescore(block)
-    assert set(RESCORED.names) < set(table.column_names)
-    rows = table.drop_columns(["image", "score_final", "count"]).to_pylist()
+    rows = of.thresholds().drop_columns(["image", "count"]).to_pylist()
     assert all(row == rows[0] for row in rows)
     first: dict[str, Any] = rows[0]
     return first

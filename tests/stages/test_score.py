@@ -22,7 +22,7 @@ from pipeline.scoring.musc import mutual
 from pipeline.scoring.scorer import Layer, make_scorer
 from pipeline.scoring.search.gemm import GemmSearch
 from pipeline.stage import Here, Stage
-from pipeline.stages.score import ScoreUnits, features_of, list_units, score, todo_row
+from pipeline.stages.score import ScoreUnits, list_units, lists_of, score, todo_row
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_array, write_table
 
@@ -54,7 +54,7 @@ def worker_of(folder: Path, preset: str = "paper") -> ScoreUnits:
     write_table(run.index("bottle"), images)
     listed = images.append_column("position", pa.array(range(IMAGES)))
     write_table(run.references("bottle"), listed.append_column("turned", pa.nulls(IMAGES, REFERENCES["turned"].type)))
-    write_table(run.near_duplicates("bottle"), pa.table({"position": [2, 7, 7], "reference": [7, 2, 3]}))
+    write_table(run.near_duplicates("bottle", 0), pa.table({"position": [2, 7, 7], "reference": [7, 2, 3]}))
     return worker_on(store, run, preset)
 
 
@@ -115,7 +115,7 @@ def test_an_image_that_does_not_fit_at_all_is_an_error_that_says_what_to_do(
 def test_near_duplicates_are_not_compared(tmp_path: Path) -> None:
     worker = worker_of(tmp_path)
     together = scored(worker, WHOLE)
-    write_table(worker.run.near_duplicates("bottle"), NEAR_DUPLICATES.empty())
+    write_table(worker.run.near_duplicates("bottle", 0), NEAR_DUPLICATES.empty())
     alone = scored(worker_on(worker.store, worker.run), WHOLE)
     changed = [image for image in range(IMAGES) if not np.array_equal(together[0, image], alone[0, image])]
     assert changed == [2, 7]
@@ -186,7 +186,7 @@ def test_two_passes_of_parts_find_what_one_unit_does(tmp_path: Path) -> None:
 def test_the_second_pass_reads_the_first_one_of_its_own_images_and_settings(tmp_path: Path) -> None:
     worker = worker_of(tmp_path, "lakescore")
     listed(worker, 0, CUT)
-    features = features_of(worker.store, worker.run, "bottle")
+    features = lists_of(worker.store, worker.run, "bottle").features
     assert [len(found) for found in features.earlier(0, BOTH)] == [5, 4]
     assert features.earlier(0, replace(BOTH, digest="other")) == []
     assert features.earlier(0, replace(BOTH, layers=(2,))) == []

@@ -20,7 +20,7 @@ from pipeline.schema.tables import INDEX, NEAR_DUPLICATES, REFERENCES
 from pipeline.stage import Here, Stage
 from pipeline.stages.decode import DecodeBlock
 from pipeline.stages.encode import extract
-from pipeline.stages.score import features_of
+from pipeline.stages.score import lists_of
 from pipeline.stages.turns import encode_turned
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table, write_table
@@ -105,8 +105,8 @@ def test_each_reference_has_its_features_of_each_turn(tmp_path: Path) -> None:
                 grid = (5, 3) if turn % 2 else (3, 5)
                 np.testing.assert_allclose(places.reshape(5, 5, -1)[: grid[0], : grid[1]], expected, atol=1e-2)
     assert lake.references("nut").drop_columns("turned").equals(before.drop_columns("turned"))
-    write_table(lake.run.near_duplicates("nut"), NEAR_DUPLICATES.empty())
-    features = features_of(lake.store, lake.run, "nut")
+    write_table(lake.run.near_duplicates("nut", 0), NEAR_DUPLICATES.empty())
+    features = lists_of(lake.store, lake.run, "nut").features
     assert [len(of) for of in features.turned] == [4, 4, 4] and features.grid == (5, 5)
     assert [len(of) for block in features.blocks(3) for of in block] == [3] * 4 + [1] * 4
 

@@ -1,6 +1,7 @@
 """What each category is compared with: whom it may take, how many each image has, and what the workers are told."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipeline.io.storage import Location
 from pipeline.schema.table import TableSchema
 from pipeline.schema.tables import COMPARED, IMAGE_STATS, INDEX, REFERENCES
 from pipeline.stage import Here
-from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs
+from pipeline.stages.near_duplicates import FindNearDuplicates, exclude_pairs, read_nearest, read_pairs
 from pipeline.store.features import FeatureStore, feature_key
 from pipeline.store.run_folder import RunFolder, read_table
 from pipeline.tables.references import Chooser
@@ -160,7 +161,7 @@ def test_near_duplicates_are_no_references_of_each_other(tmp_path: Path) -> None
     lake = Lake(tmp_path)
     lake.add("nut", names("n", 7), alike=[0, 1, 2, 1, 3, 4, 1])
     assert [count for count, _ in lake.compared().values()] == [6, 4, 6, 4, 6, 6, 4]
-    pairs = read_table(lake.run.near_duplicates("nut"))
+    pairs = read_table(lake.run.near_duplicates("nut", 0))
     found = set(zip(pairs["position"].to_pylist(), pairs["reference"].to_pylist(), strict=True))
     assert found == {(1, 3), (1, 6), (3, 1), (3, 6), (6, 1), (6, 3)}
 
@@ -182,7 +183,7 @@ def test_each_image_is_compared_with_its_references_less_itself_and_its_near_dup
     table = exclude_pairs(members, lake.find_near_duplicates(), Here())
     [of] = members.values()
     chosen = {position for _, position, _ in lake.chosen("nut")}
-    pairs = read_table(lake.run.near_duplicates("nut"))["position"].to_pylist()
+    pairs = read_table(lake.run.near_duplicates("nut", 0))["position"].to_pylist()
     assert len(chosen) == of.references == min(count, len(alike)) and of.population == len(alike)
     expected = [of.references - (image in chosen) - pairs.count(image) for image in range(len(alike))]
     assert table["references"].to_pylist() == expected and min(expected) >= 1
@@ -195,12 +196,25 @@ def test_each_image_is_compared_with_its_references_less_itself_and_its_near_dup
     )
 
 
-def test_tasks_say_how_many_categories_they_did(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
-    lake.add("nut", names("n", 3))
-    lake.compared()
-    found = lake.find_near_duplicates()(pa.table({"category": ["nut"]}))
-    assert found["count"].to_pylist() == [1, 0, 0] and found["image"].to_pylist() == [0, 10, 20]
+@pytest.mark.parametrize(("nearest", "count"), [(0, 12), (0, 5), (3, 12), (3, 5)])
+def test_ranges_of_images_find_what_a_whole_category_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nearest: int, count: int
+) -> None:
+    lake = Lake(tmp_path, mode="sample", count=count)
+    lake.add("nut", names("n", 12), alike=[0, 1, 2, 1, 3, 4, 1, 5, 6, 6, 7, 8])
+    _, members = lake.chooser()(lake.encoded)
+    stage = replace(lake.find_near_duplicates(), nearest=nearest)
+    found = []
+    for rows in (4096, 5, 1):
+        monkeypatch.setattr("pipeline.stages.near_duplicates.ROWS", rows)
+        table = exclude_pairs(members, stage, Here())
+        near = read_nearest(lake.run, "nut", 12)
+        assert (near is None) == (nearest == 0)
+        pairs = read_pairs(lake.run, "nut", 12)
+        assert len(pairs)
+        found.append([table["image"].to_pylist(), table["references"].to_pylist(), pairs.tolist()])
+        found[-1] += [of.tolist() for of in near or ()]
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_window_with_enough_images_is_all_there_is_to_compare_with(tmp_path: Path) -> None:
@@ -290,7 +304,7 @@ def test_an_earlier_picture_of_a_near_duplicate_vouches_for_nobody(tmp_path: Pat
     lake.add("nut", names("n", 2), alike=[102, 7])  # the first is nearly the same as the third earlier one
     lake.before("nut", names("e", 4), [0.5] * 4)
     assert lake.compared() == {0: (3, None), 10: (4, None)}
-    assert read_table(lake.run.near_duplicates("nut")).to_pylist() == [{"position": 0, "reference": 2}]
+    assert read_table(lake.run.near_duplicates("nut", 0)).to_pylist() == [{"position": 0, "reference": 2}]
 
 
 def test_pinned_images_are_the_references_of_all(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ compares every image with those. A category that one unit holds does both in it,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,17 @@ from pipeline.config import ScoreConfig
 from pipeline.plan.cost import Cost, unit_cost
 from pipeline.plan.squares import near_products
 from pipeline.plan.units import Members, Reach, Shape, Unit, plan_units
-from pipeline.scoring.scorer import Array, CategoryFeatures, FeatureRef, Layer, Matches, Tuning, UnitResult
+from pipeline.scoring.scorer import (
+    Among,
+    Array,
+    CategoryFeatures,
+    FeatureRef,
+    Layer,
+    Matches,
+    Scores,
+    Tuning,
+    UnitResult,
+)
 from pipeline.scoring.search.settings import question, untuned
 
 if TYPE_CHECKING:
@@ -150,7 +160,7 @@ class LakeScorer:
         pooled: NDArray[np.float64] = both.double().numpy()
         return pooled
 
-    def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> None:
+    def rescore(self, raw: Scores, embeddings: Callable[[], Array], among: Among | None = None) -> None:
         return None
 
     def explain(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,13 @@ from pipeline.errors import ConfigError
 from pipeline.plan.cost import Cost, unit_cost
 from pipeline.plan.units import Members, Reach, Shape, Unit, plan_units
 from pipeline.scoring.scorer import (
+    Among,
     Array,
     CategoryFeatures,
     FeatureRef,
     Layer,
     Matches,
+    Scores,
     Tuning,
     UnitResult,
     with_error,
@@ -133,13 +135,19 @@ class MuscScorer:
     def image_scores(self, found: Array, highest: Array) -> NDArray[np.float64]:
         return with_error(found, highest)
 
-    def rescore(self, raw: NDArray[np.float64], embeddings: Array) -> NDArray[np.float64]:
+    def rescore(self, raw: Scores, embeddings: Callable[[], Array], among: Among | None = None) -> Scores:
         import torch
 
-        from pipeline.scoring.musc.rscin import rscin
+        from pipeline.scoring.musc.rscin import rscin, rscin_among
 
-        scores = rscin(torch.from_numpy(raw), torch.from_numpy(embeddings), self._method.windows)
-        found: NDArray[np.float64] = scores.double().numpy()
+        images, windows = torch.from_numpy(embeddings()), self._method.windows
+        if among is None:
+            scores = rscin(torch.from_numpy(raw), images, windows)
+        else:
+            references = torch.from_numpy(among.raw), torch.from_numpy(among.embeddings())
+            own, bounds = torch.from_numpy(among.own), (among.lowest, among.highest)
+            scores = rscin_among(torch.from_numpy(raw), images, *references, own, bounds, windows)
+        found: Scores = scores.double().numpy()
         return found
 
     def explain(
