@@ -29,6 +29,7 @@ from pipeline.metrics.category import (
 from pipeline.metrics.overlap import Region
 from pipeline.metrics.stream import MAP_SCALE
 from pipeline.plan.units import Unit
+from pipeline.report.stored_map import map_at
 from pipeline.schema.table import set_columns
 from pipeline.schema.tables import UNITS
 from pipeline.scoring.scorer import Layer
@@ -123,8 +124,8 @@ def written_maps(stage: MeasureCategory) -> list[NDArray[Any]]:
     write = WriteMaps(stage.config, stage.layer, stage.geometry, stage.run)
     write.setup("cpu", 1)
     names = write(pa.table({"category": ["box"], "start": [0], "stop": [IMAGES]}))["map_uri"].to_pylist()
-    paths = [Path(str(stage.run.output / name)) for name in names]
-    return [np.asarray(Image.open(path)) * MAP_SCALE for path in paths]
+    levels = [(map_at(stage.run.output / name, MAP_SCALE) / MAP_SCALE).round() for name in names]
+    return [of.astype(np.float64) * MAP_SCALE for of in levels]
 
 
 def labelled(maps: NDArray[Any], stage: MeasureCategory) -> tuple[NDArray[Any], PixelTruth]:
