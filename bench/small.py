@@ -27,55 +27,56 @@ CATEGORY, SQUARE = "trays", "square"
 
 @dataclass(frozen=True)
 class Sizes:
-    """The trays; pixels of a side of the square and of tiles, overlap of these; radii in patches.
+    """The trays, each with the scales of its tiles; pixels of a side of the square and of tiles, overlap of these;
+    radius in patches.
 
     No radius is found by the run: where it finds none, scoring whole images of 21,000 patches takes hours.
     """
 
-    trays: tuple[Tray, ...]
+    trays: tuple[tuple[Tray, tuple[float, ...]], ...]
     square: int
     tile: int
     overlap: int
-    radii: tuple[int, ...]
+    radius: int
 
 
-FULL = Sizes((Tray(2048, 1, 14, 6), Tray(2048, 4, 14, 6), Tray(4096, 1, 8, 6)), 518, 224, 32, (3,))
-TOY = Sizes((Tray(224, 2, 4, 3, pitch=112, shown=98),), 56, 56, 14, (1, 2))
+ALIKE, DIFFERENT, LARGE = Tray(2048, 1, 14, 6), Tray(2048, 4, 14, 6), Tray(4096, 1, 8, 6)
+FULL = Sizes(((ALIKE, (1.0, 2.0)), (LARGE, (1.0,)), (DIFFERENT, (1.0,))), 518, 224, 32, 3)
+TOY = Sizes(((Tray(224, 2, 4, 3, pitch=112, shown=98), (1.0, 2.0)),), 56, 56, 14, 1)
 
 
-def ways(sizes: Sizes) -> dict[str, Settings]:
-    """Return the settings of each way to see an image."""
-    tiles: Settings = {
-        "encoder": {"size": sizes.tile},  # as many patches decide as a tile has
-        "tiles": {"scale": 1.0, "size": sizes.tile, "overlap": sizes.overlap},
-    }
-    return {
-        SQUARE: {"encoder": {"size": sizes.square}, "tiles": {"scale": "none"}},
-        **{f"tiles, radius {of}": tiles | {"search": {"radius": of, "memory_gb": MEMORY}} for of in sizes.radii},
-    }
+def ways(sizes: Sizes, scales: tuple[float, ...]) -> dict[str, Settings]:
+    """Return the settings of each way to see an image: the square, and tiles at some scales."""
+    found: dict[str, Settings] = {SQUARE: {"encoder": {"size": sizes.square}, "tiles": {"scale": "none"}}}
+    for scale in scales:
+        found[f"tiles, scale {scale:g}"] = {
+            "encoder": {"size": sizes.tile},  # as many patches decide as a tile has
+            "tiles": {"scale": scale, "size": sizes.tile, "overlap": sizes.overlap},
+            "search": {"radius": sizes.radius, "memory_gb": MEMORY},
+        }
+    return found
 
 
 def main(report: Report, sizes: Sizes) -> None:
     report.title("Defects of 6 to 24 pixels on large images")
     rows, found = list[list[Cell]](), dict[tuple[str, str], Result]()
     with TemporaryDirectory() as folder, runs() as run:
-        for tray in sizes.trays:
+        for tray, scales in sizes.trays:
             of = f"{tray.side} pixels, {tray.parts} parts"
             lake = Path(folder) / of
             write_trays(lake, tray)
-            for number, (name, settings) in enumerate(ways(sizes).items()):
-                output = f"{of}, {min(number, 1)}"  # all tiles have the same features
-                result = found[of, name] = run(lake, output, settings, f"{number}")
+            for number, (name, settings) in enumerate(ways(sizes, scales).items()):
+                result = found[of, name] = run(lake, f"{of}, {number}", settings)
                 metrics = [percent(result, CATEGORY, metric) for metric in SAID]
                 rows.append([of, result.run.counts.scored, name, *metrics, *seconds(result)])
     columns = ["trays", "images", "view", "image AUROC", "image AP", "pixel AP", "AUPRO", "encode s", "score s"]
     report.table("Metrics in percent, and seconds", columns, rows)
-    lines: list[list[Cell]] = [
-        [trays, defect, *(below(result)[defect] for (of, _), result in found.items() if of == trays)]
-        for trays in dict.fromkeys(of for of, _ in found)
-        for defect in below(found[trays, SQUARE])
-    ]
-    report.table("Normal images below a defective one, percent", ["trays", "defect", *ways(sizes)], lines)
+    for trays in dict.fromkeys(of for of, _ in found):
+        by_way = {name: below(result) for (of, name), result in found.items() if of == trays}
+        lines: list[list[Cell]] = [
+            [defect, *(shares[defect] for shares in by_way.values())] for defect in by_way[SQUARE]
+        ]
+        report.table(f"Normal images below a defective one, percent: {trays}", ["defect", *by_way], lines)
     for (trays, name), result in found.items():
         if name != SQUARE:
             auroc = percent(result, CATEGORY, SAID[0])

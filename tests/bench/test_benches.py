@@ -50,7 +50,7 @@ TABLES = {
     "mutual": {"N=4 P=256 D=64 cpu": 7, "Seconds near each patch's place": 2},
     "nights": {"Nights": 3},
     "page": {"Opened": 1},
-    "patches": {"Scoring at 56 pixels": 10, "The same images enlarged": 2},
+    "patches": {"Scoring at 56 pixels": 10, "Photographs side by side": 2},
     "presets": {"Scoring of a category": 2},
     "sample": {"Image AUROC in percent": 4},
     "small": {"Metrics in percent, and seconds": 3, "Normal images below a defective one": 3},
