@@ -1,8 +1,10 @@
 """What the last pass of scoring found, of all layers."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -68,7 +70,7 @@ class PatchScoreReader:
     scorer: Scorer
     geometry: LakeGeometry
     run: RunFolder
-    _units: Callable[[str], list[Unit]] = field(init=False)
+    _units: Callable[[str], list[list[Unit]]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._units = lru_cache(maxsize=1)(self._read_units)
@@ -86,7 +88,7 @@ class PatchScoreReader:
         positions = index["position"].to_numpy()
         start = int(positions[0])
         found = self(category, start, int(positions[-1]) + 1)[:, positions - start]
-        canvas = self._units(category)[0].grid
+        canvas = self._units(category)[0][0].grid
         together: dict[tuple[View, str | None], list[int]] = {}
         for place, seen in enumerate(self.views(category, index)):
             together.setdefault(seen, []).append(place)
@@ -97,21 +99,23 @@ class PatchScoreReader:
 
     def __call__(self, category: str, start: int, stop: int) -> Array:
         """Return patch scores and standard errors (2, B, P) of images [start, stop) of a category, on its grid."""
-        units = self._units(category)
-        patches = units[0].patches
-        parts = {
-            layers: np.empty((2, stop - start, patches), np.float32)
-            for layers in sorted({unit.layers for unit in units})
-        }
-        for unit in units:
-            low, high = max(start, unit.start), min(stop, unit.stop)
-            if low < high:
+        parts = []
+        for units in self._units(category):
+            part = np.empty((2, stop - start, units[0].patches), np.float32)
+            first = bisect_right(units, start, key=lambda unit: unit.stop)
+            last = bisect_left(units, stop, key=lambda unit: unit.start)
+            for unit in units[first:last]:
+                low, high = max(start, unit.start), min(stop, unit.stop)
                 found = self._read(self.run.unit_results(self.scorer.passes - 1) / f"{unit.id}.npy")
-                parts[unit.layers][:, low - start : high - start] = found[:, low - unit.start : high - unit.start]
-        return self.scorer.combine(list(parts.values()))
+                part[:, low - start : high - start] = found[:, low - unit.start : high - unit.start]
+            parts.append(part)
+        return self.scorer.combine(parts)
 
-    def _read_units(self, category: str) -> list[Unit]:
-        return records(read_table(self.run.units(category, self.scorer.passes - 1)), Unit)
+    def _read_units(self, category: str) -> list[list[Unit]]:
+        """Return the units of a category's layers, in the order of layers and of positions."""
+        units = records(read_table(self.run.units(category, self.scorer.passes - 1)), Unit)
+        ordered = sorted(units, key=lambda unit: (unit.layers, unit.start))
+        return [list(of) for _, of in groupby(ordered, key=lambda unit: unit.layers)]
 
     def _read(self, location: Location) -> Array:
         """Return a unit's result; drops one that no scorer finds, and raises `DamagedFile`."""

@@ -60,8 +60,11 @@ def score(passes: Sequence[Sequence[Unit]], stage: "ScoreUnits", runner: Runner)
 
 def list_units(run: RunFolder, of_pass: int, units: Sequence[Unit]) -> None:
     """Write which units a pass has, category by category."""
-    for category in dict.fromkeys(unit.category for unit in units):
-        write_table(run.units(category, of_pass), UNITS.rows(unit for unit in units if unit.category == category))
+    of_categories: dict[str, list[Unit]] = {}
+    for unit in units:
+        of_categories.setdefault(unit.category, []).append(unit)
+    for category, own in of_categories.items():
+        write_table(run.units(category, of_pass), UNITS.rows(own))
 
 
 def todo_row(number: int, of_pass: int, unit: Unit) -> pa.Table:
