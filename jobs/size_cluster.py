@@ -6,64 +6,17 @@ size_cluster.py --images 250000 --categories 40 --hours 4 --dollars 0.45
 size_cluster.py --images 10000000 --gpus 256
 """
 
-from __future__ import annotations
-
 import sys
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Literal
 
-from jsonargparse import Namespace
 from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 
 from pipeline.command import exit_code, job_parser
 from pipeline.errors import ConfigError
 from pipeline.log import show_log
 
-if TYPE_CHECKING:
-    from pipeline.plan.rates import ClusterRates, Prices
-    from pipeline.plan.sizing import Encoding, Night, Work
-
 MOST = 100_000_000  # images that are planned at once
-PATCH, DEPTH, WIDTH = 14, 24, 1024  # of ViT-L/14
-LAYERS = {"lakescore": (11, 17), "paper": (5, 11, 17, 23)}
-# As infra/k8s has them: CPUs of a GPU's node that take tasks, GB of search.memory_gb, images of encoder.batch_size
-CPUS, MEMORY_GB, BATCH = 6, 16, 32
-READY = 600  # seconds in which a node comes and goes
-WIDEST = 98  # columns of a line
-NIGHTS = ("first", "nightly")
-ASSUMED = """\
-ASSUMED, nothing of it measured on a GPU: {rates.encoded:.3g} multiply-adds a second to encode,
-{rates.products:.3g} to compare (a bit more than half of the 70 TFLOP/s of half precision that NVIDIA
-names for an A10G), {rates.aggregated:.3g} values of neighbourhoods (30 bytes for each, of 600 GB/s). By
-Amazon's guide to S3, {rates.request:g} s until a request is answered, {stream:.0f} MB/s for each,
-{rates.puts:,.0f} objects written a second.
-
-Measured on one core, by bench.rates: {ms[decoded]:.0f} ms for a photograph of 5 megapixels,
-{ms[mapped]:.0f} ms for a megapixel of maps, {ms[measured]:.0f} ms for one of metrics; of the head
-{ms[listed]:.2f} ms for an image of the lake, {ms[recorded]:.2f} ms for one of the night,
-{rates.remembered:,.0f} bytes of memory for an image.
-
-As infra/ has it: ViT-L/14, encoder.dtype and search.dtype fp16, search.memory_gb {memory}, {cpus} CPUs of each node for
-tasks and no node without a GPU, {ready:g} minutes for nodes to come and to go; references.mode auto. Not in it:
-regions, the report, and what a cluster costs when it is idle.
-
-Prices: ${prices.node:g} a node and hour (default: g5.2xlarge on demand in us-east-1, $1.212, and 12 % for EKS Auto
-Mode; spot is often half or less), ${prices.head_gb:.3f} a GB and hour of the head's m7i. S3: ${put:g} for 1,000
-requests that write or list, ${get:g} for 1,000 that read, ${prices.stored:g} a GB and month."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A run, and the GB of the head's node."""
-
-    work: Work
-    encoding: Encoding
-    night: Night
-    head: int
 
 
 def main() -> None:
@@ -85,154 +38,24 @@ def main() -> None:
     parser.add_argument("--dollars", type=PositiveFloat, default=1.36, help="Of one node with one GPU, an hour.")
     parser.add_argument("--rates", help="JSON file of what was measured: `python -m bench.rates` writes one.")
     arguments = parser.parse_args()
-    if arguments.size < PATCH:
-        raise ConfigError(f"--size {arguments.size} is less than one patch of {PATCH} pixels")
     if max(arguments.images) > MOST:
         raise ConfigError(f"--images {max(arguments.images):,} is more than can be planned at once, {MOST:,}")
 
-    from pipeline.config import ReferencesConfig
+    from pipeline.cluster_plan import Question, describe, plan_lake, read_rates
     from pipeline.plan.rates import ClusterRates, Prices
-    from pipeline.plan.sizing import Work
-    from pipeline.report.terminal import aligned, ruled
 
-    rates = ClusterRates() if arguments.rates is None else _measured(Path(arguments.rates))
-    prices = Prices(node=arguments.dollars)
-    lakes = []
-    for images in arguments.images:
-        first = Work(images, images, arguments.categories, 0, arguments.masked, arguments.preset == "paper")
-        nightly = replace(first, images=max(1, round(images * arguments.new)), runs=int(ReferencesConfig().days))
-        lakes.append([_plan(work, arguments, rates) for work in (first, nightly)])
-    hours = arguments.hours if arguments.gpus is None else inf
-    nights = f"{100 * arguments.new:g} % of the images new each night"
-    if arguments.gpus is None:
-        nights += f", {hours:g} hours a night"
-    print(f"Preset {arguments.preset} at {arguments.size} pixels, {arguments.categories} categories, {nights}\n")
-    print("\n".join(ruled(aligned(_nights(lakes, hours, prices), left=(0, 1, 8)))), end="\n\n")
-    print("\n".join(ruled(aligned(_kept(lakes, rates, prices)))), end="\n\n")
-    print("\n".join(ruled(aligned(_stages(lakes[-1]), left=(0, 1)))), end="\n\n")
-    print("\n".join(_limits(lakes[-1])), end="\n\n")
-    print(_assumed(arguments.rates, rates, prices))
-
-
-def _measured(file: Path) -> ClusterRates:
-    """Read a file of rates; those that it does not name are the usual ones. Raises `ConfigError`."""
-    from pydantic import Field, TypeAdapter, ValidationError
-
-    from pipeline.plan.rates import ClusterRates
-
-    try:
-        rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-        given = TypeAdapter(dict[str, rate]).validate_json(file.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"--rates {file}: {error.strerror}") from error
-    except ValidationError as error:
-        [first, *_] = error.errors()
-        raise ConfigError(": ".join([f"--rates {file}", *map(str, first["loc"]), first["msg"]])) from error
-    if unknown := sorted(given.keys() - {field.name for field in fields(ClusterRates)}):
-        raise ConfigError(f"--rates {file}: there is no rate {unknown[0]!r}")
-    return ClusterRates(**given)
-
-
-def _plan(work: Work, arguments: Namespace, rates: ClusterRates) -> Plan:
-    """Plan a run as infra's nights are set."""
-    from pipeline.config import ScoreConfig
-    from pipeline.plan.sizing import Encoding, Node, Planner, head_gb
-    from pipeline.scoring.scorer import Layer, make_scorer
-    from pipeline.store.features import block_images
-
-    layers, side = LAYERS[arguments.preset], arguments.size // PATCH
-    patches, layer_bytes = side**2, 2 * side**2 * WIDTH
-    method = {"preset": arguments.preset}
-    config = ScoreConfig.model_validate({"input": {"uri": "any"}, "output": {"uri": "any"}, "method": method})
-    scorer = make_scorer(config, Layer((side, side), WIDTH, bytes=2, count=len(layers)))
-    # The blocks' matrices, and attention between all tokens
-    forward = patches * DEPTH * (12 * WIDTH**2 + 2 * patches * WIDTH)
-    block = block_images(layer_bytes * len(layers), BATCH)
-    encoding = Encoding((side, side), PATCH, forward, layers, layer_bytes, block)
-    planner = Planner(work, encoding, Node(CPUS, MEMORY_GB * 1e9, READY), scorer, config.references, rates)
-    night = planner.within(arguments.hours) if arguments.gpus is None else planner.on(arguments.gpus)
-    return Plan(work, encoding, night, head_gb(work, rates))
-
-
-def _nights(lakes: Sequence[Sequence[Plan]], hours: float, prices: Prices) -> list[list[str]]:
-    """Return what each night takes and costs."""
-    rows = [["images", "night", "GPUs", "hours", "$", "nodes $", "head $", "requests $", "limited by"]]
-    for plans in lakes:
-        for name, plan in zip(NIGHTS, plans, strict=True):
-            images, night = f"{plan.work.total:,}" if name == "first" else "", plan.night
-            bill = [night.held * prices.node, night.hours * plan.head * prices.head_gb, night.requests.dollars(prices)]
-            dollars = [f"{of:,.0f}" for of in (sum(bill), *bill)]
-            late = "late: " if night.hours > hours else ""
-            rows.append([images, name, str(night.nodes), f"{night.hours:.1f}", *dollars, f"{late}{night.longest.name}"])
-    return rows
-
-
-def _kept(lakes: Sequence[Sequence[Plan]], rates: ClusterRates, prices: Prices) -> list[list[str]]:
-    """Return what lies in the bucket after the first night, how many requests each makes, and the head's node."""
-    rows = [["images", "features TB", "maps TB", "$ a month", "objects M"]]
-    rows[0] += ["requests M", "nightly M", "head GB", "nightly GB"]
-    for plans in lakes:
-        images, encoding = plans[0].work.total, plans[0].encoding
-        features, maps = images * encoding.bytes, images * encoding.megapixels * rates.map_bytes
-        month = (features + maps) / 1e9 * prices.stored
-        kept = [f"{features / 1e12:.2f}", f"{maps / 1e12:.2f}", f"{month:,.0f}"]
-        kept.append(f"{encoding.objects(images) / 1e6:.2f}")
-        requests = [f"{plan.night.requests.all / 1e6:.2f}" for plan in plans]
-        rows.append([f"{images:,}", *kept, *requests, *[str(plan.head) for plan in plans]])
-    return rows
-
-
-def _stages(plans: Sequence[Plan]) -> list[list[str]]:
-    """Return the seconds of each part of both nights; in brackets those that go on beside others, and add none."""
-    nights = [plan.night for plan in plans]
-    names = [f"{name}, {night.nodes} GPUs" for name, night in zip(NIGHTS, nights, strict=True)]
-    rows = [[f"seconds of {plans[0].work.total:,} images", "done by", *names]]
-    found = [{part.name: part for part in night.parts} for night in nights]
-    for name, part in (found[1] | found[0]).items():
-        cells = []
-        for of in found:
-            own = of.get(name)
-            text = f"{own.seconds:,.0f}" if own is not None and own.seconds >= 0.5 else "-"
-            cells.append(f"({text})" if own is not None and own.beside else text)
-        rows.append([name, part.workers, *cells])
-    return [*rows, ["all", "", *[f"{night.seconds:,.0f}" for night in nights]]]
-
-
-def _limits(plans: Sequence[Plan]) -> list[str]:
-    """Say in a line for each night what takes the largest part of it, and how long all wait for the head."""
-    from pipeline.plan.sizing import HEAD
-
-    said = []
-    for name, night in zip(NIGHTS, [plan.night for plan in plans], strict=True):
-        longest = night.longest
-        share = 100 * longest.seconds / night.seconds
-        head = 100 * sum(part.seconds for part in night.parts if part.workers == HEAD) / night.seconds
-        said.append(
-            f"{name.capitalize()}: limited by {longest.name} ({longest.workers}), {share:.0f} % of the time; "
-            f"the head works alone for {head:.0f} %"
-        )
-    return said
-
-
-def _assumed(file: str | None, rates: ClusterRates, prices: Prices) -> str:
-    """Say what the figures rest on."""
-    from pipeline.plan.rates import ClusterRates
-
-    given = [name for name, usual in vars(ClusterRates()).items() if getattr(rates, name) != usual]
-    text = ASSUMED.format(
-        rates=rates,
-        ms={name: 1e3 * value for name, value in vars(rates).items()},
-        stream=rates.stream / 1e6,
-        prices=prices,
-        put=1000 * prices.put,
-        get=1000 * prices.get,
-        memory=MEMORY_GB,
-        cpus=CPUS,
-        ready=READY / 60,
+    rates = ClusterRates() if arguments.rates is None else read_rates(Path(arguments.rates))
+    question = Question(
+        arguments.categories,
+        arguments.new,
+        arguments.masked,
+        arguments.preset,
+        arguments.size,
+        arguments.hours,
+        arguments.gpus,
     )
-    if given:
-        text = f"By {file}, in place of what is said below: {', '.join(given)}.\n\n{text}"
-    return "\n".join(textwrap.fill(paragraph, WIDEST) for paragraph in text.split("\n\n"))
+    lakes = [plan_lake(images, question, rates) for images in arguments.images]
+    print(describe(question, lakes, rates, Prices(node=arguments.dollars), arguments.rates))
 
 
 if __name__ == "__main__":
