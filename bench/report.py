@@ -73,6 +73,11 @@ class Report:
         print(line)
         self._content["figures"][name] = {"value": value, "unit": unit, "aim": aim, "met": met}
 
+    def keep(self, name: str, figures: Mapping[str, float]) -> None:
+        """Write figures alone to <folder>/<name>.json, for who reads them as settings."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
+
     def save(self, draw: Callable[[Figure], None]) -> None:
         """Write the JSON, and the plot that `draw` puts into a figure."""
         from matplotlib.figure import Figure

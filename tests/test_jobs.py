@@ -99,6 +99,8 @@ WRONG: list[tuple[str, list[str], int, str]] = [
     ("size_cluster.py", ["--size=5"], 2, "--size 5 is less than one patch of 14 pixels"),
     ("size_cluster.py", ["--images", "5", "1000000000"], 2, "--images 1,000,000,000 is more than can be planned"),
     ("size_cluster.py", ["--new=1.5"], 2, "new: "),
+    ("size_cluster.py", ["--preset=subspace"], 2, "preset: "),
+    ("size_cluster.py", ["--rates={tmp}/absent.json"], 2, "--rates {tmp}/absent.json: No such file or directory"),
 ]
 
 
@@ -122,9 +124,12 @@ def test_what_is_wrong_is_said_in_one_printable_line(
 
 def test_the_examples_of_the_planner_work() -> None:
     job = JOBS[0].with_name("size_cluster.py")
-    [line] = re.findall(r"^size_cluster.py (.+)$", job.read_text(), re.MULTILINE)
-    done = run(job, *line.split())
-    assert done.returncode == 0 and done.stdout.splitlines()[2].startswith("250,000 "), done.stderr
+    hours, gpus = re.findall(r"^size_cluster.py (.+)$", job.read_text(), re.MULTILINE)
+    done = run(job, *hours.split())
+    assert done.returncode == 0 and done.stdout.splitlines()[4].startswith("250,000 "), done.stderr
+    assert "Prices: $0.45 a node" in done.stdout
+    done = run(job, *gpus.split())
+    assert done.returncode == 0 and "first, 256 GPUs  nightly, 256 GPUs" in done.stdout, done.stderr
 
 
 def fail(how: str, form: str = "text", **env: str) -> "subprocess.CompletedProcess[str]":
