@@ -42,8 +42,9 @@ from pipeline.schema.tables import UNITS
 from pipeline.scoring.musc.rscin import rscin
 from pipeline.scoring.scorer import Layer
 from pipeline.scoring.search.radius import choose_radius
-from pipeline.stages.maps import MapBlock, WriteMaps
+from pipeline.stages.maps import WriteMaps
 from pipeline.stages.near_duplicates import FindNearDuplicates
+from pipeline.stages.ranges import Range
 from pipeline.store.features import FeatureStore
 from pipeline.store.run_folder import RunFolder, read_table, write_array, write_table
 from pipeline.views import View
@@ -169,9 +170,9 @@ def maps(folder: Path, sizes: Sizes) -> dict[str, float]:
     write_array(run.unit_results(1) / f"{unit.id}.npy", found)
     write = WriteMaps(config, Layer((side, side), WIDTH, 2, 2), LakeGeometry(Geometry(PATCH, (pixels, pixels))), run)
     write.setup("cpu", 1)
-    block, megapixels = MapBlock(CATEGORY, 0, count).table(), count * pixels**2 / 1e6
+    block, megapixels = Range(CATEGORY, 0, count).table(), count * pixels**2 / 1e6
     mapped = seconds(lambda: write(block))
-    size = sum(file.stat().st_size for file in Path((run.output / run.maps).path).rglob("*.png"))
+    size = sum(file.stat().st_size for file in Path((run.output / run.maps).path).rglob("*.parquet"))
     with_masks = synthetic(count, pixels)
     measured = seconds(lambda: streamed_pixel_metrics(histogram(*with_masks), "exact"))
     return {"mapped": mapped / megapixels, "map_bytes": size / megapixels, "measured": measured / megapixels}

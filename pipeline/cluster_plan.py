@@ -28,8 +28,7 @@ ASSUMED = """\
 ASSUMED, nothing of it measured on a GPU: {rates.encoded:.3g} multiply-adds a second to encode,
 {rates.products:.3g} to compare (a bit more than half of the 70 TFLOP/s of half precision that NVIDIA
 names for an A10G), {rates.aggregated:.3g} values of neighbourhoods (30 bytes for each, of 600 GB/s). By
-Amazon's guide to S3, {rates.request:g} s until a request is answered, {stream:.0f} MB/s for each,
-{rates.puts:,.0f} objects written a second.
+Amazon's guide to S3, {rates.request:g} s until a request is answered, {stream:.0f} MB/s for each.
 
 Measured on one core, by bench.rates: {ms[decoded]:.0f} ms for a photograph of 5 megapixels,
 {ms[mapped]:.0f} ms for a megapixel of maps, {ms[measured]:.0f} ms for one of metrics; of the head

@@ -8,8 +8,8 @@ class ClusterRates:
     """What one GPU, one CPU, the head and the bucket do.
 
     Those of GPUs and of the bucket are ASSUMED, from what their makers publish: an A10G has 70 TFLOP/s of fp16 and
-    600 GB/s of memory, and Amazon's guide to the performance of S3 names 85 to 90 MB/s and 0.1 to 0.2 s of a request,
-    and 3,500 objects a second. The others were measured by `python -m bench.rates`, in processor seconds of a core of
+    600 GB/s of memory, and Amazon's guide to the performance of S3 names 85 to 90 MB/s and 0.1 to 0.2 s of a request.
+    The others were measured by `python -m bench.rates`, in processor seconds of a core of
     a Xeon.
 
     Attributes:
@@ -18,13 +18,12 @@ class ClusterRates:
         aggregated: values averaged over neighbourhoods in a second of a GPU, of some 30 bytes of memory each.
         stream: bytes that a request moves in a second.
         request: seconds until the first byte of an answer.
-        puts: objects that a bucket takes in a second.
         decoded: seconds of a CPU for a photograph of 5 megapixels.
         photograph: bytes of its file.
         near_duplicates: seconds of a CPU for an image that is looked for among 256 references.
         reached: multiply-adds in a second of a CPU that looks for a category's radius.
         mapped: seconds of a CPU for a million pixels of maps.
-        map_bytes: bytes of the files of as many.
+        map_bytes: bytes of what as many are drawn from.
         rescored: pairs of images that a CPU compares in a second, of preset paper.
         measured: seconds of a CPU for a million pixels of maps with masks.
         listed: seconds of the head for an image of the lake, until all is planned.
@@ -40,13 +39,12 @@ class ClusterRates:
     aggregated: float = 2e10
     stream: float = 9e7
     request: float = 0.1
-    puts: float = 3500
     decoded: float = 0.054
     photograph: float = 9.4e5
     near_duplicates: float = 4e-5
     reached: float = 3.2e10
-    mapped: float = 0.075
-    map_bytes: float = 9e5
+    mapped: float = 0.016
+    map_bytes: float = 2.8e4
     rescored: float = 7e7
     measured: float = 0.01
     listed: float = 1.5e-4

@@ -15,14 +15,13 @@ from pipeline.plan.units import UNIT_OPERATIONS, Members, Reach, Unit
 MOST = 4096  # nodes; who needs more has another question
 READERS = 8  # requests of one worker that are under way at a time
 PAGE = 1000  # objects that a bucket lists at a time
-MAP_BLOCK = 64  # images of one task that writes maps,
+MAP_BLOCK = 64  # images of one task that writes maps, all of them in one file,
 READ_BY_MAPS = 4  # requests of it: its images, the units, what they found, references
 SAMPLED = 10  # images of a category that show how near the nearest patches lie
 OF_CATEGORY, OF_RUN = 10, 20  # objects that a run writes of a category, for its workers, and of itself
-HEAD_GB, HEAD_SHARE = (
-    16,
-    0.5,
-)  # of the smallest node of a head, and the share of its memory that infra/ leaves to a driver
+INDEX_PARTS = 8  # of a category, on average
+# GB of the smallest node of a head, and the share of its memory that infra/ leaves to a driver
+HEAD_GB, HEAD_SHARE = 16, 0.5
 HEAD, CPUS, GPUS, NODES = "head", "CPU workers", "GPU workers", "nodes"
 
 
@@ -85,8 +84,8 @@ class Encoding:
         return images / self.block
 
     def objects(self, images: float) -> float:
-        """Return how many objects so many images leave: two files of features for a block, and their maps."""
-        return 2 * self.files(images) + images
+        """Return how many objects so many images leave: two files of features for a block, and those of maps."""
+        return 2 * self.files(images) + images / MAP_BLOCK
 
 
 @dataclass(frozen=True)
@@ -221,8 +220,10 @@ class Planner:
 
     def _finding(self) -> float:
         """Return the seconds in which the head reads which images' features are stored, of all of the lake."""
-        stored = self._work.total - self._work.images if self._work.runs else 0
-        return stored * self._rates.found + self._reading(self._encoding.files(stored))
+        if not self._work.runs:
+            return 0.0
+        stored = self._work.total - self._work.images
+        return stored * self._rates.found + self._reading(INDEX_PARTS * self._work.categories)
 
     def _extract(self, nodes: int, cpus: int) -> list[Part]:
         """Return decoding, and beside it encoding and writing, which a worker with a GPU does in turn."""
@@ -271,9 +272,9 @@ class Planner:
     def _reduce(self, cpus: int) -> list[Part]:
         """Return what follows scoring: blocks of images, then one task for each category."""
         work, rates, megapixels = self._work, self._rates, self._encoding.megapixels
-        each = megapixels * rates.mapped + self._putting(megapixels * rates.map_bytes)
-        each += READ_BY_MAPS * rates.request / MAP_BLOCK
-        maps = max(_shared(work.images, cpus, MAP_BLOCK) * each, work.images / rates.puts)
+        each = megapixels * (rates.mapped + rates.map_bytes / rates.stream)
+        each += (1 + READ_BY_MAPS) * rates.request / MAP_BLOCK
+        maps = _shared(work.images, cpus, MAP_BLOCK) * each
         thresholds, metrics = list[float](), list[float]()
         for of in self._members.values():
             pairs = of.total**2 if work.rescored else 0
@@ -313,11 +314,12 @@ class Planner:
     def _count_requests(self, units: Sequence[Unit]) -> Requests:
         """Return all requests of a run."""
         work, encoding = self._work, self._encoding
-        files, stored = encoding.files(work.images), encoding.files(work.total - work.images) if work.runs else 0
+        files, stored = encoding.files(work.images), encoding.files(work.total - work.images) if work.runs else 0.0
         lists = (work.total + 2 * stored) / PAGE
-        puts = lists + 2 * files + work.images + len(units) + work.categories * OF_CATEGORY + OF_RUN
+        puts = lists + 2 * files + work.images / MAP_BLOCK + len(units) + work.categories * OF_CATEGORY + OF_RUN
         earlier = sum(0 if of.mutual else of.references for of in self._members.values())
-        gets = work.images * (1 + READ_BY_MAPS / MAP_BLOCK + work.masked) + 2 * (files + earlier) + 2 * stored
+        gets = work.images * (1 + READ_BY_MAPS / MAP_BLOCK + work.masked) + 2 * (files + earlier)
+        gets += 2 * INDEX_PARTS * work.categories if work.runs else 0
         return Requests(puts, gets + sum(map(self._gets, units)))
 
 

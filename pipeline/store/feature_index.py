@@ -10,6 +10,7 @@ are made empty, since who may write a store need not delete in it.
 import hashlib
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from pipeline.io.storage import Location
 from pipeline.schema.tables import INDEXED
 from pipeline.store.checks import held_to
 
+READERS = 8  # parts read at a time
 FEW = 16  # files, or parts, that are read one by one each night rather than written into one part
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,8 @@ class FeatureIndex:
 
     def read(self, parts: Sequence[str]) -> pa.Table:
         """Return the rows of some parts; one that is damaged is dropped with a warning."""
-        return pa.concat_tables([INDEXED.empty(), *(self._read(part) for part in parts)])
+        with ThreadPoolExecutor(READERS) as readers:
+            return pa.concat_tables([INDEXED.empty(), *readers.map(self._read, parts)])
 
     def write(self, images: pa.Table, instead_of: Sequence[str] = ()) -> None:
         """Write a part: rows of INDEXED, of images whose files are written. Other parts count no more."""

@@ -122,12 +122,10 @@ def _thresholds(work: Work) -> list[tuple[Work, str]]:
     return [(work, "thresholds, re-scoring"), (replace(work, rescored=False), "thresholds")]
 
 
-def test_a_map_is_an_object_of_its_own_and_a_bucket_takes_so_many() -> None:
+def test_maps_are_written_many_at_a_time() -> None:
     work, megapixels = lake(6400), 112**2 / 1e6
-    each = megapixels * (RATES.mapped + RATES.map_bytes / RATES.stream) + 0.05 * (1 + sizing.READ_BY_MAPS / MAP_BLOCK)
+    each = megapixels * (RATES.mapped + RATES.map_bytes / RATES.stream) + 0.05 * (1 + sizing.READ_BY_MAPS) / MAP_BLOCK
     assert seconds(planner(work, SAMPLED).on(1), "maps") == [pytest.approx(6400 / 4 * each)]
-    slow = replace(RATES, puts=0.5)
-    assert seconds(planner(work, SAMPLED, slow).on(1), "maps") == [pytest.approx(6400 / 0.5)]
 
 
 def test_metrics_are_of_images_with_masks() -> None:
@@ -141,7 +139,7 @@ def test_the_head_lists_the_lake_and_reads_what_is_known_of_it() -> None:
     names = ("list the lake", "find stored features", "read earlier runs", "rows of the images")
     listing = 10_000 * RATES.listed + 10 * 0.05
     assert seconds(first, *names) == pytest.approx([listing, 0, 0, 10_000 * RATES.recorded])
-    finding = 9800 * RATES.found + 9800 / 32 * 0.05 / READERS
+    finding = 9800 * RATES.found + sizing.INDEX_PARTS * 0.05 / READERS
     rows = 7 * 10_000 * (RATES.recalled + RATES.recalled_bytes / RATES.stream)
     assert seconds(nightly, *names) == pytest.approx([listing, finding, rows, 200 * RATES.recorded])
     assert seconds(nightly, "find references") == [pytest.approx(finding)]
@@ -158,13 +156,13 @@ def test_nodes_cost_from_when_they_are_asked_for() -> None:
 def test_requests_and_objects_are_counted() -> None:
     work = Work(images=640, total=640, categories=1)
     units = 1 + 1  # of each pass, which hold all
-    puts = 640 / 1000 + 640 + 2 * 20 + units + sizing.OF_CATEGORY + sizing.OF_RUN
+    puts = 640 / 1000 + 640 / MAP_BLOCK + 2 * 20 + units + sizing.OF_CATEGORY + sizing.OF_RUN
     tokens = 2 * ((640 + 16) * (1 + 2 / 32) + 2 * 16 * 3)
     gets = 640 * (1 + sizing.READ_BY_MAPS / MAP_BLOCK) + 2 * 20 + tokens
     found = planner(work, SAMPLED).on(5).requests
     assert (found.puts, found.gets, found.all) == pytest.approx((puts, gets, puts + gets))
     assert Requests(5, 7).dollars(Prices(put=2, get=3)) == 31
-    assert ENCODING.objects(640) == 2 * 20 + 640
+    assert ENCODING.objects(640) == 2 * 20 + 640 / MAP_BLOCK
 
 
 def test_the_head_is_the_smallest_that_holds_the_lake_and_earlier_rows() -> None:
@@ -193,9 +191,7 @@ LINEAR = (
 
 @given(st.integers(2, 9), st.integers(1, 3))
 def test_what_is_done_for_each_image_grows_with_the_images(times: int, nodes: int) -> None:
-    few, many = (
-        planner(replace(lake(768 * of), masked=0.5), SAMPLED, replace(RATES, puts=1e9)).on(nodes) for of in (1, times)
-    )
+    few, many = (planner(replace(lake(768 * of), masked=0.5), SAMPLED).on(nodes) for of in (1, times))
     assert seconds(many, *LINEAR) == pytest.approx([times * of for of in seconds(few, *LINEAR)])
 
 
