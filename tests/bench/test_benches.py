@@ -44,6 +44,7 @@ TABLES = {
     "page": {"Opened": 1},
     "patches": {"Scoring at 56 pixels": 10, "The same images enlarged": 2},
     "presets": {"Scoring of a category": 2},
+    "rounding": {"Change by rounding, percent points": 51},
     "sample": {"Image AUROC in percent": 4},
     "small": {"Metrics in percent, and seconds": 3, "Normal images below a defective one": 3},
     "turned": {"Metrics in percent": 3, "Means, and seconds of all sets": 3},
