@@ -4,8 +4,8 @@
 
 Needs torch, Triton and numpy alone, and takes a few minutes. Rows say how a search is made: by products that are
 written to memory, or fused with the search for the largest, which writes none of them. `peak` is a large square product
-of cuBLAS in fp16; `% of peak` counts what the search has to multiply, each pair of images once where both directions are
-asked for. A fused search that does not give the same as the other one is not timed. Without a GPU it says NOT RUN;
+of cuBLAS in fp16; `% of peak` counts what the search has to multiply, each pair of images once for both directions. A
+fused search that does not give the same as the other one is not timed. Without a GPU it says NOT RUN;
 with --toy in Triton's interpreter it shows that it runs.
 """
 

@@ -465,7 +465,7 @@ class SearchConfig(_Group):
     kind: Literal["auto", "gemm", "faiss"] = "auto"
     """Blocked matrix products, a FAISS index per reference image, or the faster of both for shape and device."""
     dtype: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
-    """Precision of the compared vectors; sums are never rounded so. auto: fp32, and for preset lakescore fp16 on GPU."""
+    """Precision of the compared vectors; sums are never rounded so. auto: fp32; for lakescore on GPUs fp16."""
     radius: Literal["auto", "whole"] | int = "auto"
     """lakescore: a patch is compared with those so many patches around its own place; auto takes for each category the
     fewest that keep 99 % of the distances of a sample, or the whole image. The other presets take the whole image."""
