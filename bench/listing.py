@@ -136,7 +136,7 @@ def work(address: str) -> Row:
     os.environ |= dict.fromkeys(names, "any") | {"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1"}
     from pipeline.catalog import build_catalog  # what a driver imports is there before its memory is looked at
     from pipeline.encoders.spec import EncoderSpec
-    from pipeline.plan.units import UNIT_OPERATIONS
+    from pipeline.plan.units import UNIT_MEMORY, UNIT_OPERATIONS
     from pipeline.scoring.scorer import Layer, make_scorer
     from pipeline.store.features import FeatureStore
     from pipeline.store.history import History
@@ -154,7 +154,7 @@ def work(address: str) -> Row:
     store = FeatureStore(Location.parse("features"), spec.grid, spec.width, spec.layers, "float16")
     geometry = LakeGeometry(Geometry(14, (518, 518)))
     choose = Chooser(config, store, RunFolder(Location.parse("out"), "x"), "f", None, {}, geometry)
-    scorer, memory = make_scorer(config, Layer(spec.grid, spec.width, 2)), config.search.memory_gb * 1e9
+    scorer, memory = make_scorer(config, Layer(spec.grid, spec.width, 2)), UNIT_MEMORY
     expected = choose.expected(selection.todo, selection.pinned)
     units = scorer.units(0, expected, spec.layers, memory, UNIT_OPERATIONS["cuda"])
     planned = time.perf_counter()

@@ -464,14 +464,14 @@ class SearchConfig(_Group):
 
     kind: Literal["auto", "gemm", "faiss"] = "auto"
     """Blocked matrix products, a FAISS index per reference image, or the faster of both for shape and device."""
-    dtype: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
-    """Precision of the compared vectors; sums are never rounded so."""
+    dtype: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
+    """Precision of the compared vectors; sums are never rounded so. auto: fp32; for lakescore on GPUs fp16."""
     radius: Literal["auto", "whole"] | int = "auto"
     """lakescore: a patch is compared with those so many patches around its own place; auto takes for each category the
     fewest that keep 99 % of the distances of a sample, or the whole image. The other presets take the whole image."""
-    memory_gb: float = Field(4.0, gt=0, allow_inf_nan=False)
-    """What one scoring worker may hold: it bounds the units that scoring is cut into. A GPU should get most of its own,
-    so that references are read less often."""
+    memory_gb: Literal["auto"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
+    """What one scoring worker may hold: it bounds the units that scoring is cut into. auto: 4, and on a GPU 70 % of its
+    own, so that references are read less often."""
 
     @field_validator("radius")
     @classmethod
@@ -482,7 +482,7 @@ class SearchConfig(_Group):
 
     @model_validator(mode="after")
     def _fits_the_search(self) -> Self:
-        if self.kind == "faiss" and self.dtype != "fp32":
+        if self.kind == "faiss" and self.dtype not in ("auto", "fp32"):
             raise ValueError(f"faiss searches in fp32; use kind gemm or auto for {self.dtype}")
         if self.kind == "faiss" and isinstance(self.radius, int):
             raise ValueError("faiss searches whole images; use kind gemm or auto for a radius")

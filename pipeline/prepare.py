@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 from pipeline.catalog import Catalog, build_catalog, check_categories
 from pipeline.config import ScoreConfig
 from pipeline.encoders.spec import EncoderSpec
-from pipeline.engine.calibrate import Estimate, announce, estimate
+from pipeline.engine.calibrate import Estimate, announce, estimate, memory_of
 from pipeline.engine.clock import Clock
 from pipeline.engine.cluster import Pool, everywhere, pool
 from pipeline.engine.describe import spec_of
 from pipeline.engine.tasks import OnRay
 from pipeline.geometry import LakeGeometry, usual_geometry
 from pipeline.plan.units import UNIT_OPERATIONS, Members, Unit
-from pipeline.schema.record import Settings
+from pipeline.schema.record import Settings, settings_taken
 from pipeline.scoring.scorer import Layer, Scorer, Tuning, make_scorer
 from pipeline.stages.depths import find_depths
 from pipeline.stages.reach import within
@@ -64,12 +64,13 @@ class Prepared(Begun):
     choose: Chooser
     encode_pool: Pool
     score_pool: Pool
+    memory: float  # bytes that a scoring worker may hold
     cost: Estimate
     tuning: Tuning
 
     def passes(self, members: dict[str, Members]) -> list[list[Unit]]:
         """Return the units of each pass of scoring."""
-        return _plan_passes(self.scorer, self.config, self.spec, members, self.score_pool.device)
+        return _plan_passes(self.scorer, self.memory, self.spec, members, self.score_pool.device)
 
 
 def list_lake(config: ScoreConfig, folder: RunFolder, settings: Settings, started: datetime) -> Begun:
@@ -97,16 +98,18 @@ def prepare(begun: Begun) -> Prepared:
     )
     since = begun.started - timedelta(days=config.references.days)
     geometry = _geometry(begun, spec)
-    history = read_history(folder.output, since, spec.fingerprint, settings, geometry)
-    selection = select(begun.catalog, config, history)
-    earlier = window_of(history, since, config.references.count)
-    choose = Chooser(config, store, folder, spec.fingerprint, earlier, settings, geometry)
-    expected = choose.expected(selection.todo, selection.pinned)
     layer = layer_of(store)
     scorer = make_scorer(config, layer)
     score_pool = pool(config.ray.score)
+    taken = settings_taken(settings, scorer.untuned(score_pool.device).dtype)
+    history = read_history(folder.output, since, spec.fingerprint, taken, geometry)
+    selection = select(begun.catalog, config, history)
+    earlier = window_of(history, since, config.references.count)
+    choose = Chooser(config, store, folder, spec.fingerprint, earlier, taken, geometry)
+    expected = choose.expected(selection.todo, selection.pinned)
+    memory = memory_of(config.search, score_pool)
     usual = {category: scorer.usual_reach(of.grid) for category, of in expected.items()}
-    units = _plan_passes(scorer, config, spec, within(expected, usual), score_pool.device)
+    units = _plan_passes(scorer, memory, spec, within(expected, usual), score_pool.device)
     cost, tuning = estimate(chain.from_iterable(units), scorer, config, layer, score_pool, folder.output)
     announce(cost, config.references, {category: of.total for category, of in expected.items()})
     return Prepared(
@@ -121,6 +124,7 @@ def prepare(begun: Begun) -> Prepared:
         choose=choose,
         encode_pool=pool(config.ray.encode),
         score_pool=score_pool,
+        memory=memory,
         cost=cost,
         tuning=tuning,
     )
@@ -164,7 +168,7 @@ def _values(begun: Begun) -> LakeValues:
 
 
 def _plan_passes(
-    scorer: Scorer, config: ScoreConfig, spec: EncoderSpec, members: dict[str, Members], device: str
+    scorer: Scorer, memory: float, spec: EncoderSpec, members: dict[str, Members], device: str
 ) -> list[list[Unit]]:
-    memory, operations = config.search.memory_gb * 1e9, UNIT_OPERATIONS[device]
+    operations = UNIT_OPERATIONS[device]
     return [scorer.units(of_pass, members, spec.layers, memory, operations) for of_pass in range(scorer.passes)]

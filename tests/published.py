@@ -97,7 +97,7 @@ def facts(run_id: str, **changed: Any) -> dict[str, Any]:
         "drifted": ["nut"],
         "drift": {},
         "layout": "folder",
-        "search": {"kind": "gemm", "tile": 1024, "products": 5e10, "aggregated": 5e7},
+        "search": {"kind": "gemm", "tile": 1024, "products": 5e10, "aggregated": 5e7, "dtype": None, "near_tile": None},
         "estimate": {"cost": {"products": 3e11, "aggregated": 2e6, "read": 4e6}, "seconds": 6.0, "workers": 1},
         "encoder": ENCODER,
         "map_scale": 3e-5,

@@ -286,7 +286,7 @@ def test_defaults_of_the_preset_paper_are_the_papers() -> None:
 def test_defaults_compute_in_full_precision() -> None:
     config = ScoreConfig.model_validate(tree())
     assert config.encoder.dtype == "fp32"
-    assert config.search.dtype == "fp32"
+    assert config.search.dtype == "auto"  # which is fp32 but on GPUs: tests/scoring/search/test_settings.py
 
 
 def test_every_setting_is_explained() -> None:
@@ -663,6 +663,7 @@ def test_faiss_with_fewer_bits_is_refused(dtype: str) -> None:
         parse([*REQUIRED, "--search.kind=faiss", f"--search.dtype={dtype}"])
     for kind in ("gemm", "auto"):
         assert parse([*REQUIRED, f"--search.kind={kind}", f"--search.dtype={dtype}"]).search.dtype == dtype
+    assert parse([*REQUIRED, "--search.kind=faiss"]).search.dtype == "auto"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.schema import tables
-from pipeline.schema.record import NewerVersion, RunRecord
+from pipeline.schema.record import NewerVersion, RunRecord, setting
 from pipeline.schema.scores import times_threshold, upgrade_scores, with_manifest
 from pipeline.schema.table import Column, TableSchema, count_by, records, set_columns
 from pipeline.schema.tables import BOXED, SCORES, VERSION
@@ -276,3 +276,11 @@ def test_decisions_are_read_as_they_were_written() -> None:
     run = record("one", {"decisions": {"nut": decision}})
     assert run.told()["decisions"] == {"nut": decision}
     assert run.decisions["nut"].flagged == 3 and run.decisions["nut"].recall is None
+
+
+@pytest.mark.parametrize(("taken", "dtype"), [("fp16", "fp16"), (None, "auto")])
+def test_settings_as_taken_have_the_precision_of_the_search(taken: str | None, dtype: str) -> None:
+    search = {"kind": "gemm", "tile": 1, "products": 1.0, "aggregated": 1.0, "dtype": taken, "near_tile": 0}
+    run = record("one", {"search": search}, search__dtype="auto")
+    assert setting(run.taken, "search.dtype") == dtype and setting(run.taken, "search.kind") == "auto"
+    assert run.setting("search.dtype") == "auto"

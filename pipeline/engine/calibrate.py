@@ -13,12 +13,12 @@ import numpy as np
 import ray
 from pydantic import PositiveFloat, TypeAdapter
 
-from pipeline.config import ReferencesConfig, ScoreConfig
+from pipeline.config import ReferencesConfig, ScoreConfig, SearchConfig
 from pipeline.engine.cluster import RETRIES, Pool
 from pipeline.io.json_file import read_json
 from pipeline.io.storage import Location
 from pipeline.plan.cost import Cost, Rates, refuse_quadratic
-from pipeline.plan.units import Unit
+from pipeline.plan.units import UNIT_MEMORY, Unit
 from pipeline.scoring.scorer import Layer, Scorer, Tuning, make_scorer
 from pipeline.store.run_folder import write_json
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 WORTH_MEASURING = 1e13  # multiply-adds of a run: some minutes of one CPU core
 PROBE_BYTES = 32 << 20
 READ = 2e8  # bytes a second from storage, where it was not measured
+OF_A_GPU = 0.7  # of its memory: the rest is for CUDA, its libraries, and what the allocator cannot join
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,25 @@ def estimate(
         tuning, read = _measured(scorer, config, layer, workers, output)
     rates = Rates(tuning.products, tuning.aggregated, read)
     return Estimate(cost, rates.seconds(cost) / workers.max, workers.max), tuning
+
+
+def memory_of(search: SearchConfig, workers: Pool) -> float:
+    """Return the bytes that a worker of a pool may hold: what the settings say, or what its device has room for."""
+    if search.memory_gb != "auto":
+        return search.memory_gb * 1e9
+    if not workers.gpus:
+        return UNIT_MEMORY
+    remote = ray.remote(gpu_memory).options(num_cpus=0, num_gpus=workers.gpus, max_retries=RETRIES)
+    found: int = ray.get(remote.remote())
+    log.info("search   a worker's GPU has %.3g GB", found / 1e9)
+    return OF_A_GPU * min(1, workers.gpus) * found
+
+
+def gpu_memory() -> int:
+    """Return the bytes of this worker's GPU."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory
 
 
 def announce(found: Estimate, config: ReferencesConfig, totals: Mapping[str, int]) -> None:

@@ -9,6 +9,7 @@ from pipeline.errors import ConfigError
 # About a minute of work: a CPU core makes some 6e10 multiply-adds a second in fp32, a data-centre GPU 5e13 in bf16. A
 # constant and not what was measured, so that a run that is taken up again finds the units that it left.
 UNIT_OPERATIONS = {"cpu": 4e12, "cuda": 3e15}
+UNIT_MEMORY = 4e9  # bytes of a worker without a GPU, where nobody says; likewise a constant
 FEWEST_QUERIES = 16  # images of a unit, where memory allows
 
 

@@ -47,7 +47,7 @@ def redraw(result: Result, report: Location, images: int | None = None) -> None:
     if (report / "index.html").exists():
         log.warning("%s holds a report already: pictures that the new one does not have will stay beside it", report)
     since = run.started - timedelta(days=config.references.days)
-    history = read_history(folder.output, since, run.encoder.fingerprint, run.settings, run.geometry, until=run.started)
+    history = read_history(folder.output, since, run.encoder.fingerprint, run.taken, run.geometry, until=run.started)
     own = records(result.published.table("pixels"), PixelCounts)
     scores, extras = draw_report(
         drawing_of(config, run.layout, run.geometry, report),

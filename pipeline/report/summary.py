@@ -136,7 +136,7 @@ def summarise(result: Result, most: int, category: str | None = None) -> Summary
             compared["min"],
             compared["max"],
         ),
-        search=SearchUsed(run.search.kind, run.search.tile, _word(run.setting("search.dtype"))),
+        search=SearchUsed(run.search.kind, run.search.tile, run.search.dtype or _word(run.setting("search.dtype"))),
         metrics=result.metrics,
         mean=mean_metrics(result.metrics.values()),
         categories=[_spread(scores, name) for name in categories_of(scores)],

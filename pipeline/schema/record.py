@@ -132,6 +132,10 @@ class SearchRecord(_Record):
     tile: int | None
     products: float | None
     aggregated: float | None
+    dtype: str | None = None
+    """Precision of the products; null in runs of before it was told, which took that of the settings."""
+    near_tile: int | None = None
+    """Of the fused search within a radius; 0 where another one was taken."""
 
 
 class CostRecord(_Record):
@@ -286,6 +290,11 @@ class RunRecord(_Record):
         told = self.told()
         return told | {CHECKSUM: _checksum(told)}
 
+    @property
+    def taken(self) -> Settings:
+        """The settings, with the precision of the products that was taken."""
+        return settings_taken(self.settings, self.search.dtype)
+
     def setting(self, name: str) -> JsonValue:
         """Return a setting of a dotted name; None where the run's version had it not yet."""
         return setting(self.settings, name)
@@ -303,6 +312,14 @@ def setting(settings: Settings, name: str) -> JsonValue:
             return None
         found = found.get(part)
     return found
+
+
+def settings_taken(settings: Settings, dtype: str | None) -> Settings:
+    """Return settings with the precision of the products that was taken, where that is known."""
+    search = settings.get("search")
+    if dtype is None or not isinstance(search, dict):
+        return settings
+    return {**settings, "search": {**search, "dtype": dtype}}
 
 
 def channels_of(settings: Settings) -> tuple[int, int, int] | None:

@@ -53,13 +53,16 @@ class Layer:
 class Tuning:
     """Which way of computing is the fastest on a worker, and what it does there in a second.
 
-    `products` are multiply-adds, `aggregated` values of an average over 3 x 3 patches.
+    `products` are multiply-adds, `aggregated` values of an average over 3 x 3 patches. `dtype` is the precision of the
+    products. `near_tile` is that of the fused search within a radius, 0 where another one is faster.
     """
 
     kind: str
     tile: int
     products: float
     aggregated: float
+    dtype: str
+    near_tile: int = 0
 
 
 @dataclass(frozen=True)

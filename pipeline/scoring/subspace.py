@@ -96,7 +96,7 @@ class SubspaceScorer:
         return {"method": "subspace", "width": self._layer.width}
 
     def untuned(self, device: str) -> Tuning:
-        return Tuning("gemm", 0, PRODUCTS[device], PRODUCTS[device] / 1e3)
+        return Tuning("gemm", 0, PRODUCTS[device], PRODUCTS[device] / 1e3, "fp32")
 
     def tune(self, device: str) -> Tuning:
         return self.untuned(device)  # there is one way only

@@ -69,7 +69,7 @@ def read_history(
         output: where the runs are.
         since: with a time zone.
         fingerprint: the encoder's.
-        settings: of this run, as run.json holds them.
+        settings: of this run, as run.json holds them, with the precision that is taken.
         geometry: how this run sees images.
         until: the last moment at which a run may have ended. Default: now.
     """
@@ -143,7 +143,7 @@ def _read(
     alike = [category for category in categories if before.key(category) == geometry.key(category)]
     rows = rows.filter(pc.is_in(rows["category"], value_set=pa.array(alike, pa.string())))
     pixels = [of for of in pixels if before.key(of.category) == geometry.key(of.category)]
-    same = all(setting(run.settings, name) == setting(settings, name) for name in DECIDE)
+    same = all(setting(run.taken, name) == setting(settings, name) for name in DECIDE)
     rows = rows.append_column("same", pa.array([same] * rows.num_rows, pa.bool_()))
     return _Run(run.finished, rows, pixels, published.regions(), published.families())
 

@@ -53,6 +53,7 @@ TABLES = {
     "patches": {"Scoring at 56 pixels": 10, "Photographs side by side": 2},
     "presets": {"Scoring of a category": 2},
     "rates": {"Rates, as pipeline.plan.rates has them": 14},
+    "rounding": {"Change by rounding, percent points": 51},
     "sample": {"Image AUROC in percent": 4},
     "small": {"Metrics in percent, and seconds": 3, "Normal images below a defective one": 3},
     "turned": {"Metrics in percent": 3, "Means, and seconds of all sets": 3},

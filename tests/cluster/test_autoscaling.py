@@ -88,7 +88,10 @@ def test_nodes_come_for_a_run_and_go_after_it(plain_run: PlainRun, tmp_path: Pat
     workers, job = tmp_path / "workers", tmp_path / "job.py"
     workers.mkdir()
     job.write_text(JOB.format(repository=str(REPOSITORY), workers=str(workers)))
-    pools = {f"ray.{pool}.{name}": value for pool in ("encode", "score") for name, value in (("gpus", 1), ("max", 2))}
+    pools: dict[str, object] = {
+        f"ray.{pool}.{name}": value for pool in ("encode", "score") for name, value in (("gpus", 1), ("max", 2))
+    }
+    pools |= {"search.dtype": "fp32", "search.memory_gb": 4}  # these GPUs are none
     with started_head(cpus=0, nodes=NODES) as head:
         assert counted(head) == {"cpu": 0, "gpu": 0}
         client, begin = JobSubmissionClient(head.jobs), time.monotonic()

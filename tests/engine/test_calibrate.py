@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.config import ScoreConfig
+from pipeline.config import ScoreConfig, SearchConfig
 from pipeline.engine import calibrate
-from pipeline.engine.calibrate import READ, WORTH_MEASURING, Estimate, announce, estimate, measure
+from pipeline.engine.calibrate import READ, WORTH_MEASURING, Estimate, announce, estimate, measure, memory_of
 from pipeline.engine.cluster import Pool
 from pipeline.errors import ConfigError
 from pipeline.io.storage import Location
 from pipeline.plan.cost import Cost
-from pipeline.plan.units import Members, Unit
+from pipeline.plan.units import UNIT_MEMORY, Members, Unit
 from pipeline.scoring.scorer import Layer, Scorer, make_scorer
 
 LAYER = Layer((8, 8), 32, 2)
@@ -86,3 +86,32 @@ def test_an_estimate_is_announced_unless_it_is_of_a_quadratic_run_that_nobody_as
         announce(found, config(mode="all", limit=20).references, {"bottle": 20, "cable": 21})
     announce(found, config(mode="all", limit=20, quadratic=True).references, {"bottle": 20, "cable": 21})
     announce(found, config(mode="sample", limit=20).references, {"bottle": 20, "cable": 21})
+
+
+@pytest.mark.parametrize("workers", [Pool(4, 1, 0), Pool(4, 1, 1)], ids=["cpu", "cuda"])
+def test_a_worker_may_hold_what_the_settings_say(workers: Pool) -> None:
+    assert memory_of(SearchConfig(memory_gb=1.5), workers) == 1.5e9
+
+
+def test_a_worker_without_a_gpu_may_hold_the_same_everywhere() -> None:
+    assert memory_of(SearchConfig(), Pool(4, 1, 0)) == UNIT_MEMORY
+
+
+@pytest.mark.parametrize(("gpus", "share"), [(1, 0.7), (2, 0.7), (0.5, 0.35)])
+def test_a_worker_with_a_gpu_may_hold_most_of_its_part_of_it(
+    gpus: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[float | None]()
+
+    class Remote:
+        def options(self, num_cpus: int, num_gpus: float, max_retries: int) -> "Remote":
+            asked.append(num_gpus)
+            return self
+
+        def remote(self) -> int:
+            return 24 * 10**9
+
+    monkeypatch.setattr(calibrate.ray, "remote", lambda function: Remote())
+    monkeypatch.setattr(calibrate.ray, "get", lambda answer: answer)
+    assert memory_of(SearchConfig(), Pool(4, 1, gpus)) == pytest.approx(share * 24e9)
+    assert asked == [gpus]

@@ -303,7 +303,8 @@ def test_gpus_are_large_enough(overlay: Overlay, tmp_path: Path) -> None:
     smallest = min(
         gigabytes[name] for name in requirement(overlay.pools["ray-gpu"], "eks.amazonaws.com/instance-gpu-name")
     )
-    assert _settings(overlay, tmp_path).search.memory_gb <= 0.7 * smallest
+    memory = _settings(overlay, tmp_path).search.memory_gb
+    assert isinstance(memory, float) and memory <= 0.7 * smallest
 
 
 def test_settings_lie_where_the_head_reads_them(overlay: Overlay) -> None:

@@ -28,7 +28,7 @@ from pipeline.scoring.scorer import (
     Tuning,
     UnitResult,
 )
-from pipeline.scoring.search.settings import question, untuned
+from pipeline.scoring.search.settings import precision, question, untuned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,7 +106,7 @@ class LakeScorer:
         return unit_cost(unit, self.shape)
 
     def question(self) -> dict[str, object]:
-        return question(self._search, self._layer, self.shape.compared)
+        return question(self._search, self._layer, self.shape.compared) | {"radius": self._search.radius}
 
     def untuned(self, device: str) -> Tuning:
         return untuned(self._search, device)
@@ -115,7 +115,9 @@ class LakeScorer:
         from pipeline.scoring.search.tuning import tune
 
         search, shape = self._search, self.shape
-        return tune(search.kind, search.dtype, self._layer.grid, self._layer.width, shape.compared, device)
+        grid, dtype = self._layer.grid, precision(search, device)
+        radius = self.usual_reach(grid).radius
+        return tune(search.kind, dtype, grid, self._layer.width, shape.compared, device, radius)
 
     def score(self, of_pass: int, unit: Unit, features: CategoryFeatures, tuning: Tuning, device: str) -> UnitResult:
         import torch
@@ -125,7 +127,7 @@ class LakeScorer:
 
         images = np.arange(unit.start, unit.stop)
         with torch.inference_mode():
-            search = make_search(tuning, self._search.dtype, device, unit.grid, unit.radius)
+            search = make_search(tuning, device, unit.grid, unit.radius)
             rounds = Rounds(unit, self._descriptor(unit.grid), search, device, self._layer.patches)
             if of_pass == 0:
                 return rounds.first(features, images)

@@ -42,7 +42,10 @@ class MuscScorer:
     passes = 1
 
     def __init__(self, config: ScoreConfig, layer: Layer) -> None:
-        self._method, self._search, self._layer = config.method, config.search, layer
+        self._method, self._layer = config.method, layer
+        search = config.search
+        # the numbers of the official code, unless somebody asks for others
+        self._search = search.model_copy(update={"dtype": "fp32"}) if search.dtype == "auto" else search
         if self._method.projection != "none" and self._method.projection_width > layer.width:
             raise ConfigError(
                 f"method.projection_width {self._method.projection_width} is more than the {layer.width} values of "
@@ -101,7 +104,7 @@ class MuscScorer:
 
         with torch.inference_mode():
             aggregation = self._aggregation(features, layer, device)
-            search = make_search(tuning, self._search.dtype, device)
+            search = make_search(tuning, device)
             first, second = features.excluded_pairs.T
             inside = (first >= unit.start) & (first < unit.stop)
             excluded = torch.from_numpy(np.stack([first[inside] - unit.start, second[inside]], axis=1)).to(device)

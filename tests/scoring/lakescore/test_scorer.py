@@ -296,7 +296,7 @@ def test_what_is_compared_is_one_vector_of_all_layers(stored: int) -> None:
 def test_halves_are_joined_to_what_the_whole_part_finds(of_pass: int) -> None:
     of = everyone(tokens(12, 20, 2))
     of.scored(1.0)
-    scorer, tuning = make_scorer(config(), LAYER), Tuning("gemm", 1024, 1e9, 1e9)
+    scorer, tuning = make_scorer(config(), LAYER), Tuning("gemm", 1024, 1e9, 1e9, "fp32")
     part = Unit("nut", LAYERS, 0, 11, 20, 20, 20, *GRID, 4, "d")
     one, *halves = (
         scorer.score(of_pass, unit, of.features, tuning, "cpu")

@@ -48,3 +48,4 @@ def test_what_is_not_measured_is_what_the_settings_name(kind: str, device: str) 
     found = MuscScorer(named, Layer((3, 4), 32, 2)).untuned(device)
     assert found.kind == ("faiss" if kind == "faiss" else "gemm")
     assert found.tile > 0 and found.products > 0 and found.aggregated > 0
+    assert found.dtype == "fp32"  # on GPUs too: its numbers are those of the official code

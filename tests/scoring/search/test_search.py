@@ -284,9 +284,9 @@ def test_a_search_leaves_its_inputs_alone(search: Search) -> None:
 
 
 def test_what_was_chosen_is_the_search_that_is_made() -> None:
-    assert isinstance(make_search(Tuning("gemm", TILE, 1e9, 1e9)), GemmSearch)
-    assert isinstance(make_search(Tuning("faiss", 0, 1e9, 1e9)), FaissSearch)
+    assert isinstance(make_search(Tuning("gemm", TILE, 1e9, 1e9, "fp32")), GemmSearch)
+    assert isinstance(make_search(Tuning("faiss", 0, 1e9, 1e9, "fp32")), FaissSearch)
     images = unit_vectors(0, 5, 40, 16)
-    found = make_search(Tuning("gemm", 80, 1e9, 1e9), "bf16").mutual(images)
+    found = make_search(Tuning("gemm", 80, 1e9, 1e9, "bf16")).mutual(images)
     assert torch.equal(found, GemmSearch("bf16", 80).mutual(images))
     assert not torch.equal(found, GemmSearch("fp32", 80).mutual(images))

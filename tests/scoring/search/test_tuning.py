@@ -1,13 +1,18 @@
 """The choice of a search: among what the settings allow, the default unless another is clearly faster."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import pytest
+import torch
+from torch import Tensor
 
+from pipeline.scoring.musc.mutual import Search
 from pipeline.scoring.search import tuning
-from pipeline.scoring.search.gemm import TILE
-from pipeline.scoring.search.tuning import TILES, WORTH_IT, tune
+from pipeline.scoring.search.gemm import TILE, GemmSearch
+from pipeline.scoring.search.tuning import FUSED_TILES, TILES, WORTH_IT, fuses, same_searches, tune
+from tests.scoring.search.test_search import unit_vectors
 
 Kind = Literal["auto", "gemm", "faiss"]
 DEFAULT = ("gemm", TILE)
@@ -90,3 +95,62 @@ def test_rates_are_the_work_done_in_a_second(pretend: Callable[[Mapping[Any, flo
     assert found.kind == "faiss"
     assert found.products == 4096**2 * 16 / 0.5  # 64 images of 64 patches, each patch with each
     assert found.aggregated == 2 * 64 * 24 / 0.25
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "device", "may"),
+    [
+        ("auto", "fp16", "cuda", True),
+        ("auto", "fp16", "cpu", False),
+        ("gemm", "fp16", "cuda", False),
+        ("auto", "fp32", "cuda", False),
+        ("auto", "bf16", "cuda", False),
+    ],
+)
+def test_fused_searches_take_part_on_cuda_in_fp16_only(kind: Kind, dtype: str, device: str, may: bool) -> None:
+    assert fuses(kind, dtype, device) == may
+
+
+@pytest.mark.parametrize("radius", [None, 2])
+def test_a_fused_search_is_taken_where_it_is_faster_each_reach_by_itself(
+    pretend: Callable[[Mapping[Any, float]], list[Any]], radius: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "fuses", lambda *of: True)
+    monkeypatch.setattr(tuning, "same_searches", lambda plain, make, vectors: {64: plain})
+    for whole, near in ((CLEARLY, CLEARLY), (HARDLY, CLEARLY), (CLEARLY, HARDLY)):
+        pretend({("fused", 64): whole, 64: near})
+        found = tune("auto", "fp16", (8, 8), 24, 16, "cpu", radius)
+        assert (found.kind, found.tile) == (("fused", 64) if whole == CLEARLY else DEFAULT)
+        assert found.near_tile == (64 if near == CLEARLY and radius else 0)
+        assert found.dtype == "fp16"
+
+
+class Off(GemmSearch):
+    """Finds distances that are off by some."""
+
+    by = 0.0
+
+    def mutual(self, images: Tensor) -> Tensor:
+        return super().mutual(images) + self.by
+
+
+def test_a_fused_search_that_finds_others_or_does_not_run_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    vectors, plain = unit_vectors(0, 3, 20, 16), GemmSearch("fp16")
+    assert list(same_searches(plain, lambda tile: Off("fp16"), vectors)) == list(FUSED_TILES)
+    off = Off("fp16")
+    off.by = 1.5 * tuning.SAME
+    assert same_searches(plain, lambda tile: off, vectors) == {}
+    assert caplog.text.count("distances differ by 1.5e-04") == len(FUSED_TILES)
+
+    def refused(tile: int) -> Search:
+        raise RuntimeError("out of resource: shared memory")
+
+    with caplog.at_level(logging.INFO):
+        assert same_searches(plain, refused, vectors) == {}
+    assert caplog.text.count("out of resource: shared memory") == len(FUSED_TILES)
+
+
+def test_distances_that_are_no_numbers_are_no_others_than_wrong() -> None:
+    off = Off("fp16")
+    off.by = torch.nan
+    assert same_searches(GemmSearch("fp16"), lambda tile: off, unit_vectors(0, 3, 20, 16)) == {}
