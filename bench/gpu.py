@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ABSENT = 3  # exit code where there is no GPU, as of the other benches
@@ -81,21 +82,26 @@ def measure(device: str, sizes: Sizes) -> bool:
         def of_others(distances: Tensor, others: Tensor = others) -> Tensor:
             return distances.transpose(0, 1)[:, others]
 
-        written = {"whole": GemmSearch("fp16", 8192), "near": NearSearch("fp16", grid, radius)}
+        written: dict[str, Callable[[Tensor], Tensor]] = {
+            "whole": GemmSearch("fp16", 8192).mutual,
+            "near": NearSearch("fp16", grid, radius).mutual,
+        }
         pairs = {"whole": patches**2, "near": near_products(grid, radius)}
         for reach, plain in written.items():
             operations = images * (images - 1) * pairs[reach] * width  # two for each product, half of the pairs
-            expected = of_others(plain.mutual(vectors))
+            expected = of_others(plain(vectors))
             for tile in (0, *sizes.tiles):
                 if time.perf_counter() - began > SECONDS:
                     print("stopped: time is up")
                     return is_same
                 shape = f"{images}, {patches}, {width}"
                 line = f"{shape:>24} {reach:>9} {f'fused {tile}' if tile else 'written':>12}"
-                whole = reach == "whole"
-                search = (FusedSearch(tile) if whole else FusedNearSearch(grid, radius, tile)) if tile else plain
+                mutual = plain
+                if tile:
+                    whole = reach == "whole"
+                    mutual = FusedSearch(tile).mutual if whole else FusedNearSearch(grid, radius, tile).mutual
                 try:
-                    apart = float((of_others(search.mutual(vectors)) - expected).abs().max())
+                    apart = float((of_others(mutual(vectors)) - expected).abs().max())
                 except Exception as error:  # what Triton, its compiler and drivers say is of many types
                     print(f"{line} {' '.join(str(error).split())[:60]}")
                     continue
@@ -103,7 +109,7 @@ def measure(device: str, sizes: Sizes) -> bool:
                     is_same = False
                     print(f"{line} {apart:8.1e}  NOT THE SAME")
                     continue
-                took = seconds(lambda search=search, vectors=vectors: search.mutual(vectors))  # type: ignore[misc]
+                took = seconds(partial(mutual, vectors))
                 share = 100 * operations / took / 1e12 / peak
                 print(f"{line} {apart:8.1e} {1e3 * took:9.2f} {share:10.1f}")
     return is_same

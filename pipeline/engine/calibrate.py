@@ -78,7 +78,7 @@ def estimate(
 def memory_of(search: SearchConfig, workers: Pool) -> float:
     """Return the bytes that a worker of a pool may hold: what the settings say, or what its device has room for."""
     if search.memory_gb != "auto":
-        return search.memory_gb * 1e9
+        return float(search.memory_gb) * 1e9
     if not workers.gpus:
         return UNIT_MEMORY
     remote = ray.remote(gpu_memory).options(num_cpus=0, num_gpus=workers.gpus, max_retries=RETRIES)
@@ -91,7 +91,7 @@ def gpu_memory() -> int:
     """Return the bytes of this worker's GPU."""
     import torch
 
-    return torch.cuda.get_device_properties(0).total_memory
+    return int(torch.cuda.get_device_properties(0).total_memory)
 
 
 def announce(found: Estimate, config: ReferencesConfig, totals: Mapping[str, int]) -> None:

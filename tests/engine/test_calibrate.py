@@ -111,7 +111,7 @@ def test_a_worker_with_a_gpu_may_hold_most_of_its_part_of_it(
         def remote(self) -> int:
             return 24 * 10**9
 
-    monkeypatch.setattr(calibrate.ray, "remote", lambda function: Remote())
-    monkeypatch.setattr(calibrate.ray, "get", lambda answer: answer)
+    monkeypatch.setattr("ray.remote", lambda function: Remote())
+    monkeypatch.setattr("ray.get", lambda answer: answer)
     assert memory_of(SearchConfig(), Pool(4, 1, gpus)) == pytest.approx(share * 24e9)
     assert asked == [gpus]

@@ -79,7 +79,7 @@ def test_near_duplicates_keep_their_distance(distance: float) -> None:
 def test_distances_in_windows_equal_fp64(grid: tuple[int, int], radius: int, images: int) -> None:
     vectors = unit_vectors(0, images, grid[0] * grid[1], 64)
     search = FusedNearSearch(grid, radius, 32)
-    assert_finds(search, vectors, window(grid, radius), TOLERANCE)  # type: ignore[arg-type]
+    assert_finds(search, vectors, window(grid, radius), TOLERANCE)
     plain = NearSearch("fp16", grid, radius)
     assert_near(others(search.mutual(vectors)), others(plain.mutual(vectors)), SAME)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.plan.squares import around, cut, near_products
+from pipeline.scoring.musc.mutual import Search
 from pipeline.scoring.search.gemm import GemmSearch
 from pipeline.scoring.search.near import LINE, TILE, NearSearch
 from pipeline.scoring.search.products import Operand, Products
@@ -41,7 +42,7 @@ def within(queries: Tensor, references: Tensor, sees: Tensor) -> Tensor:
     return torch.stack(columns, dim=2)
 
 
-def assert_finds(search: NearSearch, images: Tensor, sees: Tensor, tolerance: float) -> None:
+def assert_finds(search: Search, images: Tensor, sees: Tensor, tolerance: float) -> None:
     """Hold both ways of searching to fp64."""
     expected = within(images, images, sees)
     found = search.mutual(images)
