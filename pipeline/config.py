@@ -51,7 +51,7 @@ class InputConfig(_Group):
     """The images to score."""
 
     uri: str
-    """Folder, bucket prefix (s3://bucket/prefix), or manifest (.parquet, .csv)."""
+    """Folder, bucket prefix (s3://bucket/prefix; also gs://, abfs://, hf://), or manifest (.parquet, .csv)."""
     roots: tuple[str, ...] = ()
     """Folders and bucket prefixes that a manifest's images may lie below, beside the manifest's own."""
     layout: Layout = "auto"

@@ -1,8 +1,6 @@
 """What all tests share: a clean environment, and the material that lies beside the repository."""
 
 import os
-import socket
-import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -20,9 +18,9 @@ from numpy.typing import NDArray
 
 from pipeline.io import bucket as storage
 from pipeline.io.storage import Location
+from tests.s3.start import S3_PYTHON, s3_server
 
 REPOSITORY = Path(__file__).parents[1]
-S3_PYTHON = REPOSITORY / ".venv-s3" / "bin" / "python"
 TINY = REPOSITORY / "tests" / "tiny"  # of an encoder that loads in no time, as a package that is installed
 SHARED = Path(os.environ.get("LAKESCORE_SHARED", REPOSITORY.parent / "shared"))
 
@@ -136,23 +134,8 @@ def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
     """Start the server and return the usual AWS variables that lead to it; it stops when its input closes."""
     if not S3_PYTHON.exists():
         pytest.fail(f"{S3_PYTHON} is missing: make .venv-s3/.installed")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    command = [str(S3_PYTHON), "-W", "ignore", str(REPOSITORY / "tests" / "s3" / "server.py")]
-    command += [str(tmp_path_factory.mktemp("s3")), str(port)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
-        said = process.stdout.readline()
-        assert said == "ready\n", said
-        yield {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "test:key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        process.stdin.close()
-        process.wait(timeout=30)
+    with s3_server(tmp_path_factory.mktemp("s3")) as environment:
+        yield environment
 
 
 @pytest.fixture

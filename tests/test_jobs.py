@@ -76,7 +76,7 @@ WRONG: list[tuple[str, list[str], int, str]] = [
     ("collect_features.py", ["{tmp}", "--hours=-1"], 2, "hours: "),
     ("inspect_run.py", [], 2, "required: output"),
     ("inspect_run.py", [""], 2, "an empty path was given"),
-    ("inspect_run.py", ["ftp://a/b"], 2, "ftp:// is not supported; use a local path or s3://"),
+    ("inspect_run.py", ["ftp://a/b"], 2, "ftp:// is not supported; use a local path or s3://, "),
     ("inspect_run.py", ["{tmp}/\x1b[2J"], 1, "no run was published below {tmp}/\\x1b[2J"),
     ("inspect_run.py", ["{tmp}", "--run_id=\x1b[2J"], 2, "runs/run_id=\\x1b[2J; give the id of another one"),
     ("inspect_run.py", ["{damaged}"], 1, "no run was published below {damaged}"),

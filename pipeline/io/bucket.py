@@ -1,16 +1,13 @@
 """Objects in S3: the functions behind `Location` where its protocol is s3. Paths are bucket/key.
 
 Endpoint, region and credentials come from the usual AWS chain. Everything that may pass by itself (throttling, errors
-of the server, connections that break) is tried again for PATIENCE seconds, after waits that grow and differ, so that a
-fleet does not come back all at once. boto3's own retries are off: a quota that all threads share would end them early
-in an outage.
+of the server, connections that break) is tried again as `retry` says. boto3's own retries are off: a quota that all
+threads share would end them early in an outage.
 """
 
 import errno
 import io
-import logging
 import os
-import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
@@ -18,16 +15,14 @@ from typing import Any, ParamSpec, TypeVar
 import boto3
 import botocore.exceptions as aws
 from botocore.config import Config
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from pipeline.io import traffic
+from pipeline.io import retry
 from pipeline.io.entry import Changed, Entry, Unavailable
+from pipeline.io.ranges import Ranges
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE = 120.0  # seconds: longer than a store's restart, shorter than anybody's night
-LONGEST_WAIT = 10.0
 CONNECTIONS = 32
 PAYER = "AWS_REQUEST_PAYER"  # "requester": of buckets that are paid for by whoever reads them, as GDAL names it, too
 DELETED_AT_ONCE = 1000  # objects: S3's own limit
@@ -55,8 +50,6 @@ BROKEN = (
     ConnectionError,
 )
 NO_CREDENTIALS = (aws.NoCredentialsError, aws.PartialCredentialsError, aws.TokenRetrievalError)
-
-log = logging.getLogger(__name__)
 
 
 @cache
@@ -89,7 +82,7 @@ def read(path: str, etag: str | None) -> bytes:
 
 
 def open_(path: str) -> io.RawIOBase:
-    return _Ranges(path, entry(path).size)
+    return Ranges(entry(path).size, lambda start, stop: _get(path, {"Range": f"bytes={start}-{stop - 1}"}))
 
 
 def write(path: str, content: bytes, over: str | None) -> None:
@@ -170,39 +163,6 @@ def remove(path: str) -> None:
             raise OSError(f"{len(errors)} objects stay, such as {errors[0].get('Key')}: {errors[0].get('Message')}")
 
 
-class _Ranges(io.RawIOBase):
-    """An object as a file that asks for the ranges that are read, and no more."""
-
-    def __init__(self, path: str, size: int) -> None:
-        self._path, self._size, self._position = path, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, start + offset)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def size(self) -> int:
-        return self._size
-
-    def readinto(self, buffer: Any) -> int:
-        stop = min(self._position + len(buffer), self._size)
-        if stop <= self._position:
-            return 0
-        content = _get(self._path, {"Range": f"bytes={self._position}-{stop - 1}"})
-        buffer[: len(content)] = content
-        self._position += len(content)
-        return len(content)
-
-
 def _pages(path: str, **options: str) -> Iterator[dict[str, Any]]:
     bucket, prefix = _prefix(path)
     request: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **options}
@@ -236,28 +196,17 @@ def _prefix(path: str) -> tuple[str, str]:
 
 def _retry(request: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
     """Make a request until it is answered; raises what `_meaning` makes of the last error."""
-    retrying = Retrying(
-        retry=retry_if_exception(_passes),
-        wait=wait_random_exponential(multiplier=0.2, max=LONGEST_WAIT),
-        stop=stop_after_delay(PATIENCE),
-        before_sleep=_count,
-        reraise=True,
-    )
     try:
-        return retrying(request, *arguments, **options)
+        return retry.ask(lambda: request(*arguments, **options), _passing, _say)
     except (aws.BotoCoreError, aws.ClientError, ConnectionError) as error:
         raise _meaning(error) from error
 
 
-def _count(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    traffic.retried(_code(error) or type(error).__name__)
-    if state.attempt_number == 5:  # a second or two in: worth a line, and not before
-        log.warning("the store does not answer (%s), trying for %.0f s more", _say(error), PATIENCE)
-
-
-def _passes(error: BaseException) -> bool:
-    return isinstance(error, BROKEN) or _code(error) in PASSING
+def _passing(error: BaseException) -> str | None:
+    if isinstance(error, BROKEN):
+        return type(error).__name__
+    code = _code(error)
+    return code if code in PASSING else None
 
 
 def _meaning(error: Exception) -> Exception:
@@ -269,8 +218,8 @@ def _meaning(error: Exception) -> Exception:
         return Changed(_say(error))
     if code in ("AccessDenied", "403", "AllAccessDisabled"):
         return PermissionError(f"access denied ({_say(error)}); the credentials in use may not do this")
-    if _passes(error):
-        return Unavailable(f"tried for {PATIENCE:.0f} s: {_say(error)}")
+    if _passing(error):
+        return Unavailable(f"tried for {retry.PATIENCE:.0f} s: {_say(error)}")
     if code in REFUSED or isinstance(error, NO_CREDENTIALS):
         return Unavailable(f"the credentials are refused: {_say(error)}")
     # with a number, as those of the system have: libraries raise OSErrors without one for damaged content
@@ -281,8 +230,7 @@ def _code(error: BaseException | None) -> str:
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, aws.ClientError) else ""
 
 
-def _say(error: BaseException | None) -> str:
+def _say(error: object) -> str:
     if isinstance(error, aws.ClientError):
         return f"{_code(error)} {error.response['Error'].get('Message') or ''}".strip()
-    # botocore quotes the endpoint, and an endpoint may carry a password
-    return re.sub(r"//[^/\s]*@", "//...@", str(error)) or type(error).__name__
+    return retry.without_secrets(str(error)) or type(error).__name__  # botocore quotes the endpoint

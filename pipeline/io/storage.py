@@ -1,4 +1,4 @@
-"""One path type for a folder and a bucket, so that no other room knows which it is reading."""
+"""One path type for a folder and a bucket of any store, so that no other room knows which it is reading."""
 
 import io
 import os
@@ -12,14 +12,16 @@ from urllib.parse import unquote
 from botocore.exceptions import BotoCoreError
 
 from pipeline.errors import ConfigError, ObjectChanged, StorageError, StoreUnavailable
-from pipeline.io import bucket, folder, traffic
+from pipeline.io import bucket, folder, other, traffic
 from pipeline.io.entry import Changed, Entry, Unavailable
 
 __all__ = ["Entry", "Location"]
 
+SCHEMES = ("s3", *other.KINDS)
+
 
 class Store(Protocol):
-    """What a kind of storage can do; `folder` and `bucket` are the two."""
+    """What a kind of storage can do: `folder`, `bucket`, and what `other.store` returns."""
 
     def read(self, path: str, etag: str | None) -> bytes: ...
     def open_(self, path: str) -> io.RawIOBase: ...
@@ -49,7 +51,7 @@ class Location:
 
     @classmethod
     def parse(cls, uri: str) -> "Location":
-        """Read a local path or an s3:// or file:// address; raises `ConfigError` for any other scheme."""
+        """Read a local path, a file:// address, or one of `SCHEMES`; raises `ConfigError` for any other scheme."""
         match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
         if not uri or match is None:
             if not uri:
@@ -58,15 +60,16 @@ class Location:
         scheme, rest = match.group(1).lower(), uri[match.end() :]
         if scheme == "file":
             return cls("file", os.path.abspath("/" + unquote(rest).lstrip("/")))
-        if scheme != "s3":
-            raise ConfigError(f"{_without_secrets(uri)}: {scheme}:// is not supported; use a local path or s3://")
+        if scheme not in SCHEMES:
+            usual = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+            raise ConfigError(f"{_without_secrets(uri)}: {scheme}:// is not supported; use a local path or {usual}")
         if not re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*(/|$)", rest):
-            raise ConfigError(f"{_without_secrets(uri)} names no bucket; use s3://bucket/prefix")
-        return cls("s3", rest.rstrip("/"))
+            raise ConfigError(f"{_without_secrets(uri)} names no bucket; use {scheme}://bucket/prefix")
+        return cls(scheme, rest.rstrip("/"))
 
     @property
     def uri(self) -> str:
-        """The address as written in results: an absolute path, or s3://bucket/key."""
+        """The address as written in results: an absolute path, or as s3://bucket/key."""
         return self.path if self.protocol == "file" else f"{self.protocol}://{self.path}"
 
     def __truediv__(self, name: str) -> "Location":
@@ -87,7 +90,9 @@ class Location:
 
     @property
     def _store(self) -> Store:
-        return bucket if self.protocol == "s3" else folder
+        if self.protocol == "file":
+            return folder
+        return bucket if self.protocol == "s3" else other.store(self.protocol)
 
     def read_bytes(self, etag: str | None = None) -> bytes:
         """Return the content; raises `StorageError`, and `ObjectChanged` when it has not the tag that is given."""

@@ -1,5 +1,6 @@
-"""A folder and a bucket behave alike: every test here runs on both."""
+"""A folder, a bucket and another store behave alike: every test here runs on all of them."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,6 +9,20 @@ import pytest
 from pipeline.errors import ObjectChanged, StorageError
 from pipeline.io.storage import Location
 from tests.corpus import HOSTILE_NAMES
+from tests.io.memory import memory_at
+
+
+@pytest.fixture(params=["folder", "s3", "other"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Location]:
+    """Yield an empty folder, bucket, or store behind fsspec."""
+    if request.param == "folder":
+        yield Location.parse(str(tmp_path))
+    elif request.param == "s3":
+        yield Location.parse(request.getfixturevalue("bucket"))
+    else:
+        with memory_at("gs"):
+            yield Location.parse("gs://lake")
+
 
 NAMES = [*HOSTILE_NAMES, "a.png?versionId=1.png", "d/e/[f]*.png"]
 

@@ -68,7 +68,7 @@ def test_tilde_at_the_start_is_the_home_folder_and_nowhere_else(
     [
         "https://me:secret@host/lake?key=secret",
         "http://169.254.169.254/latest/meta-data",
-        "gs://bucket/a",
+        "gcs://bucket/a",
         "hdfs://x",
         "s3a://bucket",
         "zip://a::file://b",

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.io import bucket as storage
+from pipeline.io import retry
 from pipeline.io.storage import Location
 from tests.s3.proxy import FaultyProxy
 
@@ -65,7 +66,7 @@ def test_an_endpoint_that_does_not_answer_is_named_without_its_password(monkeypa
     for name, value in {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "Hush", "DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:Hush@127.0.0.1:1")
-    monkeypatch.setattr(storage, "PATIENCE", 0.1)
+    monkeypatch.setattr(retry, "PATIENCE", 0.1)
     storage.client.cache_clear()
     with pytest.raises(StoreUnavailable, match="Could not connect .*127.0.0.1:1/bucket/a.png") as raised:
         Location.parse("s3://bucket/a.png").read_bytes()

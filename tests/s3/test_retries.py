@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import StorageError, StoreUnavailable
 from pipeline.io import bucket as storage
-from pipeline.io import traffic
+from pipeline.io import retry, traffic
 from pipeline.io.storage import Location
 from tests.s3.proxy import FaultyProxy
 
@@ -20,7 +20,7 @@ def place(bucket: str, faulty: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> 
     """An empty bucket behind the proxy."""
     for name, value in faulty.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(storage, "LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(retry, "LONGEST_WAIT", 0.2)
     storage.client.cache_clear()
     traffic.take()
     yield Location.parse(bucket)
@@ -81,7 +81,7 @@ def test_an_outage_is_waited_for(place: Location, faulty: FaultyProxy) -> None:
 def test_a_store_that_stays_away_is_an_error_of_the_store(
     place: Location, faulty: FaultyProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(storage, "PATIENCE", 3.0)
+    monkeypatch.setattr(retry, "PATIENCE", 3.0)
     faulty.down()
     with pytest.raises(StoreUnavailable, match=r"cannot read s3://.*/a: tried for 3 s: Could not connect"):
         (place / "a").read_bytes()

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config import ScoreConfig
 from pipeline.errors import ConfigError
-from pipeline.io import bucket as storage
+from pipeline.io import retry
 from pipeline.run import score_lake
 from tests.running import flags, settings, small_lake
 from tests.s3.conftest import SECRET, Key, run_as
@@ -25,7 +25,7 @@ UNREACHABLE = {"AWS_ENDPOINT_URL": f"http://me:{SECRET}@127.0.0.1:1", "AWS_SECRE
 def test_a_run_that_cannot_read_its_lake_does_not_say_its_credentials(
     wrong: dict[str, str], said: str, scorer: Key, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "PATIENCE", 0.2)
+    monkeypatch.setattr(retry, "PATIENCE", 0.2)
     done = run_as({**scorer, **wrong}, *flags(settings("s3://lake/parts", tmp_path / "out")))
     assert done.returncode == 1 and said in done.stderr, done.stderr
     assert SECRET not in done.stdout + done.stderr
