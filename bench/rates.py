@@ -131,7 +131,9 @@ def embeddings(folder: Path, sizes: Sizes) -> dict[str, float]:
     listed = read_table(index)
     write_table(index, listed.append_column("image", pa.array(range(count), pa.int64())))
     stage = FindNearDuplicates(store, run, 0.9997)
-    near = seconds(lambda: stage(pa.table({"category": [CATEGORY]})))
+    stage.setup("cpu", 1)
+    block = Range(CATEGORY, 0, count).table()
+    near = seconds(lambda: stage(block))
     stored = seconds(lambda: store.find(CATEGORY))
     raw, tensors = torch.linspace(0, 1, count), torch.from_numpy(vectors)
     with torch.inference_mode():
