@@ -47,7 +47,7 @@ class FeatureIndex:
     def write(self, images: pa.Table, instead_of: Sequence[str] = ()) -> None:
         """Write a part: rows of INDEXED, of images whose files are written. Other parts count no more."""
         content = write_parquet(INDEXED.cast(images))
-        name = f"{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+        name = _name(content)
         (self._folder / name).write_bytes(content)
         for part in instead_of:
             if part != name:  # as where it was damaged
@@ -64,8 +64,15 @@ class FeatureIndex:
         location = self._folder / part
         try:
             with held_to(location):
-                return INDEXED.cast(read_parquet(location.read_bytes()))
+                content = location.read_bytes()
+                if _name(content) != part:
+                    raise ValueError("it is not what it is called")
+                return INDEXED.cast(read_parquet(content))
         except DamagedFile as error:
             log.warning("%s; what it says is read from files of features, one by one", error)
             self._drop(part)
             return INDEXED.empty()
+
+
+def _name(content: bytes) -> str:
+    return f"{hashlib.sha256(content).hexdigest()[:16]}.parquet"

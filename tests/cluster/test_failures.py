@@ -99,7 +99,7 @@ def test_a_driver_that_is_killed_and_one_that_is_stopped_are_taken_up_where_they
     killed.wait()
     assert not (tmp_path / "latest.json").exists()
     features = stored(tmp_path)
-    assert len(features) == 4
+    assert len(features) == 6  # of each category two, and its index
 
     stopped = Job(*arguments)
     assert stopped.until(ended("pass 1")), "".join(stopped.said)
@@ -150,7 +150,7 @@ def test_a_driver_that_is_killed_in_each_stage_is_taken_up_where_it_stopped(
         if features:
             assert {path: path.stat().st_mtime_ns for path in features} == features  # encoded once
         features = stored(tmp_path)
-    assert len(features) == 4
+    assert len(features) == 6  # of each category two, and its index
     last = Job(*arguments)
     assert last.wait() == 0, "".join(last.said)
     assert any("taking over the lock of process" in line for line in last.said)

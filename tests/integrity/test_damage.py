@@ -53,6 +53,8 @@ CASES = [
         Case("features/*/images/*/*.parquet", damages.column_turned(name))
         for name in ("key", "width", "sharpness", "embedding")
     ),
+    *(Case("features/*/index/*/*.parquet", damage) for damage in (*ANY, *BITS, *TABLES)),
+    *(Case("features/*/index/*/*.parquet", damages.column_turned(name)) for name in ("key", "row", "sharpness")),
     *(Case("encoders/*.json", damage) for damage in (*ANY[:4], *TEXTS, damages.nowhere)),
     *(
         Case("encoders/*.json", damages.changed(name, value))
@@ -65,7 +67,7 @@ CASES = [
     ),
     *(
         Case(f"work/*/{kind}/*.parquet", damage, TAKEN_UP, begun=True)
-        for kind in ("index", "references", "near_duplicates", "units/0", "units/1")
+        for kind in ("index", "references", "near_duplicates/*", "units/0", "units/1")
         for damage in (damages.cut, damages.another, damages.gone, damages.all_zero)
     ),
     *(Case("work/*/settings.json", damage, TAKEN_UP, begun=True) for damage in (*TEXTS, damages.nowhere)),
