@@ -96,7 +96,7 @@ def test_a_lake_without_one_good_image_is_published_with_the_reasons(ray_here: N
         ({"method.degrees": "[2]"}, "method.degrees"),
         ({"method.degrees": "[1]"}, "degrees is a setting of preset paper: preset lakescore has none"),
         ({"output.run_id": "../../etc"}, "output.run_id"),
-        ({"input.uri": "gs://bucket/lake"}, "gs:// is not supported"),
+        ({"input.uri": "gcs://bucket/lake"}, "gcs:// is not supported"),
     ],
 )
 def test_a_setting_that_cannot_work_is_said_before_anything_is_written(
