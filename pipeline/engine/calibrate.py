@@ -79,7 +79,7 @@ def memory_of(search: SearchConfig, workers: Pool) -> float:
     """Return the bytes that a worker of a pool may hold: what the settings say, or what its device has room for."""
     if search.memory_gb != "auto":
         return float(search.memory_gb) * 1e9
-    if not workers.gpus:
+    if workers.device == "cpu":
         return UNIT_MEMORY
     remote = ray.remote(gpu_memory).options(num_cpus=0, num_gpus=workers.gpus, max_retries=RETRIES)
     found: int = ray.get(remote.remote())
