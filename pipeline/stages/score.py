@@ -82,7 +82,8 @@ class ScoreUnits:
     store: FeatureStore
     run: RunFolder
     _scorer: Scorer | None = field(default=None, init=False)
-    _listed: Callable[[str], "Listed"] = field(init=False)
+    # no part of what is shown or compared, which Ray Data does before a stage is set up
+    _listed: Callable[[str], "Listed"] = field(init=False, repr=False, compare=False)
     _device: str = field(default="cpu", init=False)
 
     def setup(self, device: str, threads: int) -> None:
