@@ -33,7 +33,8 @@ def exclude_pairs(members: Mapping[str, Members], stage: "FindNearDuplicates", r
     with runner.progress("compare", "images", sum(totals.values())) as progress:
         if not totals:
             return COMPARED.empty()
-        return COMPARED.cast(runner(stage, ranges(totals, ROWS), progress))
+        blocks = [block for category, total in totals.items() for block in ranges(category, total, ROWS)]
+        return COMPARED.cast(runner(stage, blocks, progress))
 
 
 def read_pairs(run: RunFolder, category: str, total: int) -> Places:

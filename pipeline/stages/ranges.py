@@ -1,6 +1,5 @@
 """Ranges of the images of a category, each of them the work of one task."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,13 +20,9 @@ class Range:
         return pa.table({"category": [self.category], "start": [self.start], "stop": [self.stop]})
 
 
-def ranges(totals: Mapping[str, int], most: int) -> list[pa.Table]:
-    """Return the blocks of categories of so many images: ranges of `most` images, and what is left."""
-    return [
-        Range(category, start, min(start + most, total)).table()
-        for category, total in totals.items()
-        for start in range(0, total, most)
-    ]
+def ranges(category: str, total: int, most: int) -> list[pa.Table]:
+    """Return the blocks of a category of so many images: ranges of `most` images, and what is left."""
+    return [Range(category, start, min(start + most, total)).table() for start in range(0, total, most)]
 
 
 def range_in(block: pa.Table) -> Range:

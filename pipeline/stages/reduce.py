@@ -64,7 +64,7 @@ class Reduction:
             blocks = [
                 block
                 for category, total in totals.items()
-                for block in ranges({category: total}, images_of_a_file(prod(self.geometry.grid(category)), MAP_BLOCK))
+                for block in ranges(category, total, images_of_a_file(prod(self.geometry.grid(category)), MAP_BLOCK))
             ]
             images = runner(WriteMaps(*shared), blocks, progress)
         pixels: dict[str, NDArray[np.int64]] = {category: np.zeros(PIXEL_BINS, np.int64) for category in totals}

@@ -31,7 +31,7 @@ def rescore(raw: Mapping[str, Scores], stage: "RescoreImages", runner: Runner) -
     limit, blocks = stage.config.references.limit, list[pa.Table]()
     for category, scores in raw.items():
         write_array(stage.run.raw_scores(category), scores)
-        blocks += ranges({category: len(scores)}, len(scores) if len(scores) <= limit else ROWS)
+        blocks += ranges(category, len(scores), len(scores) if len(scores) <= limit else ROWS)
     with runner.progress("rescore", "images", sum(map(len, raw.values()))) as progress:
         return RESCORED.cast(runner(stage, blocks, progress))
 

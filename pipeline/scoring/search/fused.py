@@ -7,7 +7,7 @@ from torch import Tensor
 from pipeline.plan.squares import around, cut
 from pipeline.scoring.search.bands import Bands
 from pipeline.scoring.search.kernels import WIDTH, largest, largest_mutual, largest_near
-from pipeline.scoring.search.refine import distances_from_squares, whole_image
+from pipeline.scoring.search.refine import distances_from_squares
 
 DTYPE = "fp16"
 
@@ -27,7 +27,7 @@ class FusedSearch:
         centre = queries.mean(dim=(0, 1))
         (left, norms), (right, others) = _rounded(queries, centre), _rounded(references, centre)
         squares = largest(left, right, norms, others, self._tile).mul_(-2)
-        return distances_from_squares(squares, queries, references, norms, DTYPE, whole_image)
+        return distances_from_squares(squares, queries, references, norms, DTYPE)
 
     def mutual(self, images: Tensor) -> Tensor:
         """Return distances (N, P, N) between all pairs of images (N, P, D), each pair multiplied once.
@@ -36,7 +36,7 @@ class FusedSearch:
         """
         vectors, norms = _rounded(images, images.mean(dim=(0, 1)))
         squares = largest_mutual(vectors, norms, self._tile).mul_(-2)
-        return distances_from_squares(squares, images, images, norms, DTYPE, whole_image)
+        return distances_from_squares(squares, images, images, norms, DTYPE)
 
 
 class FusedNearSearch:
